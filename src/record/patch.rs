@@ -1,0 +1,283 @@
+//! A partial write: RFC 7396 merge and exact increments, applied to a record's JSON text.
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    str::FromStr,
+};
+
+use bigdecimal::BigDecimal;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use super::{Collection, ColumnKind};
+
+/// Levels of objects that a patch is merged through.
+const MERGE_DEPTH_MAX: usize = 128;
+/// The largest power of ten in an increment, either way: `numeric` holds more, no price or stock does, and exact
+/// arithmetic writes every digit out.
+const EXPONENT_MAX: u64 = 1_000;
+
+/// The members of a JSON object in their order, each as the text it came in.
+///
+/// serde_json's map would re-print numbers; a value's text must survive a patch of its neighbour.
+#[derive(Clone, Debug, Default)]
+pub struct Members(Vec<(String, Box<RawValue>)>);
+
+impl Members {
+    /// Reads an object. A member that comes twice keeps its last value, as PostgreSQL does.
+    ///
+    /// # Errors
+    /// The parser's message when `text` is no JSON object.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The members' names and texts, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text.get()))
+    }
+
+    /// The text of the member called `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(member, _)| *member == name).map(|(_, text)| text)
+    }
+
+    /// These members, with `name` set to the JSON text `value`; unchanged if `value` is no JSON.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        if let Ok(value) = RawValue::from_string(value.to_owned()) {
+            self.set(name, value);
+        }
+        self
+    }
+
+    fn set(&mut self, name: &str, value: Box<RawValue>) {
+        match self.0.iter_mut().find(|(member, _)| member == name) {
+            Some((_, text)) => *text = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The object as compact JSON text.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from("{");
+        for (at, (name, value)) in self.iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            text.push_str(&quoted(name));
+            text.push(':');
+            text.push_str(value);
+        }
+        text.push('}');
+        text
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let (mut members, mut places) = (Vec::new(), HashMap::new());
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    match places.entry(name) {
+                        Entry::Occupied(place) => members[*place.get()] = (place.key().clone(), value),
+                        Entry::Vacant(place) => {
+                            members.push((place.key().clone(), value));
+                            place.insert(members.len() - 1);
+                        }
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// What a `patch` asks for. Merging comes first, then the increments.
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    /// Members to set. `null` sets a column to NULL; an object given for a `json` or `jsonb` column is merged
+    /// into what stands there.
+    pub merge: Members,
+    /// Amounts to add to numeric columns, exactly.
+    pub increment: BTreeMap<String, BigDecimal>,
+}
+
+/// Why a patch cannot be applied to the record as it stands.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// An increment of a member that holds no number.
+    #[error("column \"{column}\" holds no number to increment")]
+    NotANumber {
+        /// The column.
+        column: String,
+    },
+    /// An increment, or the number it is added to, that is beyond 10^1000 or below 10^-1000.
+    #[error("the increment of column \"{column}\" is out of range")]
+    OutOfRange {
+        /// The column.
+        column: String,
+    },
+    /// The current text or the patch is no JSON object: the store broke its promise.
+    #[error("the record's value is no JSON object")]
+    NotAnObject,
+}
+
+impl Patch {
+    /// The whole value that results from applying this to `current`, the value as it stands; `None` for an
+    /// absent record, which is patched as an empty object (RFC 7396, section 2).
+    ///
+    /// Text that the patch does not touch is carried over byte for byte.
+    ///
+    /// # Errors
+    /// [`PatchError`], naming the column.
+    pub fn apply(&self, collection: &Collection, current: Option<&str>) -> Result<Members, PatchError> {
+        let mut value = match current {
+            Some(text) => Members::parse(text).map_err(|_| PatchError::NotAnObject)?,
+            None => Members::default(),
+        };
+        value.0.retain(|(name, _)| collection.column(name).is_none_or(|c| c.kind != ColumnKind::Generated));
+        for (name, patch) in &self.merge.0 {
+            let mergeable = collection
+                .column(name)
+                .is_some_and(|column| matches!(column.kind, ColumnKind::Json | ColumnKind::Jsonb));
+            let merged = match value.get(name) {
+                Some(target) if mergeable => merge(Some(target), patch, 0),
+                None if mergeable => merge(None, patch, 0),
+                _ => patch.clone(),
+            };
+            value.set(name, merged);
+        }
+        for (name, amount) in &self.increment {
+            let refused = || PatchError::NotANumber { column: name.clone() };
+            let held = value.get(name).and_then(|text| BigDecimal::from_str(text).ok()).ok_or_else(refused)?;
+            if [&held, amount].into_iter().any(|number| number.fractional_digit_count().unsigned_abs() > EXPONENT_MAX) {
+                return Err(PatchError::OutOfRange { column: name.clone() });
+            }
+            let sum = (held + amount).to_plain_string();
+            value.set(name, RawValue::from_string(sum).map_err(|_| refused())?);
+        }
+        Ok(value)
+    }
+}
+
+/// RFC 7396, section 2, on texts: an object patch merges, anything else replaces. Below [`MERGE_DEPTH_MAX`] even an
+/// object replaces: a client's nesting must not decide how deep this process recurses.
+fn merge(target: Option<&str>, patch: &RawValue, depth: usize) -> Box<RawValue> {
+    let changes = match Members::parse(patch.get()) {
+        Ok(changes) if depth < MERGE_DEPTH_MAX => changes,
+        _ => return patch.to_owned(),
+    };
+    let mut members = target.and_then(|text| Members::parse(text).ok()).unwrap_or_default();
+    for (name, change) in &changes.0 {
+        if change.get() == "null" {
+            members.0.retain(|(member, _)| member != name);
+        } else {
+            let merged = merge(members.get(name), change, depth + 1);
+            members.set(name, merged);
+        }
+    }
+    RawValue::from_string(members.to_text()).unwrap_or_else(|_| patch.to_owned())
+}
+
+/// `text` as a JSON string, quotes included.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{CollectionId, Column, KeyKind};
+
+    fn collection() -> Collection {
+        let column = |name: &str, kind| Column { name: name.into(), kind };
+        Collection {
+            id: CollectionId(0),
+            name: "things".into(),
+            key_column: "id".into(),
+            key_kind: KeyKind::Text,
+            modulus: 64,
+            columns: vec![
+                column("id", ColumnKind::Plain),
+                column("n", ColumnKind::Plain),
+                column("doc", ColumnKind::Json),
+                column("made", ColumnKind::Generated),
+            ],
+        }
+    }
+
+    fn patch(merge: &str, increment: &[(&str, &str)]) -> Patch {
+        Patch {
+            merge: Members::parse(merge).expect("an object"),
+            increment: increment.iter().map(|(c, n)| ((*c).into(), n.parse().expect("a number"))).collect(),
+        }
+    }
+
+    #[test]
+    fn untouched_text_is_carried_over_byte_for_byte() {
+        let current =
+            r#"{"id":"a","n":0.10,"doc":{"big":123456789012345678901234567890123456789012345,"s":"\u00e9"},"made":1}"#;
+        let value = patch(r#"{"doc":{"x":[1, 2]}}"#, &[]).apply(&collection(), Some(current)).expect("applies");
+        let expected = r#"{"id":"a","n":0.10,"doc":{"big":123456789012345678901234567890123456789012345,"s":"\u00e9","x":[1, 2]}}"#;
+        assert_eq!(value.to_text(), expected);
+    }
+
+    #[test]
+    fn merge_follows_the_examples_of_rfc_7396() {
+        // RFC 7396, appendix A.
+        for (target, change, result) in [
+            (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"a":null}"#, "{}"),
+            (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+            (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"c"}"#, r#"{"a":["b"]}"#, r#"{"a":["b"]}"#),
+            (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+            (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+            (r#"["a","b"]"#, r#"["c","d"]"#, r#"["c","d"]"#),
+            (r#"{"a":"b"}"#, r#"["c"]"#, r#"["c"]"#),
+            (r#"{"a":"foo"}"#, "null", "null"),
+            (r#"{"a":"foo"}"#, r#""bar""#, r#""bar""#),
+            (r#"{"e":null}"#, r#"{"a":1}"#, r#"{"e":null,"a":1}"#),
+            ("[1,2]", r#"{"a":"b","c":null}"#, r#"{"a":"b"}"#),
+            ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+        ] {
+            let change = RawValue::from_string(change.into()).expect("valid");
+            assert_eq!(merge(Some(target), &change, 0).get(), result, "{target} patched with {change}");
+        }
+    }
+
+    #[test]
+    fn hostile_patches_cost_no_more_than_their_length() {
+        let nested = format!("{{\"doc\":{}1{}}}", "{\"a\":".repeat(5_000), "}".repeat(5_000));
+        if let Ok(merge) = Members::parse(&nested) {
+            let value = Patch { merge, increment: BTreeMap::new() }.apply(&collection(), Some("{}")).expect("applies");
+            assert!(value.to_text().len() > 20_000);
+        }
+        let huge = patch("{}", &[("n", "1e10000000")]).apply(&collection(), Some(r#"{"n":1}"#));
+        assert_eq!(huge.err(), Some(PatchError::OutOfRange { column: "n".into() }));
+    }
+
+    #[test]
+    fn increments_are_exact_and_name_what_they_cannot_add_to() {
+        let value = patch("{}", &[("n", "-0.3")]).apply(&collection(), Some(r#"{"n":0.1}"#)).expect("applies");
+        assert_eq!(value.to_text(), r#"{"n":-0.2}"#);
+        let refused = patch("{}", &[("n", "1")]).apply(&collection(), None);
+        assert_eq!(refused.err(), Some(PatchError::NotANumber { column: "n".into() }));
+    }
+}
