@@ -1,0 +1,187 @@
+//! Answers and notifications, written into a buffer that the caller reuses. Nothing here allocates but the
+//! buffer's own growth, and a record's bytes are copied as they are.
+
+use super::{RpcError, json};
+use crate::record::{Stamp, State};
+
+pub use super::frame::{frame_header, text_frame};
+
+/// What ends a notification begun with [`notification_head`].
+pub const NOTIFICATION_TAIL: &[u8] = b"}}";
+
+/// Writes the record object: `key`, `version`, `stamp`, `value` (`null` for an absent one), and `stale_ms` and
+/// `reset` when they say something.
+pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>, reset: bool) {
+    record_head(out, key, state.stamp);
+    out.extend_from_slice(b",\"value\":");
+    out.extend_from_slice(state.value.as_deref().unwrap_or(b"null"));
+    if let Some(millis) = stale_ms {
+        out.extend_from_slice(b",\"stale_ms\":");
+        json::integer(out, millis);
+    }
+    if reset {
+        out.extend_from_slice(b",\"reset\":true");
+    }
+    out.push(b'}');
+}
+
+/// Writes the answer of a `put`, `patch` or `delete`, with the record's new value if asked for.
+pub fn written(out: &mut Vec<u8>, key: &str, stamp: Stamp, value: Option<&[u8]>) {
+    record_head(out, key, stamp);
+    if let Some(value) = value {
+        out.extend_from_slice(b",\"value\":");
+        out.extend_from_slice(value);
+    }
+    out.push(b'}');
+}
+
+fn record_head(out: &mut Vec<u8>, key: &str, stamp: Stamp) {
+    out.extend_from_slice(b"{\"key\":");
+    json::string(out, key);
+    out.extend_from_slice(b",\"version\":");
+    json::integer(out, stamp.version);
+    out.extend_from_slice(b",\"stamp\":");
+    self::stamp(out, stamp);
+}
+
+/// Writes a stamp as the JSON string clients send back.
+pub fn stamp(out: &mut Vec<u8>, stamp: Stamp) {
+    out.push(b'"');
+    json::integer(out, u64::from(stamp.generation));
+    out.push(b'.');
+    json::integer(out, stamp.version);
+    out.push(b'"');
+}
+
+/// Writes `{"records":[..]}` with what `write` makes of each of `items`.
+pub fn records<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+    out.extend_from_slice(b"{\"records\":[");
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Writes an answer around what `result` writes. `id` is JSON text.
+pub fn result<R>(out: &mut Vec<u8>, id: &str, result: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    let written = result(out);
+    out.push(b'}');
+    written
+}
+
+/// Writes an error answer. `id` is JSON text; `None` is written as `null`.
+pub fn error(out: &mut Vec<u8>, id: Option<&str>, error: &RpcError) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id.unwrap_or("null").as_bytes());
+    out.extend_from_slice(b",\"error\":");
+    error.write(out);
+    out.push(b'}');
+}
+
+/// Writes a notification up to its record; the record and [`NOTIFICATION_TAIL`] follow.
+///
+/// Everything behind the head is the same for each subscriber, so it can be shared.
+pub fn notification_head(out: &mut Vec<u8>, subscription: &str) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":\"freshet_subscription\",\"params\":{\"subscription\":");
+    json::string(out, subscription);
+    out.extend_from_slice(b",\"result\":");
+}
+
+/// Writes [`NOTIFICATION_TAIL`].
+pub fn notification_tail(out: &mut Vec<u8>) {
+    out.extend_from_slice(NOTIFICATION_TAIL);
+}
+
+/// Writes the notification that asks a client to come back, in `reconnect_in_ms`, to another node.
+pub fn drain(out: &mut Vec<u8>, reconnect_in_ms: u64) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":\"freshet_drain\",\"params\":{\"reconnect_in_ms\":");
+    json::integer(out, reconnect_in_ms);
+    out.extend_from_slice(b"}}");
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::protocol::Code;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("JSON is UTF-8")
+    }
+
+    fn state(version: u64, value: &'static str) -> State {
+        State { stamp: Stamp::new(1, version), value: Some(Bytes::from_static(value.as_bytes())) }
+    }
+
+    #[test]
+    fn an_answer_is_what_the_protocol_shows() {
+        let answer = text(|out| {
+            result(out, "7", |out| record(out, "85123A", &state(17, r#"{"price":2.50}"#), None, false));
+        });
+        assert_eq!(
+            answer,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"key":"85123A","version":17,"stamp":"1.17","value":{"price":2.50}}}"#
+        );
+    }
+
+    #[test]
+    fn absence_staleness_and_reset_are_said() {
+        let absent = State::absent(Stamp::new(2, 9));
+        assert_eq!(
+            text(|out| record(out, "a\"b", &absent, Some(1_500), true)),
+            r#"{"key":"a\"b","version":9,"stamp":"2.9","value":null,"stale_ms":1500,"reset":true}"#
+        );
+    }
+
+    #[test]
+    fn a_notification_is_what_the_protocol_shows() {
+        let pushed = text(|out| {
+            notification_head(out, "s1");
+            record(out, "85123A", &state(18, "{}"), None, false);
+            notification_tail(out);
+        });
+        let expected = r#"{"jsonrpc":"2.0","method":"freshet_subscription","params":{"subscription":"s1","result":{"key":"85123A","version":18,"stamp":"1.18","value":{}}}}"#;
+        assert_eq!(pushed, expected);
+        let drained = text(|out| drain(out, 750));
+        assert_eq!(drained, r#"{"jsonrpc":"2.0","method":"freshet_drain","params":{"reconnect_in_ms":750}}"#);
+    }
+
+    #[test]
+    fn writes_are_answered_with_their_stamp_and_the_value_if_asked() {
+        let stamp = Stamp::new(1, 18);
+        assert_eq!(text(|out| written(out, "a", stamp, None)), r#"{"key":"a","version":18,"stamp":"1.18"}"#);
+        assert_eq!(
+            text(|out| written(out, "a", stamp, Some(b"{}"))),
+            r#"{"key":"a","version":18,"stamp":"1.18","value":{}}"#
+        );
+    }
+
+    #[test]
+    fn an_error_without_an_id_is_answered_with_null() {
+        let answer = text(|out| error(out, None, &RpcError::new(Code::ParseError, "no")));
+        let expected =
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no","data":{"reason":"parse_error"}}}"#;
+        assert_eq!(answer, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn lists_of_records_are_json_whatever_the_keys(keys in prop::collection::vec(any::<String>(), 0..4)) {
+            let list = text(|out| records(out, &keys, |out, key| record(out, key, &state(1, "{}"), None, false)));
+            let list: Value = serde_json::from_str(&list).expect("JSON");
+            let read: Vec<_> = list["records"].as_array().expect("a list").iter().map(|r| r["key"].as_str()).collect();
+            prop_assert_eq!(read, keys.iter().map(|key| Some(key.as_str())).collect::<Vec<_>>());
+        }
+    }
+}

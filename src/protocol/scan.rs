@@ -1,0 +1,337 @@
+//! The quick way to read the most frequent request: a plain `get`.
+
+/// A `get` without options, borrowed from its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainGet<'a> {
+    /// The id's JSON text: a string (quotes included) or an integer.
+    pub id: &'a str,
+    /// The collection's name.
+    pub collection: &'a str,
+    /// The key.
+    pub key: &'a str,
+}
+
+/// Reads `text` when it is a `get` (or `freshet_get`) with an id and exactly the params `collection` and `key`, by
+/// name. Members may stand in any order, with whitespace between; strings must be free of escapes.
+///
+/// `None` says nothing about the text but "ask [`parse`](super::parse)". What is accepted, `parse` followed by
+/// [`GetParams::parse`](super::GetParams::parse) reads exactly alike.
+pub fn plain_get(text: &str) -> Option<PlainGet<'_>> {
+    let mut scan = Scan { text, at: 0 };
+    let mut found = Found::default();
+    scan.object(|scan, name| found.member(scan, name))?;
+    scan.end()?;
+    let (collection, key) = found.params?;
+    (found.version && found.method).then_some(PlainGet { id: found.id?, collection, key })
+}
+
+/// The envelope's members met so far.
+#[derive(Default)]
+struct Found<'a> {
+    version: bool,
+    method: bool,
+    id: Option<&'a str>,
+    params: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Found<'a> {
+    /// Takes the member `name`; `None` for one that is unknown, comes twice or holds anything unusual.
+    #[inline(always)]
+    fn member(&mut self, scan: &mut Scan<'a>, name: &str) -> Option<()> {
+        match name {
+            "jsonrpc" if !self.version => self.version = scan.string()? == "2.0",
+            "method" if !self.method => self.method = matches!(scan.string()?, "get" | "freshet_get"),
+            "id" if self.id.is_none() => self.id = Some(scan.id()?),
+            "params" if self.params.is_none() => self.params = Some(scan.params()?),
+            _ => return None,
+        }
+        // A wrong version or method stays false, which a second, right one must not repair.
+        (name != "jsonrpc" || self.version).then_some(())?;
+        (name != "method" || self.method).then_some(())
+    }
+}
+
+/// A place in a text. Every method moves past what it read, or returns `None` and is not used again.
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    #[inline(always)]
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline(always)]
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, expected: u8) -> Option<()> {
+        self.space();
+        (self.peek()? == expected).then(|| self.at += 1)
+    }
+
+    /// An object of at least one member, each handed to `member` when its value is next.
+    #[inline(always)]
+    fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.byte(b'{')?;
+        loop {
+            let name = self.string()?;
+            self.byte(b':')?;
+            member(self, name)?;
+            self.space();
+            let next = self.peek()?;
+            self.at += 1;
+            match next {
+                b',' => {}
+                b'}' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// A string without escapes: its content.
+    #[inline(always)]
+    fn string(&mut self) -> Option<&'a str> {
+        self.byte(b'"')?;
+        let start = self.at;
+        let rest = self.text.as_bytes().get(start..)?;
+        let len = unusual(rest)?;
+        if rest[len] != b'"' {
+            return None;
+        }
+        self.at = start + len + 1;
+        self.text.get(start..start + len)
+    }
+
+    /// A string or an integer: its JSON text.
+    #[inline(always)]
+    fn id(&mut self) -> Option<&'a str> {
+        self.space();
+        let start = self.at;
+        if self.peek()? == b'"' {
+            self.string()?;
+        } else {
+            self.integer()?;
+        }
+        self.text.get(start..self.at)
+    }
+
+    /// Digits without a leading zero, perhaps negative. A fraction or exponent stays behind, where only `,`, `}`
+    /// or whitespace is accepted.
+    #[inline(always)]
+    fn integer(&mut self) -> Option<()> {
+        if self.peek()? == b'-' {
+            self.at += 1;
+        }
+        let start = self.at;
+        while self.peek()?.is_ascii_digit() {
+            self.at += 1;
+        }
+        let digits = &self.text.as_bytes()[start..self.at];
+        (digits.len() == 1 || digits.first().is_some_and(|&first| first != b'0')).then_some(())
+    }
+
+    #[inline(always)]
+    fn params(&mut self) -> Option<(&'a str, &'a str)> {
+        let (mut collection, mut key) = (None, None);
+        self.object(|scan, name| {
+            let slot = match name {
+                "collection" => &mut collection,
+                "key" => &mut key,
+                _ => return None,
+            };
+            slot.replace(scan.string()?).is_none().then_some(())
+        })?;
+        Some((collection?, key?))
+    }
+
+    #[inline(always)]
+    fn end(mut self) -> Option<()> {
+        self.space();
+        (self.at == self.text.len()).then_some(())
+    }
+}
+
+/// Where the first byte stands that ends a string or may not stand in it. Eight bytes at a time, since most names
+/// and keys fit into one or two steps.
+///
+/// # Source
+/// S. E. Anderson, "Bit Twiddling Hacks": "determine if a word has a zero byte", "... a byte less than n". A
+/// borrow can only mark bytes above the first true one, and the first is all that is asked for.
+#[inline(always)]
+fn unusual(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
+    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let found = (below(word, 0x20) | equal(word, b'"') | equal(word, b'\\')) & HIGHS;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    bytes[at..].iter().position(|&byte| super::json::must_escape(byte)).map(|tail| at + tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::{GetParams, Message, parse};
+
+    const PLAIN: &str = r#"{"jsonrpc":"2.0","id":7,"method":"get","params":{"collection":"products","key":"85123A"}}"#;
+
+    /// What the full path makes of `text`: id, collection and key of a get without options.
+    fn full(text: &str) -> Option<(String, String, String)> {
+        let Ok(Message::One(request)) = parse(text, 8) else { return None };
+        let params = GetParams::parse(request.params).ok()?;
+        let plain = params.min_stamp.is_none() && params.max_stale_ms.is_none();
+        let get = plain && matches!(&*request.method, "get" | "freshet_get");
+        get.then(|| (request.id.unwrap_or("none").into(), params.collection.into(), params.key.into()))
+    }
+
+    fn agrees(text: &str) -> bool {
+        plain_get(text).is_none_or(|get| full(text) == Some((get.id.into(), get.collection.into(), get.key.into())))
+    }
+
+    #[test]
+    fn the_plain_shape_is_taken_in_any_order_and_spacing() {
+        let expected = Some(PlainGet { id: "7", collection: "products", key: "85123A" });
+        assert_eq!(plain_get(PLAIN), expected);
+        let other = " {\"params\" : {\"key\":\"85123A\",\n\"collection\":\"products\"}\t,\"method\":\"freshet_get\",\"id\" :7,\"jsonrpc\":\"2.0\" } \r\n";
+        assert_eq!(plain_get(other), expected);
+        assert_eq!(plain_get(&PLAIN.replace('7', "\"a7\"")).map(|get| get.id), Some("\"a7\""));
+        assert_eq!(plain_get(&PLAIN.replace('7', "-0")).map(|get| get.id), Some("-0"));
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_full_path() {
+        for (from, to) in [
+            ("7", "07"),
+            ("7", "-"),
+            ("7", "1.0"),
+            ("7", "1e3"),
+            ("7", "null"),
+            ("7", "{}"),
+            ("7", ""),
+            ("\"id\":7,", ""),
+            ("\"id\":7,", "\"id\":7,\"id\":7,"),
+            ("\"id\":7,", "\"x\":7,"),
+            ("2.0", "2.1"),
+            ("\"jsonrpc\":\"2.0\"", "\"jsonrpc\":\"1\",\"jsonrpc\":\"2.0\""),
+            ("\"method\":\"get\"", "\"method\":\"put\",\"method\":\"get\""),
+            ("get", "g\\u0065t"),
+            ("\"85123A\"", "85123"),
+            ("85123A", "85\\n"),
+            ("85123A", "85\n"),
+            ("\"key\"", "\"min_stamp\""),
+            ("\"85123A\"}", "\"85123A\",\"key\":\"b\"}"),
+            ("\"85123A\"}", "\"85123A\",}"),
+            ("}}", "}"),
+            ("}}", "}}}"),
+            ("}}", "}},"),
+            ("{", "[{"),
+        ] {
+            let text = PLAIN.replacen(from, to, 1);
+            assert_ne!(text, PLAIN);
+            assert_eq!(plain_get(&text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unusual_finds_the_first_byte_to_escape(bytes in prop::collection::vec(prop_oneof![
+            any::<u8>(), prop::sample::select(vec![0, 0x1f, 0x20, 0x21, b'"', b'#', b'\\', b']', 0x7f, 0x80, 0xa2, 0xff]),
+        ], 0..24)) {
+            let expected = bytes.iter().position(|&byte| crate::protocol::json::must_escape(byte));
+            prop_assert_eq!(unusual(&bytes), expected);
+        }
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("\"jsonrpc\":\"2.0\"".to_owned()),
+            Just("\"method\":\"get\"".to_owned()),
+            prop_oneof!["-?[0-9]{0,3}", "\"[a-z\\\\\u{e9}]{0,3}\"", Just("null".to_owned())]
+                .prop_map(|id| format!("\"id\":{id}")),
+            ("[a-c\\\\\"\u{1}\u{e9}]{0,3}", any::<bool>()).prop_map(|(key, swap)| {
+                if swap {
+                    format!("\"params\":{{\"key\":\"{key}\",\"collection\":\"c\"}}")
+                } else {
+                    format!("\"params\" : {{ \"collection\" :\"c\",\"key\":\"{key}\" }}")
+                }
+            }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn quick_scan_agrees_with_serde(parts in prop::collection::vec(part(), 3..6), ends in "[ \n]{0,2}") {
+            let text = format!("{ends}{{{}}}{ends}", parts.join(","));
+            prop_assert!(agrees(&text), "{}", text);
+        }
+
+        #[test]
+        fn quick_scan_agrees_with_serde_on_mutated_text(
+            edits in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![
+                any::<char>(), prop::sample::select(r#"{}[]:,"\ 0-.e"#.chars().collect::<Vec<_>>()),
+            ], 0..3_u8), 1..4),
+        ) {
+            let mut text: Vec<char> = PLAIN.chars().collect();
+            for (at, with, how) in edits {
+                let at = at.index(text.len());
+                match how {
+                    0 => text[at] = with,
+                    1 => text.insert(at, with),
+                    _ => drop(text.remove(at)),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            prop_assert!(agrees(&text), "{}", text);
+        }
+
+        #[test]
+        fn plain_ids_keys_and_collections_are_accepted(id in 0..u64::MAX, collection in "[a-z_]{1,12}", key in "[^\"\\\\\u{0}-\u{1f}]{0,12}") {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"get","params":{{"collection":"{collection}","key":"{key}"}}}}"#
+            );
+            let id = id.to_string();
+            prop_assert_eq!(plain_get(&text), Some(PlainGet { id: &id, collection: &collection, key: &key }));
+            prop_assert!(agrees(&text));
+        }
+    }
+
+    /// Prints ns a message; run with `cargo test --release -- --ignored --nocapture scan_beside_serde`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn scan_beside_serde() {
+        const ROUNDS: u32 = 2_000_000;
+        for _ in 0..3 {
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                assert!(plain_get(std::hint::black_box(PLAIN)).is_some());
+            }
+            let scan = start.elapsed() / ROUNDS;
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                let Ok(Message::One(request)) = parse(std::hint::black_box(PLAIN), 8) else { panic!("no request") };
+                assert!(GetParams::parse(request.params).is_ok());
+            }
+            println!("scan {scan:?}, serde {:?}", start.elapsed() / ROUNDS);
+        }
+    }
+}
