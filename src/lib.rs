@@ -4,4 +4,5 @@ pub mod protocol;
 pub mod record;
 pub mod resilience;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;

@@ -1,0 +1,36 @@
+//! What a read of the store returns.
+
+use bytes::Bytes;
+
+use crate::record::{Key, Position, Stamp, State};
+
+/// Rows of one shard with the position they were read at, all from one snapshot.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The newest mark that the snapshot showed.
+    pub position: Position,
+    /// The shard's epoch there.
+    pub epoch: u64,
+    /// The shard's generation there; every row's version counts within it.
+    pub generation: u32,
+    /// One for each key asked for, absent ones included.
+    pub rows: Vec<Row>,
+}
+
+/// One record as a read found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The key that was asked for.
+    pub key: Key,
+    /// The row's version, or its tombstone's, or 0 when neither is there.
+    pub version: u64,
+    /// The row as JSON text; `None` when it does not exist.
+    pub value: Option<Bytes>,
+}
+
+impl Row {
+    /// The state this row shows in `generation`.
+    pub fn state(&self, generation: u32) -> State {
+        State { stamp: Stamp::new(generation, self.version), value: self.value.clone() }
+    }
+}

@@ -1,0 +1,161 @@
+//! Where records live: hash-sharded PostgreSQL, or the same semantics in memory.
+//!
+//! Promises: a read says at which [`Position`](crate::record::Position) it was taken, in the same snapshot as the
+//! rows; a write is answered after its commit and never guessed at; every committed change of a tracked table, by
+//! any writer, comes out of the [`Tail`] exactly when it becomes visible. Leaves caching and ordering between reads
+//! to `tiers`, and the way of changes to every node to `changes`.
+//!
+//! Two implementations stand behind enums rather than trait objects, so the hot path is a jump and not a table.
+
+pub mod batch;
+pub mod error;
+pub mod feed;
+pub mod fetch;
+pub mod memory;
+pub mod postgres;
+pub mod shard;
+pub mod write;
+
+use std::sync::Arc;
+
+pub use batch::{Batcher, Join, Loaded};
+pub use error::Error;
+pub use feed::{Lead, Poll, Tail};
+pub use fetch::{Fetched, Row};
+pub use memory::Memory;
+pub use postgres::Postgres;
+pub use shard::ShardId;
+pub use write::{Operation, Token, Write, Written};
+
+use crate::{
+    record::{Catalogue, CollectionId, Key, RecordId},
+    resilience::Deadline,
+};
+
+/// The store behind one node. Cheap to clone.
+#[derive(Clone)]
+pub enum Store {
+    /// Rows in PostgreSQL.
+    Postgres(Arc<Postgres>),
+    /// Rows in this process, gone with it.
+    Memory(Arc<Memory>),
+}
+
+impl Store {
+    /// The collections found when the store was opened.
+    pub fn catalogue(&self) -> &Catalogue {
+        match self {
+            Store::Postgres(store) => store.catalogue(),
+            Store::Memory(store) => store.catalogue(),
+        }
+    }
+
+    /// The logical shard of a record.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] for a key that is not canonical for the collection's key type; a parsed [`Key`] always is.
+    pub fn shard_of(&self, id: &RecordId) -> Result<ShardId, Error> {
+        let collection = self.catalogue().get(id.collection);
+        shard::shard_of(collection.key_kind, id.key.as_str(), collection.modulus)
+            .map(ShardId)
+            .ok_or_else(|| Error::broken("compute the shard of a key"))
+    }
+
+    /// Reads `keys` of one shard in one statement on the primary; a row for each, absent ones included, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connection up; nothing else is touched.
+    pub async fn read(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        keys: &[Key],
+        deadline: Deadline,
+    ) -> Result<Fetched, Error> {
+        match self {
+            Store::Postgres(store) => store.read(shard, collection, keys, deadline).await,
+            Store::Memory(store) => Ok(store.read(shard, collection, keys)),
+        }
+    }
+
+    /// Commits one write, in a group with its contemporaries, and answers after the commit.
+    ///
+    /// # Errors
+    /// Every variant of [`Error`]; [`Error::OutcomeUnknown`] when the connection was lost in mid-commit.
+    ///
+    /// # Cancel safety
+    /// A write that was handed over runs on when its caller is dropped.
+    pub async fn write(&self, write: Write, deadline: Deadline) -> Result<Written, Error> {
+        match self {
+            Store::Postgres(store) => store.write(write, deadline).await,
+            Store::Memory(store) => store.write(&write),
+        }
+    }
+
+    /// Hands every key of a collection to `sink`, in chunks, from one snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent; the keys
+    /// handed over so far mean nothing then.
+    pub async fn scan(&self, collection: CollectionId, sink: impl FnMut(&[Key])) -> Result<(), Error> {
+        match self {
+            Store::Postgres(store) => store.scan(collection, sink).await,
+            Store::Memory(store) => {
+                store.scan(collection, sink);
+                Ok(())
+            }
+        }
+    }
+
+    /// Roughly how many records a collection has.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database does not answer.
+    pub async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
+        match self {
+            Store::Postgres(store) => store.estimate(collection).await,
+            Store::Memory(store) => Ok(store.len(collection) as u64),
+        }
+    }
+
+    /// A reader of the change feed that starts now: it reports what becomes visible from here on.
+    pub fn tail(&self) -> Tail {
+        match self {
+            Store::Postgres(store) => Tail::Postgres(store.tail()),
+            Store::Memory(store) => Tail::Memory(store.tail()),
+        }
+    }
+
+    /// Tries to become the one node that writes marks and prunes; `None` while another node leads.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database does not answer.
+    pub async fn lead(&self) -> Result<Option<Lead>, Error> {
+        match self {
+            Store::Postgres(store) => Ok(store.lead().await?.map(Lead::Postgres)),
+            Store::Memory(_) => Ok(Some(Lead::Memory)),
+        }
+    }
+
+    /// Says whether the store answers, in words for an operator.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the reason.
+    pub async fn health(&self, deadline: Deadline) -> Result<String, Error> {
+        match self {
+            Store::Postgres(store) => store.health(deadline).await,
+            Store::Memory(store) => Ok(store.health()),
+        }
+    }
+
+    /// Waits for writes under way, then closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Store::Postgres(store) => store.close().await,
+            Store::Memory(_) => {}
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which history a server has: versions mean something only within one.
+//!
+//! A restored or promoted server may lack commits that were published, and uses their versions a second time. The
+//! server's identity, its system identifier and timeline, is recorded beside the generation; when it has changed, the
+//! leader raises the generation of every shard before it marks anything, and until then nobody uses the server.
+//!
+//! # Source
+//! coherence protocol, section 3 (promotion, restore) and R7.
+
+use sqlx::{Connection as _, PgConnection};
+
+use crate::store::Error;
+
+use super::failure;
+
+/// How far versions and terms jump: beyond whatever the lost history can have used.
+const VERSION_JUMP: i64 = 1 << 32;
+const TERM_JUMP: i64 = 1_000;
+
+/// The timeline is read from the name of the WAL file being written: the control file shows a promotion only at the
+/// next checkpoint. A standby writes none.
+const ACTUAL: &str = "(SELECT system_identifier FROM pg_control_system()) AS system_identifier, \
+                      CASE WHEN NOT pg_is_in_recovery() \
+                      THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline, \
+                      pg_is_in_recovery() AS standby";
+
+/// Checks that a server may be used: it is a primary, and its identity is the recorded one, or none is recorded yet.
+///
+/// # Errors
+/// [`Error::Unavailable`] says which of the two it is not.
+pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Error> {
+    let query = format!(
+        "SELECT i.standby, coalesce((m.system_identifier, m.timeline) = (i.system_identifier, i.timeline), true) \
+         FROM feed.meta m, (SELECT {ACTUAL}) i"
+    );
+    let checked = sqlx::query_as::<_, (bool, bool)>(sqlx::AssertSqlSafe(query)).fetch_one(connection).await;
+    let reason = match checked {
+        // Not migrated yet: whoever describes the tables says so better.
+        Err(error) if failure::is_stale_schema(&error) => return Ok(()),
+        Err(error) => return Err(failure::connecting(error)),
+        Ok((true, _)) => "the server is a standby, not the primary",
+        Ok((_, false)) => "the server was promoted or restored, and its new generation is not recorded yet",
+        Ok((false, true)) => return Ok(()),
+    };
+    Err(Error::Unavailable { reason: reason.into() })
+}
+
+/// Records the server's identity; where another was recorded, starts a new generation of every shard. Returns
+/// whether it did. Only the leader calls this.
+///
+/// The tables are locked against writers first, so that nobody who read the old generation commits after.
+pub(super) async fn record(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let known = format!(
+        "SELECT m.system_identifier IS NULL, coalesce((m.system_identifier, m.timeline) = (i.system_identifier, i.timeline), false) \
+         FROM feed.meta m, (SELECT {ACTUAL}) i"
+    );
+    let (first, same): (bool, bool) = sqlx::query_as(sqlx::AssertSqlSafe(known)).fetch_one(&mut *transaction).await?;
+    if same {
+        return Ok(false);
+    }
+    if !first {
+        let tables: Vec<String> =
+            sqlx::query_scalar("SELECT format('%I.%I', schema_name, table_name) FROM feed.shard_table ORDER BY 1")
+                .fetch_all(&mut *transaction)
+                .await?;
+        if !tables.is_empty() {
+            let lock = format!("LOCK TABLE {} IN EXCLUSIVE MODE", tables.join(", "));
+            sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+        }
+        sqlx::raw_sql("UPDATE feed.shard_state SET gen = gen + 1").execute(&mut *transaction).await?;
+        sqlx::query("SELECT setval('feed.vseq', nextval('feed.vseq') + $1)")
+            .bind(VERSION_JUMP)
+            .execute(&mut *transaction)
+            .await?;
+        // Of another history: its transaction ids would make fresh changes look old. Positions go on rising.
+        let forget = "WITH newest AS (SELECT coalesce(max(n), 0) AS n, coalesce(max(term), 0) AS term FROM feed.mark), \
+                      gone AS (DELETE FROM feed.mark), spent AS (DELETE FROM feed.outbox), buried AS (DELETE FROM feed.tomb) \
+                      INSERT INTO feed.mark (n, term, snap) SELECT n + 1, term, pg_current_snapshot() FROM newest";
+        sqlx::raw_sql(forget).execute(&mut *transaction).await?;
+        sqlx::query("UPDATE feed.leader SET term = term + $1").bind(TERM_JUMP).execute(&mut *transaction).await?;
+    }
+    let record = format!(
+        "UPDATE feed.meta SET system_identifier = i.system_identifier, timeline = i.timeline FROM (SELECT {ACTUAL}) i"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(record)).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(!first)
+}

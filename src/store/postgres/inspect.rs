@@ -1,0 +1,209 @@
+//! What can be asked of a database about its fitness to serve. Facts only: judging them is the caller's.
+
+use sqlx::{FromRow, PgConnection, postgres::PgRow};
+
+use super::{Config, failure, lead, session::Session};
+use crate::store::Error;
+
+/// The server and its settings, as this session finds them.
+#[derive(Clone, Debug, FromRow)]
+pub struct Server {
+    /// `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// `150018`.
+    pub version_number: i32,
+    /// Who asked.
+    pub role: String,
+    /// Whether it replays another server's log.
+    pub is_standby: bool,
+    /// Whether transactions are read-only unless they say otherwise.
+    pub is_read_only: bool,
+    /// `UTF8`.
+    pub encoding: String,
+    /// `on` or `off`.
+    pub fsync: String,
+    /// `on` or `off`.
+    pub full_page_writes: String,
+    /// `on`, `off`, `local`, `remote_write` or `remote_apply`.
+    pub synchronous_commit: String,
+    /// Roles and databases that set `synchronous_commit` to `off`.
+    pub unsafe_commits: Vec<String>,
+    /// `on` or `off`.
+    pub autovacuum: String,
+    /// `origin`, `replica` or `local`.
+    pub replication_role: String,
+    /// The most sessions of the server.
+    pub connections_max: i32,
+    /// Sessions of it that only superusers get.
+    pub connections_reserved: i32,
+    /// Sessions now.
+    pub connections_used: i64,
+    /// The most sessions of this database or this role, where one is set.
+    pub connections_limit: Option<i32>,
+    /// Whether the feed's schema, if it stands, may be used.
+    pub sees_feed: bool,
+    /// Whether other roles' sessions can be seen into.
+    pub sees_all: bool,
+    /// Servers that stream from this one.
+    pub standbys: i64,
+    /// Those among them that commits wait for.
+    pub standbys_synchronous: i64,
+}
+
+/// A transaction that is open.
+#[derive(Clone, Debug, FromRow)]
+pub struct Transaction {
+    /// Who has it: process, role and program, or a prepared transaction's name.
+    pub owner: String,
+    /// What it does: a session's state.
+    pub state: String,
+    /// How long it has been open, in seconds.
+    pub age_seconds: f64,
+}
+
+/// The change feed's tables.
+#[derive(Clone, Debug, FromRow)]
+pub struct Feed {
+    /// Seconds since the newest mark; `None` when there is none.
+    pub newest_mark_seconds: Option<f64>,
+    /// Seconds since the oldest mark.
+    pub oldest_mark_seconds: Option<f64>,
+    /// Whether a node holds the lock of the one that writes marks.
+    pub is_led: bool,
+    /// Nodes that follow the feed here.
+    pub followers: i64,
+    /// Events in the outbox, roughly.
+    pub outbox_rows: i64,
+    /// The outbox with its index, in bytes.
+    pub outbox_bytes: i64,
+    /// The shards' modulus; `None` while no shard was placed here.
+    pub modulus: Option<i32>,
+}
+
+/// One row of `feed.health`.
+#[derive(Clone, Debug, FromRow)]
+pub struct Health {
+    /// What was checked.
+    pub check: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Reads the server's settings.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the connection is lost.
+pub async fn server(session: &mut Session) -> Result<Server, Error> {
+    one(
+        session,
+        "SELECT current_setting('server_version') AS version, current_user::text AS role,
+                current_setting('server_version_num')::integer AS version_number,
+                pg_is_in_recovery() AS is_standby,
+                current_setting('default_transaction_read_only')::boolean AS is_read_only,
+                getdatabaseencoding()::text AS encoding, current_setting('fsync') AS fsync,
+                current_setting('full_page_writes') AS full_page_writes,
+                current_setting('synchronous_commit') AS synchronous_commit,
+                current_setting('autovacuum') AS autovacuum,
+                current_setting('session_replication_role') AS replication_role,
+                current_setting('max_connections')::integer AS connections_max,
+                current_setting('superuser_reserved_connections')::integer AS connections_reserved,
+                (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS connections_used,
+                (SELECT min(l) FROM (SELECT datconnlimit FROM pg_database WHERE datname = current_database()
+                              UNION SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) x (l)
+                  WHERE l >= 0) AS connections_limit,
+                coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'feed'), true) AS sees_feed,
+                pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all,
+                (SELECT count(*) FROM pg_stat_replication) AS standbys,
+                (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS standbys_synchronous,
+                ARRAY(SELECT coalesce('role ' || nullif(s.setrole, 0)::regrole, 'database ' || d.datname, 'every database')
+                        FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
+                       WHERE 'synchronous_commit=off' = ANY (s.setconfig)
+                         AND (s.setdatabase = 0 OR d.datname = current_database()) ORDER BY 1) AS unsafe_commits",
+    )
+    .await
+}
+
+/// The transaction of this database that has been open longest, this one left out.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the connection is lost.
+pub async fn longest_transaction(session: &mut Session) -> Result<Option<Transaction>, Error> {
+    let query = sqlx::query_as(
+        "SELECT format('process %s of %s%s', pid, usename, ', ' || nullif(application_name, '')) AS owner,
+                coalesce(state, 'unknown') AS state,
+                extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age_seconds
+           FROM pg_stat_activity
+          WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+            AND backend_type = 'client backend'
+         UNION ALL
+         SELECT format('%L of %s', gid, owner), 'prepared', extract(epoch FROM clock_timestamp() - prepared)::float8
+           FROM pg_prepared_xacts WHERE database = current_database()
+          ORDER BY 3 DESC LIMIT 1",
+    );
+    query.fetch_optional(&mut session.connection).await.map_err(failure::error)
+}
+
+/// Reads how far the feed is and how large. The database must be migrated.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the connection is lost; [`Error::Broken`] when the feed's tables may not be read.
+pub async fn feed(session: &mut Session) -> Result<Feed, Error> {
+    let query = sqlx::query_as(
+        "SELECT (SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM feed.mark ORDER BY n DESC LIMIT 1) AS newest_mark_seconds,
+                (SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM feed.mark ORDER BY n LIMIT 1) AS oldest_mark_seconds,
+                EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND d.datname = current_database()
+                           AND (l.classid::bigint << 32 | l.objid::bigint) = $1) AS is_led,
+                (SELECT count(*) FROM pg_stat_activity
+                  WHERE application_name = 'freshet tail' AND datname = current_database()) AS followers,
+                greatest(pg_stat_get_live_tuples('feed.outbox'::regclass), 0) AS outbox_rows,
+                pg_total_relation_size('feed.outbox') AS outbox_bytes,
+                (SELECT modulus FROM feed.meta) AS modulus",
+    );
+    query.bind(lead::LOCK).fetch_one(&mut session.connection).await.map_err(failure::error)
+}
+
+/// Asks `feed.health`; `deep` reads every tracked row.
+///
+/// # Errors
+/// As [`feed`].
+pub async fn health(session: &mut Session, deep: bool) -> Result<Vec<Health>, Error> {
+    let query = sqlx::query_as("SELECT * FROM feed.health($1)").bind(deep);
+    query.fetch_all(&mut session.connection).await.map_err(failure::error)
+}
+
+/// What a node run as this role would lack: rights on the feed's tables and on every partition.
+///
+/// # Errors
+/// As [`feed`].
+pub async fn missing_rights(session: &mut Session) -> Result<Vec<String>, Error> {
+    let query = sqlx::query_scalar(
+        "WITH wanted (relation, rights) AS (
+             VALUES ('feed.collection'::regclass, '{SELECT}'::text[]), ('feed.shard_table', '{SELECT}'),
+                    ('feed.shard_state', '{SELECT}'), ('feed.leader', '{SELECT,UPDATE}'),
+                    ('feed.mark', '{SELECT,INSERT,DELETE}'), ('feed.outbox', '{SELECT,DELETE}'),
+                    ('feed.tomb', '{SELECT,DELETE}'), ('feed.idempotency', '{SELECT,INSERT,DELETE}')
+             UNION ALL SELECT relation, '{SELECT,INSERT,UPDATE,DELETE}' FROM feed.shard_table)
+         SELECT string_agg(r, ', ' ORDER BY r) || ' on ' || relation::text
+           FROM wanted CROSS JOIN unnest(rights) r
+          WHERE NOT has_table_privilege(relation, r) GROUP BY relation ORDER BY relation::text",
+    );
+    query.fetch_all(&mut session.connection).await.map_err(failure::error)
+}
+
+/// Sessions that one node opens at most: its pools, groups of writes, the relay, the tail and a scan.
+pub fn node_connections(config: &Config) -> u32 {
+    config.read_connections + config.write_connections + 5
+}
+
+async fn one<T>(session: &mut Session, sql: &'static str) -> Result<T, Error>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let connection: &mut PgConnection = &mut session.connection;
+    sqlx::query_as(sql).fetch_one(connection).await.map_err(failure::error)
+}

@@ -1,0 +1,123 @@
+//! What ran in a database, beside what there is to run.
+
+use std::{collections::BTreeMap, path::Path};
+
+use sqlx::{PgConnection, Row as _, migrate::Migrator};
+
+use super::Error;
+
+/// The migrations of this release, `migrations/` as it was built.
+static SHIPPED: Migrator = sqlx::migrate!("./migrations");
+
+/// The schema of `feed` that this release reads and writes, `feed.meta.schema_version`.
+const SCHEMA_VERSION: i32 = 1;
+
+/// Migrations to run: the shipped ones or a folder's.
+pub(super) enum Migrations {
+    /// Those of this release.
+    Shipped,
+    /// A folder's.
+    Own(Migrator),
+}
+
+impl Migrations {
+    /// Reads `folder`, if any.
+    pub(super) async fn read(folder: Option<&Path>) -> Result<Self, Error> {
+        let Some(folder) = folder else { return Ok(Migrations::Shipped) };
+        let failed = |reason: String| Error::Folder { folder: folder.display().to_string(), reason };
+        let migrator = Migrator::new(folder).await.map_err(|error| failed(error.to_string()))?;
+        if migrator.iter().next().is_none() {
+            return Err(failed("there are none".into()));
+        }
+        Ok(Migrations::Own(migrator))
+    }
+
+    pub(super) fn migrator(&self) -> &Migrator {
+        match self {
+            Migrations::Shipped => &SHIPPED,
+            Migrations::Own(migrator) => migrator,
+        }
+    }
+}
+
+/// How the migrations that ran compare with those at hand. Each is named by number and description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// How many ran here.
+    pub applied: usize,
+    /// Those at hand that did not run.
+    pub pending: Vec<String>,
+    /// Those that ran and are not at hand: a newer release's, or the user's own.
+    pub unknown: Vec<String>,
+    /// Those that ran with another text.
+    pub modified: Vec<String>,
+    /// One that was begun and not finished.
+    pub dirty: Option<i64>,
+    /// Whether the feed's schema is above the one that this release knows.
+    pub is_newer: bool,
+}
+
+struct Applied {
+    description: String,
+    success: bool,
+    checksum: Vec<u8>,
+}
+
+impl History {
+    pub(super) async fn read(connection: &mut PgConnection, migrations: &Migrations) -> Result<Self, sqlx::Error> {
+        let applied = applied(connection).await?;
+        let known: BTreeMap<i64, _> = migrations.migrator().iter().map(|m| (m.version, m)).collect();
+        let name = |version: i64, description: &str| format!("{version:04} {description}");
+        let mut history = History { applied: applied.len(), ..History::default() };
+        for (&version, applied) in &applied {
+            match known.get(&version) {
+                _ if !applied.success => history.dirty = history.dirty.or(Some(version)),
+                None => history.unknown.push(name(version, &applied.description)),
+                Some(known) if known.checksum[..] != applied.checksum[..] => {
+                    history.modified.push(name(version, &known.description));
+                }
+                Some(_) => {}
+            }
+        }
+        let pending = known.values().filter(|known| !applied.contains_key(&known.version));
+        history.pending = pending.map(|known| name(known.version, &known.description)).collect();
+        history.is_newer = schema_version(connection).await? > SCHEMA_VERSION;
+        Ok(history)
+    }
+
+    /// Refuses what no run of migrations can go on from.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match () {
+            () if self.dirty.is_some() => Err(Error::Dirty { version: self.dirty.unwrap_or_default() }),
+            () if !self.unknown.is_empty() => Err(Error::Newer { migrations: self.unknown.join(", ") }),
+            () if !self.modified.is_empty() => Err(Error::Modified { migrations: self.modified.join(", ") }),
+            () => Ok(()),
+        }
+    }
+}
+
+async fn applied(connection: &mut PgConnection) -> Result<BTreeMap<i64, Applied>, sqlx::Error> {
+    if !has_table(connection, "_sqlx_migrations").await? {
+        return Ok(BTreeMap::new());
+    }
+    let rows = sqlx::query("SELECT version, description, success, checksum FROM _sqlx_migrations ORDER BY version")
+        .fetch_all(connection)
+        .await?;
+    let applied = |row: &sqlx::postgres::PgRow| {
+        let (description, success, checksum) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((row.try_get(0)?, Applied { description, success, checksum }))
+    };
+    rows.iter().map(applied).collect()
+}
+
+async fn schema_version(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    if !has_table(connection, "feed.meta").await? {
+        return Ok(0);
+    }
+    sqlx::query_scalar("SELECT schema_version FROM feed.meta").fetch_one(connection).await
+}
+
+/// Whether there is a table of that name on the search path.
+pub(super) async fn has_table(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(name).fetch_one(connection).await
+}

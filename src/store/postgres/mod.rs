@@ -1,0 +1,222 @@
+//! Records in PostgreSQL. The only module that knows SQL.
+//!
+//! Promises: reads and writes name the partition and carry the position of their own snapshot; a connection whose
+//! statement did not end well is closed, never lent again; every statement has a limit in the server and one here.
+//! Leaves what to cache, and when a read is too old to use, to `tiers`.
+
+mod alone;
+pub mod describe;
+mod failure;
+mod group;
+mod identity;
+pub mod inspect;
+mod lead;
+pub mod migrate;
+pub mod pool;
+mod read;
+pub mod server;
+pub mod session;
+mod statement;
+pub mod survey;
+mod tail;
+mod tokens;
+mod turns;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use parking_lot::RwLock;
+use sqlx::Row as _;
+use tokio_util::task::TaskTracker;
+
+pub use lead::Lead;
+pub use pool::Config;
+pub use tail::Tail;
+
+use self::{
+    describe::{Ownership, Table},
+    pool::Pool,
+    statement::Statements,
+    write::Writer,
+};
+use super::{Error, Fetched, ShardId, Write, Written, shard};
+use crate::{
+    record::{Catalogue, CollectionId, Key},
+    resilience::Deadline,
+};
+
+/// Keys handed over at once by a scan.
+const SCAN_KEYS: usize = 4_096;
+/// How long a drain waits for statements under way.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The store over one PostgreSQL primary.
+pub struct Postgres {
+    shared: Arc<Shared>,
+    writer: Writer,
+    tasks: TaskTracker,
+}
+
+/// What reads, writes and the feed have in common.
+pub(crate) struct Shared {
+    config: Config,
+    catalogue: Catalogue,
+    tables: Vec<Table>,
+    ownership: RwLock<Arc<Ownership>>,
+    reads: Pool,
+    /// Groups of writes.
+    writes: Pool,
+    /// Writes that wait for a row somebody else holds.
+    waits: Pool,
+    /// Writes that were refused in a group and go alone to learn why.
+    singles: Pool,
+}
+
+impl Postgres {
+    /// Connects and reads what is tracked and owned there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
+    pub async fn open(config: Config, deadline: Deadline) -> Result<Self, Error> {
+        lead::settle_identity(&config, deadline).await?;
+        let reads = Pool::new(&config, config.options("reads")?, config.read_connections);
+        let mut lease = reads.lend(deadline).await?;
+        let described = deadline.limit(describe::tables(lease.connection())).await;
+        let mut tables = described.map_err(|_| Error::Deadline)??;
+        let catalogue = Catalogue::new(tables.iter().map(|table| table.collection.clone()));
+        for (table, collection) in tables.iter_mut().zip(catalogue.iter()) {
+            table.collection.id = collection.id;
+        }
+        let ownership = deadline.limit(Ownership::read(lease.connection(), &tables)).await;
+        let ownership = ownership.map_err(|_| Error::Deadline)??;
+        lease.give_back();
+        let groups = config.options("writes")?.options([("lock_timeout", write::group_lock_limit())]);
+        let shared = Arc::new(Shared {
+            writes: Pool::new(&config, groups, 1),
+            waits: Pool::new(&config, config.options("waiting writes")?, config.write_connections),
+            singles: Pool::new(&config, config.options("single writes")?, 1),
+            reads,
+            catalogue,
+            tables,
+            ownership: RwLock::new(Arc::new(ownership)),
+            config,
+        });
+        let tasks = TaskTracker::new();
+        Ok(Postgres { writer: Writer::start(shared.clone(), &tasks), shared, tasks })
+    }
+
+    /// The collections tracked when the store was opened.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.shared.catalogue
+    }
+
+    /// The shards of a collection that are owned here.
+    pub fn shards(&self, collection: CollectionId) -> Vec<ShardId> {
+        self.shared.ownership.read().shards(collection)
+    }
+
+    pub(super) async fn read(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        keys: &[Key],
+        deadline: Deadline,
+    ) -> Result<Fetched, Error> {
+        self.shared.read(shard, collection, keys, deadline).await
+    }
+
+    pub(super) async fn write(&self, write: Write, deadline: Deadline) -> Result<Written, Error> {
+        let collection = self.shared.catalogue.get(write.id.collection);
+        let shard = shard::shard_of(collection.key_kind, write.id.key.as_str(), collection.modulus)
+            .ok_or_else(|| Error::broken("compute the shard of a key"))?;
+        self.writer.write(write, ShardId(shard), deadline).await
+    }
+
+    pub(super) async fn scan(&self, collection: CollectionId, mut sink: impl FnMut(&[Key])) -> Result<(), Error> {
+        let deadline = Deadline::after(self.shared.config.connect_limit);
+        let mut connection = self.shared.connect("scan", deadline).await?;
+        // One snapshot over all partitions, and no limit in the server: a large table takes its time. On this side each
+        // chunk has one, or a link that fell silent would be waited for until the end of the process.
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
+                     SET LOCAL enable_seqscan = on";
+        let limit = || Deadline::after(self.shared.config.statement_limit);
+        pool::step(limit(), sqlx::raw_sql(begin).execute(&mut connection)).await?;
+        let ownership = self.shared.ownership.read().clone();
+        for shard in ownership.shards(collection) {
+            let Ok(statements) = ownership.find(collection, shard) else { continue };
+            let rows = sqlx::query(statements.scan()).fetch(&mut connection);
+            let keys = rows.and_then(async |row| Ok(Key::from_database(row.try_get::<&str, _>(0)?)));
+            let mut chunks = std::pin::pin!(keys.try_chunks(SCAN_KEYS).map_err(|error| error.1));
+            while let Some(keys) = pool::step(limit(), chunks.try_next()).await? {
+                sink(&keys);
+            }
+        }
+        pool::step(limit(), sqlx::raw_sql("COMMIT").execute(&mut connection)).await.map(drop)
+    }
+
+    pub(super) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
+        let deadline = Deadline::after(self.shared.config.statement_limit);
+        let mut lease = self.shared.reads.lend(deadline).await?;
+        let query = sqlx::query_scalar::<_, i64>(
+            "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM feed.shard_table s
+               JOIN pg_class c ON c.oid = s.relation WHERE s.collection = $1",
+        );
+        let name = &self.shared.catalogue.get(collection).name;
+        let estimate = pool::step(deadline, query.bind(name).fetch_one(lease.connection())).await?;
+        lease.give_back();
+        Ok(estimate.unsigned_abs())
+    }
+
+    pub(super) fn tail(&self) -> Tail {
+        Tail::new(self.shared.clone())
+    }
+
+    pub(super) async fn lead(&self) -> Result<Option<Lead>, Error> {
+        self.shared.lead().await
+    }
+
+    pub(super) async fn health(&self, deadline: Deadline) -> Result<String, Error> {
+        let mut lease = self.shared.reads.lend(deadline).await?;
+        let query = sqlx::query_scalar::<_, String>("SELECT current_setting('server_version')");
+        let version = pool::step(deadline, query.fetch_one(lease.connection())).await?;
+        lease.give_back();
+        Ok(format!("PostgreSQL {version}"))
+    }
+
+    pub(super) async fn close(&self) {
+        let deadline = Deadline::after(CLOSE_LIMIT);
+        for pool in [&self.shared.writes, &self.shared.waits, &self.shared.singles, &self.shared.reads] {
+            pool.close(deadline).await;
+        }
+        self.tasks.close();
+    }
+}
+
+impl Shared {
+    /// The statements of a shard; ownership is read anew once when it is not known here.
+    async fn statements(
+        &self,
+        collection: CollectionId,
+        shard: ShardId,
+        deadline: Deadline,
+    ) -> Result<Arc<Statements>, Error> {
+        let known = self.ownership.read().find(collection, shard);
+        match known {
+            Err(Error::NotOwned { .. }) => {
+                self.refresh_ownership(deadline).await?;
+                self.ownership.read().find(collection, shard)
+            }
+            known => known,
+        }
+    }
+
+    async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
+        let mut lease = self.reads.lend(deadline).await?;
+        let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;
+        let ownership = read.map_err(|_| Error::Deadline)??;
+        lease.give_back();
+        *self.ownership.write() = Arc::new(ownership);
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Connections to one primary: how they are set up, lent and given up.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    resilience::Deadline,
+    store::{
+        Error,
+        postgres::{failure, identity, session},
+    },
+};
+
+/// How to reach a database and how much to ask of it. Debugging shows no password; serializing does.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `postgres://user:password@host:port/database` of the primary.
+    pub url: String,
+    /// Connections that reads share.
+    #[serde(default = "Config::read_connections_default")]
+    pub read_connections: u32,
+    /// Connections for writes that wait for a row somebody else holds; groups of writes have one of their own.
+    #[serde(default = "Config::write_connections_default")]
+    pub write_connections: u32,
+    /// The longest a connection attempt or the wait for a free connection may take.
+    #[serde(default = "Config::connect_limit_default", with = "humantime_serde")]
+    pub connect_limit: Duration,
+    /// The longest one statement may run in the server.
+    #[serde(default = "Config::statement_limit_default", with = "humantime_serde")]
+    pub statement_limit: Duration,
+    /// How long marks, outbox rows and tombstones are kept.
+    #[serde(default = "Config::retention_default", with = "humantime_serde")]
+    pub retention: Duration,
+    /// How long an idempotency key is remembered.
+    #[serde(default = "Config::idempotency_retention_default", with = "humantime_serde")]
+    pub idempotency_retention: Duration,
+}
+
+impl Config {
+    /// The defaults, at `url`.
+    pub fn at(url: impl Into<String>) -> Self {
+        Config {
+            url: url.into(),
+            read_connections: Self::read_connections_default(),
+            write_connections: Self::write_connections_default(),
+            connect_limit: Self::connect_limit_default(),
+            statement_limit: Self::statement_limit_default(),
+            retention: Self::retention_default(),
+            idempotency_retention: Self::idempotency_retention_default(),
+        }
+    }
+
+    const fn read_connections_default() -> u32 {
+        6
+    }
+
+    const fn write_connections_default() -> u32 {
+        4
+    }
+
+    const fn connect_limit_default() -> Duration {
+        Duration::from_secs(3)
+    }
+
+    const fn statement_limit_default() -> Duration {
+        Duration::from_secs(10)
+    }
+
+    const fn retention_default() -> Duration {
+        Duration::from_secs(15 * 60)
+    }
+
+    const fn idempotency_retention_default() -> Duration {
+        Duration::from_secs(24 * 60 * 60)
+    }
+
+    /// Connection options with every setting pinned on which a value's text depends.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when the URL is none.
+    pub fn options(&self, purpose: &str) -> Result<PgConnectOptions, Error> {
+        let options = PgConnectOptions::from_str(&self.url)
+            .map_err(|error| Error::broken(format!("read the database url: {error}")))?;
+        Ok(options
+            .application_name(&format!("freshet {purpose}"))
+            .statement_cache_capacity(1_000)
+            .extra_float_digits(1)
+            .options([
+                ("TimeZone", "UTC".to_owned()),
+                ("DateStyle", "ISO".to_owned()),
+                ("IntervalStyle", "postgres".to_owned()),
+                ("bytea_output", "hex".to_owned()),
+                ("default_transaction_isolation", "read committed".to_owned()),
+                ("plan_cache_mode", "force_generic_plan".to_owned()),
+                // Compiling a point read takes a hundred times as long as running it.
+                ("jit", "off".to_owned()),
+                ("statement_timeout", self.statement_limit.as_millis().to_string()),
+                ("idle_in_transaction_session_timeout", "30000".to_owned()),
+                ("tcp_keepalives_idle", "2".to_owned()),
+                ("tcp_keepalives_interval", "1".to_owned()),
+                ("tcp_keepalives_count", "3".to_owned()),
+            ]))
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("url", &session::without_password(&self.url))
+            .field("read_connections", &self.read_connections)
+            .field("write_connections", &self.write_connections)
+            .field("connect_limit", &self.connect_limit)
+            .field("statement_limit", &self.statement_limit)
+            .field("retention", &self.retention)
+            .field("idempotency_retention", &self.idempotency_retention)
+            .finish()
+    }
+}
+
+/// Connections of one purpose, opened when they are needed and kept.
+///
+/// sqlx's own pool tests each connection with a round trip when it comes back; here a connection comes back only
+/// after a step that ended well, and is closed otherwise, so none is spent.
+pub struct Pool {
+    options: PgConnectOptions,
+    connect_limit: Duration,
+    permits_total: u32,
+    permits: Semaphore,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+impl Pool {
+    /// A pool of at most `connections`; a caller beyond them waits.
+    pub fn new(config: &Config, options: PgConnectOptions, connections: u32) -> Self {
+        Pool {
+            options,
+            connect_limit: config.connect_limit,
+            permits_total: connections.max(1),
+            permits: Semaphore::new(connections.max(1) as usize),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Borrows a connection, opening one if none is idle.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] when time ran out while all were lent or one was being opened, [`Error::Unavailable`] when
+    /// the server cannot be reached.
+    pub async fn lend(&self, deadline: Deadline) -> Result<Lease<'_>, Error> {
+        let permit = deadline.limit(self.permits.acquire()).await.map_err(|_| Error::Deadline)?;
+        let permit = permit.map_err(|_| Error::Unavailable { reason: "the node is shutting down".into() })?;
+        let idle = self.idle.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            // A server that was given less than its limit to answer has not shown that it is away.
+            None => {
+                self.connect(deadline).await.map_err(|error| if deadline.passed() { Error::Deadline } else { error })?
+            }
+        };
+        Ok(Lease { connection, pool: self, _permit: permit })
+    }
+
+    async fn connect(&self, deadline: Deadline) -> Result<PgConnection, Error> {
+        connect(&self.options, deadline.at_most(self.connect_limit)).await
+    }
+
+    /// Closes the connections nobody uses: after one was found dead, the others are likely to be.
+    pub fn forget_idle(&self) {
+        self.idle.lock().clear();
+    }
+
+    /// Waits for the connections that are lent, up to `deadline`, and closes all; nothing is lent any more.
+    pub async fn close(&self, deadline: Deadline) {
+        let all = self.permits_total;
+        // Held until the pool is closed: a permit given back in between would be lent again.
+        let all = deadline.limit(self.permits.acquire_many(all)).await;
+        self.permits.close();
+        drop(all);
+        let idle = std::mem::take(&mut *self.idle.lock());
+        for connection in idle {
+            drop(deadline.limit(connection.close()).await);
+        }
+    }
+}
+
+/// A borrowed connection. Unless it is given back, it is closed: nobody knows what a statement that was dropped
+/// halfway, or one that timed out on a dead link, has left behind.
+pub struct Lease<'p> {
+    connection: PgConnection,
+    pool: &'p Pool,
+    _permit: SemaphorePermit<'p>,
+}
+
+impl Lease<'_> {
+    /// The connection.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// Returns the connection for others to use.
+    pub fn give_back(self) {
+        if !self.pool.permits.is_closed() {
+            self.pool.idle.lock().push(self.connection);
+        }
+    }
+}
+
+/// Opens a connection to a primary whose history is the recorded one.
+///
+/// # Errors
+/// [`Error::Unavailable`], also when it is not that primary.
+pub async fn connect(options: &PgConnectOptions, deadline: Deadline) -> Result<PgConnection, Error> {
+    let opened = async {
+        let mut connection = PgConnection::connect_with(options).await.map_err(failure::connecting)?;
+        identity::check(&mut connection).await?;
+        Ok(connection)
+    };
+    let silent = || Error::Unavailable { reason: "the database did not answer a connection attempt".into() };
+    deadline.limit(opened).await.map_err(|_| silent())?
+}
+
+/// Runs one step on a connection within `deadline`.
+///
+/// # Errors
+/// [`Error::Deadline`], or what the database answered.
+pub async fn step<T>(deadline: Deadline, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+    deadline.limit(work).await.map_err(|_| Error::Deadline)?.map_err(failure::error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debugging_a_config_shows_no_password() {
+        let shown = format!("{:?}", Config::at("postgres://u:secret@h/d?password=secret"));
+        assert!(shown.contains("u:***@h") && !shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Why a private server could not be started, and what to do about it.
+
+use std::{path::PathBuf, process::ExitStatus, time::Duration};
+
+/// Why a private server could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No PostgreSQL is installed where [`find_binaries`](super::find_binaries) looks.
+    #[error("find the PostgreSQL server programs (install postgresql, or put initdb and postgres on PATH)")]
+    NoBinaries,
+    /// We run as root, and there is no ordinary account to run the server as.
+    #[error("find an ordinary account to run PostgreSQL as: root may not, and neither postgres nor nobody exists")]
+    NoAccount,
+    /// Another server, still running, has the data directory.
+    #[error("use {path}: the server with process id {pid} has it (stop that server, or choose another data directory)")]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// The server that holds it.
+        pid: i32,
+    },
+    /// The data was written by another major version of PostgreSQL.
+    #[error("use {path}: its data is of PostgreSQL {found}, installed is {installed} (install {found}, or pg_upgrade)")]
+    OtherMajor {
+        /// The data directory.
+        path: PathBuf,
+        /// The major version that wrote the data.
+        found: String,
+        /// The major version of the binaries.
+        installed: String,
+    },
+    /// The directory holds something, but no PostgreSQL data.
+    #[error("use {path}: it is not empty and holds no PostgreSQL data (choose an empty data directory)")]
+    NotPostgres {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory belongs to another account than the one that would run the server.
+    #[error("use {path}: it does not belong to {account} (run as its owner, or choose another data directory)")]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// The account that the server would run as.
+        account: String,
+    },
+    /// The server's account can not reach the directory, because of a directory above it.
+    #[error(
+        "reach {path} as {account}: {barrier} is closed to others (choose a data directory outside it, such as /var/lib/freshet)"
+    )]
+    Unreachable {
+        /// The data directory.
+        path: PathBuf,
+        /// The account that the server would run as.
+        account: String,
+        /// The directory above that is closed.
+        barrier: PathBuf,
+    },
+    /// The directory can not be created or written, a read-only file system included.
+    #[error("write {path} (is the file system read-only, or the directory someone else's?)")]
+    Write {
+        /// The path that could not be written.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A program could not be run.
+    #[error("run {program}")]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// `initdb` ran and failed.
+    #[error("initialise {path}: initdb said: {output}")]
+    Initdb {
+        /// The data directory.
+        path: PathBuf,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// The server ended before it accepted a connection.
+    #[error("start PostgreSQL on {path}: it ended with {status}, saying: {output}")]
+    Ended {
+        /// The data directory.
+        path: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of its log.
+        output: String,
+    },
+    /// The server runs but did not accept a connection in time.
+    #[error("connect to PostgreSQL on {path} within {} s", limit.as_secs())]
+    NotReady {
+        /// The data directory.
+        path: PathBuf,
+        /// [`Options::start_limit`](super::Options::start_limit).
+        limit: Duration,
+        /// The last refusal.
+        source: sqlx::Error,
+    },
+}

@@ -1,0 +1,51 @@
+//! Where the server's socket lies, and how a URL spells that.
+
+use std::{
+    env,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Error, account::Account};
+
+/// `sun_path` holds 108 bytes with its final NUL on Linux, 104 on macOS; PostgreSQL adds this name.
+const DIRECTORY_BYTES_MAX: usize = 103 - "/.s.PGSQL.65535".len();
+
+/// The data directory itself, closed to others; when its path is too long, a fresh one in the temporary folder.
+pub(super) fn directory(data_dir: &Path, account: &Account) -> Result<PathBuf, Error> {
+    if data_dir.as_os_str().len() <= DIRECTORY_BYTES_MAX {
+        return Ok(data_dir.to_owned());
+    }
+    let path = env::temp_dir().join(format!("freshet-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
+    account.take(&path)?;
+    Ok(path)
+}
+
+/// A URL that sqlx and libpq understand.
+pub(super) fn url(socket_dir: &Path, port: u16, user: &str, database: &str) -> String {
+    format!("postgres://{user}@localhost:{port}/{database}?host={}", percent_encoded(socket_dir))
+}
+
+/// RFC 3986, section 2.3: all but the unreserved characters are encoded, `/` too.
+fn percent_encoded(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes
+        .map(|&byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::percent_encoded;
+
+    #[test]
+    fn a_path_is_encoded_byte_by_byte() {
+        assert_eq!(percent_encoded(Path::new("/tmp/a b/ü-1_~.x")), "%2Ftmp%2Fa%20b%2F%C3%BC-1_~.x");
+    }
+}

@@ -1,0 +1,193 @@
+//! One connection for an operator's command, and why there is none.
+//!
+//! Promise: an attempt ends within a limit, and its error says where it went and what to do. Passwords are in no text.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{ConnectOptions as _, Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::time::timeout;
+
+/// The longest an attempt to connect may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection to one database.
+pub struct Session {
+    pub(super) connection: PgConnection,
+}
+
+/// Why a database cannot be worked with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is no URL of a PostgreSQL database.
+    #[error("read the database url: {message}")]
+    Url {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Nothing answers there, or nothing that is ready.
+    #[error("connect to {place}: {reason}")]
+    Unreachable {
+        /// Database and server.
+        place: String,
+        /// What the system or the server said.
+        reason: String,
+    },
+    /// The server does not let us in.
+    #[error("log in to {place} as {user}: {reason}")]
+    Denied {
+        /// Database and server.
+        place: String,
+        /// The role that was tried.
+        user: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The server is there and the database is not.
+    #[error("open {place}: the server has no such database")]
+    NoDatabase {
+        /// Database and server.
+        place: String,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::Url { .. } => "write it as postgres://user:password@host:5432/database",
+            Error::Unreachable { .. } => "is the server running, and are host and port right? --database-url names it",
+            Error::Denied { .. } => "check user and password of the url, and pg_hba.conf of the server",
+            Error::NoDatabase { .. } => "create it first: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
+        }
+    }
+}
+
+impl Session {
+    /// Connects as "freshet `purpose`", without a limit on statements.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn open(url: &str, purpose: &str) -> Result<Self, Error> {
+        // A migration may well take its time: that is no news for the log.
+        let options = options(url)?.application_name(&format!("freshet {purpose}")).disable_statement_logging();
+        match timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => Ok(Session { connection }),
+            Ok(Err(error)) => Err(refused(&options, &error)),
+            Err(_) => Err(Error::Unreachable {
+                place: place(&options),
+                reason: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
+            }),
+        }
+    }
+
+    /// Says goodbye to the server.
+    pub async fn close(self) {
+        drop(timeout(CONNECT_LIMIT, self.connection.close()).await);
+    }
+}
+
+/// Where a URL leads, without its password: `shop on db1:5432`, or `shop on /var/lib/freshet/serve`.
+///
+/// # Errors
+/// [`Error::Url`].
+pub fn shown(url: &str) -> Result<String, Error> {
+    options(url).map(|options| place(&options))
+}
+
+/// `url` with `***` for each password in it; what is no URL is hidden altogether.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "***".into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let authority = match authority.rsplit_once('@') {
+        Some((login, host)) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => authority.to_owned(),
+        },
+        None => authority.to_owned(),
+    };
+    format!("{scheme}://{authority}{}", without_parameters(path))
+}
+
+/// sqlx reads a password from the query, too.
+fn without_parameters(path: &str) -> String {
+    let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.to_lowercase().contains("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    format!("{path}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, Error> {
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if !is_postgres {
+        return Err(Error::Url { message: "it does not begin with postgres://".into() });
+    }
+    PgConnectOptions::from_str(url).map_err(|error| Error::Url { message: error.to_string() })
+}
+
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    match options.get_socket() {
+        Some(folder) => format!("{database} on {}", folder.display()),
+        None => format!("{database} on {}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// # Source
+/// PostgreSQL, appendix A: class 28 refuses the login, 3D000 knows no such database, 42501 is a missing CONNECT.
+fn refused(options: &PgConnectOptions, error: &sqlx::Error) -> Error {
+    let place = place(options);
+    let Some(refusal) = error.as_database_error() else {
+        let reason = match error {
+            sqlx::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        return Error::Unreachable { place, reason };
+    };
+    let (code, reason) = (refusal.code().unwrap_or_default(), refusal.message().to_owned());
+    match &*code {
+        "3D000" => Error::NoDatabase { place },
+        "42501" => Error::Denied { place, user: options.get_username().to_owned(), reason },
+        code if code.starts_with("28") => Error::Denied { place, user: options.get_username().to_owned(), reason },
+        _ => Error::Unreachable { place, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        for (url, expected) in [
+            ("postgres://u:p@h:5/d?sslmode=require", "postgres://u:***@h:5/d?sslmode=require"),
+            ("postgres://u:p@p:p@h/d", "postgres://u:***@h/d"),
+            ("postgres://u@h/d?password=p&host=%2Ftmp", "postgres://u@h/d?password=***&host=%2Ftmp"),
+            ("postgres://h", "postgres://h"),
+            ("postgres://u:p q\"@h", "postgres://u:***@h"),
+            ("host=h password=p", "***"),
+        ] {
+            assert_eq!(without_password(url), expected);
+        }
+    }
+
+    #[test]
+    fn a_place_is_database_and_server() {
+        assert_eq!(shown("postgres://u:p@db1/shop").expect("a url"), "shop on db1:5432");
+        assert_eq!(shown("postgres://u@localhost/shop?host=%2Frun").expect("a url"), "shop on /run");
+        for wrong in ["shop", "mysql://h/d", "postgres://h:port/d"] {
+            assert!(matches!(shown(wrong), Err(Error::Url { .. })), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_named_with_what_to_do() {
+        let error = Session::open("postgres://u:secret@127.0.0.1:1/shop", "test").await.err().expect("nobody");
+        let text = format!("{error}; {}", error.hint());
+        assert!(text.contains("shop on 127.0.0.1:1") && text.contains("is the server running"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

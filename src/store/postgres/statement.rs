@@ -1,0 +1,199 @@
+//! The SQL that names one partition: built once for each, prepared by each connection that uses it.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    record::{Column, ColumnKind},
+    store::{ShardId, postgres::describe::Table},
+};
+
+/// The newest mark a statement's snapshot shows.
+const MARK: &str = "(SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1)";
+
+/// The statements for one shard of one collection. Each takes its keys or rows as one text array.
+#[derive(Debug)]
+pub struct Statements {
+    /// Keys -> position, epoch, generation, and a row for each key: (key, version, value), from one snapshot.
+    read: Arc<str>,
+    /// As `read`, with the rows locked in key order; rows that somebody else holds are told apart.
+    lock: Arc<str>,
+    /// As `lock`, but waits for held rows.
+    wait: Arc<str>,
+    delete: Arc<str>,
+    scan: Arc<str>,
+    relation: String,
+    key: String,
+    key_name: String,
+    columns: Vec<Column>,
+    returning: String,
+}
+
+impl Statements {
+    /// The statements for `relation`, the quoted name of a partition (or of a plain table) of `table`.
+    pub fn new(table: &Table, relation: &str, shard: ShardId) -> Self {
+        let collection = &table.collection;
+        let key = identifier(&collection.key_column);
+        let version = identifier(&table.version_column);
+        let kind = collection.key_kind.name();
+        let value = value_of("p", &collection.columns);
+        let tombstone = format!(
+            "(SELECT t.version FROM feed.tomb t WHERE t.collection = {} AND t.key = k.key ORDER BY t.version DESC LIMIT 1)",
+            literal(&collection.name)
+        );
+        let select = |rows: &str, held: &str| {
+            format!(
+                "SELECT {MARK}, s.epoch, s.gen, k.key, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
+                 CASE WHEN p.{key} IS NOT NULL THEN {value}::text END, {held} \
+                 FROM feed.shard_state s CROSS JOIN unnest($1::text[]) k (key) \
+                 LEFT JOIN {rows} p ON p.{key} = k.key::{kind} WHERE s.shard = {}",
+                shard.0
+            )
+        };
+        let locking = |mode: &str| {
+            let held = format!("p.{key} IS NULL AND EXISTS (SELECT FROM {relation} o WHERE o.{key} = k.key::{kind})");
+            format!(
+                "WITH locked AS MATERIALIZED (SELECT * FROM {relation} WHERE {key} = ANY($1::{kind}[]) \
+                 ORDER BY {key} FOR UPDATE {mode}) {}",
+                select("locked", &held)
+            )
+        };
+        Statements {
+            read: select(relation, "false").into(),
+            lock: locking("SKIP LOCKED").into(),
+            wait: locking("").into(),
+            delete: format!("DELETE FROM {relation} WHERE {key} = ANY($1::{kind}[])").into(),
+            scan: format!("SELECT {key}::text FROM {relation}").into(),
+            relation: relation.to_owned(),
+            returning: format!("p.{key}::text, p.{version}, {value}::text"),
+            key,
+            key_name: collection.key_column.clone(),
+            columns: collection.columns.clone(),
+        }
+    }
+
+    /// The partition's quoted name, schema included.
+    pub fn relation(&self) -> &str {
+        &self.relation
+    }
+
+    /// The partition's name as error messages show it.
+    pub fn table_name(&self) -> &str {
+        self.relation.rsplit('.').next().unwrap_or_default().trim_matches('"')
+    }
+
+    /// Reads rows by key.
+    pub fn read(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.read.clone())
+    }
+
+    /// Locks rows by key, waiting for rows that somebody else holds or passing them by.
+    pub fn lock(&self, waiting: bool) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(if waiting { self.wait.clone() } else { self.lock.clone() })
+    }
+
+    /// Deletes rows by key.
+    pub fn delete(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.delete.clone())
+    }
+
+    /// Reads every key.
+    pub fn scan(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.scan.clone())
+    }
+
+    /// Inserts rows given as JSON objects that have just the members `present`; other columns take their defaults.
+    /// A row whose key is there already is passed by and not returned.
+    pub fn insert(&self, present: &[String]) -> AssertSqlSafe<String> {
+        let columns: Vec<_> = self.columns.iter().filter(|column| present.contains(&column.name)).collect();
+        let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
+        let values: Vec<_> = columns.iter().map(|column| written(column)).collect();
+        AssertSqlSafe(format!(
+            "INSERT INTO {relation} AS p ({}) SELECT {} {rows} ON CONFLICT ({key}) DO NOTHING RETURNING {returning}",
+            names.join(", "),
+            values.join(", "),
+            relation = self.relation,
+            rows = self.rows(),
+            key = self.key,
+            returning = self.returning,
+        ))
+    }
+
+    /// Replaces rows given as JSON objects that have just the members `present`; other columns get their defaults.
+    pub fn update(&self, present: &[String]) -> AssertSqlSafe<String> {
+        let mut set = String::new();
+        for column in self.columns.iter().filter(|c| c.name != self.key_name && c.kind != ColumnKind::Generated) {
+            let value = if present.contains(&column.name) { written(column) } else { "DEFAULT".to_owned() };
+            let comma = if set.is_empty() { "" } else { ", " };
+            let _ = write!(set, "{comma}{} = {value}", identifier(&column.name));
+        }
+        if set.is_empty() {
+            let _ = write!(set, "{key} = p.{key}", key = self.key);
+        }
+        AssertSqlSafe(format!(
+            "UPDATE {relation} p SET {set} {rows} WHERE p.{key} = r.{key} RETURNING {returning}",
+            relation = self.relation,
+            rows = self.rows(),
+            key = self.key,
+            returning = self.returning,
+        ))
+    }
+
+    /// Converts one column of one JSON object, to find out which one the database refuses.
+    pub fn probe(&self, column: &str) -> AssertSqlSafe<String> {
+        let name = literal(column);
+        AssertSqlSafe(format!(
+            "SELECT (json_populate_record(NULL::{}, json_build_object({name}, $1::json -> {name}))).{} IS NULL",
+            self.relation,
+            identifier(column)
+        ))
+    }
+
+    /// The given objects as rows: `j` the object as it came, `r` converted to the columns' types.
+    fn rows(&self) -> String {
+        format!(
+            "FROM unnest($1::json[]) AS o (j) CROSS JOIN LATERAL json_populate_record(NULL::{}, o.j) AS r",
+            self.relation
+        )
+    }
+}
+
+/// The row `alias` as JSON text. A sub-select, so that a `json` column is carried over verbatim and the version
+/// column stays out.
+fn value_of(alias: &str, columns: &[Column]) -> String {
+    let names: Vec<_> = columns.iter().map(|column| format!("{alias}.{}", identifier(&column.name))).collect();
+    format!("(SELECT row_to_json(v) FROM (SELECT {}) v)", names.join(", "))
+}
+
+/// A column's new value. `json_populate_record` re-prints a string in a `json` column; `->` keeps its escapes.
+fn written(column: &Column) -> String {
+    match column.kind {
+        ColumnKind::Json => {
+            let name = literal(&column.name);
+            format!("CASE WHEN json_typeof(o.j -> {name}) <> 'null' THEN o.j -> {name} END")
+        }
+        _ => format!("r.{}", identifier(&column.name)),
+    }
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_quoted() {
+        assert_eq!(identifier("a\"; DROP"), "\"a\"\"; DROP\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'"), "E'a\\\\'''");
+    }
+}

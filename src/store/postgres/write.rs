@@ -1,0 +1,286 @@
+//! Group commit: writes that arrive while a transaction is under way go out together in the next one.
+//!
+//! Promises: a write is answered after its commit, or with an error that says it did not happen, or with
+//! [`Error::OutcomeUnknown`]. Writes of one key commit in the order they came in, unless one has to wait for a row
+//! that somebody else holds: it leaves its group and waits on a connection apart, so that the others do not. Of one key's
+//! writes only the first in line has such a connection, so that one held row cannot take them all.
+//! The queue is bounded; a write that finds it full is refused with [`Error::Overloaded`].
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    record::RecordId,
+    resilience::Deadline,
+    store::{
+        Error, ShardId, Write, Written,
+        postgres::{
+            Shared,
+            alone::alone,
+            failure,
+            group::{self, Aborted, Batch, Outcome},
+            turns::Turns,
+        },
+    },
+};
+
+/// Writes in one transaction, at the most.
+const GROUP_LEN_MAX: usize = 256;
+/// Writes that may wait to be grouped.
+const QUEUE_LEN_MAX: usize = 8_192;
+/// Writes taken from the queue that wait for a later group. More than a group's worth, or as many writes of one key
+/// would keep every other out of the groups.
+const WAITING_LEN_MAX: usize = 8_192;
+/// How long a group waits for any lock; rows are passed by, so only a key being inserted or a change of the schema
+/// makes it wait at all.
+const GROUP_LOCK_LIMIT: Duration = Duration::from_millis(20);
+
+/// A write on its way, with the one who waits for its answer.
+pub(super) struct Job {
+    pub(super) write: Write,
+    pub(super) shard: ShardId,
+    pub(super) deadline: Deadline,
+    answer: oneshot::Sender<Result<Written, Error>>,
+}
+
+impl Job {
+    fn answer(self, result: Result<Written, Error>) {
+        // A caller that went away has lost its right to an answer, not the write.
+        drop(self.answer.send(result));
+    }
+}
+
+/// Takes writes and commits them in groups. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the task that forms groups; it ends when the last `Writer` is gone.
+    pub fn start(shared: Arc<Shared>, tasks: &TaskTracker) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
+        let grouping =
+            Grouping { shared, jobs, waiting: VecDeque::new(), turns: Turns::default(), tasks: tasks.clone() };
+        tasks.spawn(grouping.run());
+        Writer { queue }
+    }
+
+    /// Hands a write over and waits for its answer.
+    ///
+    /// # Errors
+    /// Every variant of [`Error`].
+    ///
+    /// # Cancel safety
+    /// The write runs on when the caller is dropped.
+    pub async fn write(&self, write: Write, shard: ShardId, deadline: Deadline) -> Result<Written, Error> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { write, shard, deadline, answer };
+        self.queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable { reason: "the node is shutting down".into() },
+        })?;
+        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+}
+
+struct Grouping {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    /// Later writes of keys that the group under way writes already.
+    waiting: VecDeque<Job>,
+    /// Whose turn it is to wait for a held row.
+    turns: Turns,
+    tasks: TaskTracker,
+}
+
+impl Grouping {
+    async fn run(mut self) {
+        loop {
+            let mut arrived = Vec::new();
+            if self.waiting.is_empty() && self.jobs.recv_many(&mut arrived, GROUP_LEN_MAX).await == 0 {
+                return;
+            }
+            self.waiting.extend(arrived);
+            while self.waiting.len() < WAITING_LEN_MAX {
+                let Ok(job) = self.jobs.try_recv() else { break };
+                self.waiting.push_back(job);
+            }
+            let group = self.next_group();
+            self.commit(group).await;
+        }
+    }
+
+    /// The oldest write of each key.
+    fn next_group(&mut self) -> Vec<Job> {
+        let mut keys: HashSet<RecordId> = HashSet::new();
+        let (mut group, mut later) = (Vec::new(), VecDeque::new());
+        for job in self.waiting.drain(..) {
+            if job.deadline.passed() {
+                job.answer(Err(Error::Deadline));
+            } else if group.len() < GROUP_LEN_MAX && !keys.contains(&job.write.id) {
+                keys.insert(job.write.id.clone());
+                group.push(job);
+            } else {
+                later.push_back(job);
+            }
+        }
+        self.waiting = later;
+        group
+    }
+
+    async fn commit(&self, mut jobs: Vec<Job>) {
+        let mut attempts = 0;
+        while !jobs.is_empty() {
+            attempts += 1;
+            let (batches, jobs_placed) = self.place(jobs).await;
+            jobs = jobs_placed;
+            match self.attempt(&batches, &jobs).await {
+                Ok(outcomes) => return self.settle(jobs, outcomes),
+                Err(Failure::Refused(numbers, held)) => jobs = self.send_apart(jobs, &numbers, held),
+                Err(Failure::Late) => {
+                    self.shared.writes.forget_idle();
+                    jobs = answer_late(jobs);
+                }
+                Err(Failure::Lost) if attempts == 1 => self.shared.writes.forget_idle(),
+                Err(Failure::Lost) => {
+                    return answer_all(jobs, &Error::Unavailable { reason: "the connection was lost".into() });
+                }
+                Err(Failure::Store(error)) => return answer_all(jobs, &error),
+            }
+        }
+    }
+
+    /// Sorts the jobs into batches by shard; a job whose shard nobody owns is answered.
+    async fn place(&self, jobs: Vec<Job>) -> (Vec<Batch>, Vec<Job>) {
+        let mut batches: BTreeMap<_, Batch> = BTreeMap::new();
+        let mut placed = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match self.shared.batch(&job).await {
+                Ok(batch) => {
+                    let (number, write) = (placed.len(), job.write.clone());
+                    let held = batches.entry((job.write.id.collection, job.shard)).or_insert(batch);
+                    held.writes.push((number, write));
+                    placed.push(job);
+                }
+                Err(error) => job.answer(Err(error)),
+            }
+        }
+        (batches.into_values().collect(), placed)
+    }
+
+    /// Tries a group, as long as the deadline of its oldest write lets it.
+    async fn attempt(&self, batches: &[Batch], jobs: &[Job]) -> Result<Vec<(usize, Outcome)>, Failure> {
+        let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return Ok(Vec::new()) };
+        let mut lease = self.shared.writes.lend(deadline).await.map_err(|error| match error {
+            Error::Deadline => Failure::Late,
+            error => Failure::Store(error),
+        })?;
+        match group::commit(lease.connection(), batches, false, deadline).await {
+            Ok(outcomes) => {
+                lease.give_back();
+                Ok(outcomes)
+            }
+            Err(Aborted::Refused(numbers, error)) => {
+                tracing::debug!(%error, writes = numbers.len(), "a group was refused; the writes at fault go alone");
+                // The transaction rolls back before the connection's next statement; plans of an old schema go with it.
+                if !failure::is_stale_schema(&error) {
+                    lease.give_back();
+                }
+                Err(Failure::Refused(numbers, failure::is_held(&error)))
+            }
+            Err(Aborted::Lost(_)) => Err(Failure::Lost),
+            Err(Aborted::Late) => Err(Failure::Late),
+            Err(Aborted::Unknown) => Err(Failure::Store(Error::OutcomeUnknown)),
+        }
+    }
+
+    fn settle(&self, jobs: Vec<Job>, outcomes: Vec<(usize, Outcome)>) {
+        let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+        for (number, outcome) in outcomes {
+            let Some(job) = jobs[number].take() else { continue };
+            match outcome {
+                Outcome::Done(result) => job.answer(result),
+                Outcome::Held => self.send_to_wait(job),
+            }
+        }
+    }
+
+    fn send_apart(&self, jobs: Vec<Job>, numbers: &[usize], held: bool) -> Vec<Job> {
+        let mut others = Vec::new();
+        for (number, job) in jobs.into_iter().enumerate() {
+            match numbers.contains(&number) {
+                true if held => self.send_to_wait(job),
+                true => self.send_alone(job),
+                false => others.push(job),
+            }
+        }
+        others
+    }
+
+    /// Lets a write wait for its row, behind the earlier writes of its key.
+    fn send_to_wait(&self, job: Job) {
+        let shared = self.shared.clone();
+        // Here and not in the task, so that the order of the line is that of the writes.
+        let turn = self.turns.join(&job.write.id);
+        self.tasks.spawn(async move {
+            let result = match job.deadline.limit(turn).await {
+                // The turn is held until the answer is known.
+                Ok(Ok(_turn)) => alone(&shared, &shared.waits, &job).await,
+                Ok(Err(_)) | Err(_) => Err(Error::Deadline),
+            };
+            job.answer(result);
+        });
+    }
+
+    /// Lets a write that was refused go on by itself, so that it is not answered for the others of its group.
+    fn send_alone(&self, job: Job) {
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            let result = alone(&shared, &shared.singles, &job).await;
+            job.answer(result);
+        });
+    }
+}
+
+/// Why a group has to be looked at again.
+enum Failure {
+    /// The writes with these numbers, and whether for a lock that somebody else holds.
+    Refused(Vec<usize>, bool),
+    Lost,
+    Late,
+    Store(Error),
+}
+
+fn answer_all(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        job.answer(Err(error.clone()));
+    }
+}
+
+/// Answers the writes whose time is over; returns the others.
+fn answer_late(jobs: Vec<Job>) -> Vec<Job> {
+    let (late, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.deadline.passed());
+    answer_all(late, &Error::Deadline);
+    others
+}
+
+impl Shared {
+    /// An empty batch for the job's shard, after reading ownership anew when the shard is not known here.
+    pub(super) async fn batch(&self, job: &Job) -> Result<Batch, Error> {
+        let collection = self.catalogue.get(job.write.id.collection).clone();
+        let statements = self.statements(job.write.id.collection, job.shard, job.deadline).await?;
+        Ok(Batch { collection, statements, writes: Vec::new() })
+    }
+}
+
+/// The options by which the group pool's sessions differ.
+pub fn group_lock_limit() -> String {
+    GROUP_LOCK_LIMIT.as_millis().to_string()
+}
