@@ -1,5 +1,6 @@
 //! Freshet serves records to very many clients at cache speed and keeps every screen that shows one up to date.
 
+pub mod hub;
 pub mod protocol;
 pub mod record;
 pub mod resilience;

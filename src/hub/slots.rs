@@ -1,0 +1,130 @@
+//! A connection's mailbox: one slot a subscription, holding no states, only how far it has come.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::topic::{Frame, Topic};
+use crate::record::Stamp;
+
+/// A slot's number within its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SlotId(pub u32);
+
+/// One subscription to one record.
+struct Slot {
+    topic: Option<(Arc<Topic>, usize)>,
+    subscription: u64,
+    /// The newest stamp sent; versions on a subscription only rise.
+    sent: Stamp,
+    /// Set once the snapshot was sent: changes wait until then.
+    open: bool,
+    /// In the list of marked slots.
+    marked: bool,
+}
+
+/// The slots of one connection and the list of those with something new, oldest mark first.
+///
+/// Memory is bounded by the keys watched: however many states a record goes through, a slot is marked once.
+#[derive(Default)]
+pub struct Slots {
+    slots: Slab<Slot>,
+    marked: std::collections::VecDeque<SlotId>,
+}
+
+/// What a marked slot has to send.
+pub struct Due {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its subscription.
+    pub subscription: u64,
+    /// What its watcher was sent before.
+    pub sent: Stamp,
+    /// The topic, for the record's key.
+    pub topic: Arc<Topic>,
+    /// The state to send.
+    pub frame: Arc<Frame>,
+}
+
+impl Slots {
+    /// Makes a closed slot for `subscription`.
+    pub fn insert(&mut self, subscription: u64) -> SlotId {
+        let slot = Slot { topic: None, subscription, sent: Stamp::ABSENT, open: false, marked: false };
+        SlotId(u32::try_from(self.slots.insert(slot)).expect("a connection's subscriptions are limited far below 2^32"))
+    }
+
+    /// Ties a slot of `subscription` to the topic it was registered with; false when the slot is gone, its number
+    /// perhaps with another subscription by now.
+    pub fn bind(&mut self, id: SlotId, subscription: u64, topic: Arc<Topic>, place: usize) -> bool {
+        let slot = self.slots.get_mut(id.0 as usize).filter(|slot| slot.subscription == subscription);
+        slot.map(|slot| slot.topic = Some((topic, place))).is_some()
+    }
+
+    /// Removes a slot; returns the registration to end.
+    pub fn remove(&mut self, id: SlotId) -> Option<(Arc<Topic>, usize)> {
+        self.marked.retain(|marked| *marked != id);
+        self.slots.try_remove(id.0 as usize)?.topic
+    }
+
+    /// Removes every slot; returns the registrations to end.
+    pub fn clear(&mut self) -> Vec<(Arc<Topic>, usize)> {
+        self.marked.clear();
+        std::mem::take(&mut self.slots).into_iter().filter_map(|(_, slot)| slot.topic).collect()
+    }
+
+    /// Notes that a slot's topic has something new; true if no slot was marked before.
+    pub fn mark(&mut self, id: SlotId) -> bool {
+        match self.slots.get_mut(id.0 as usize) {
+            Some(slot) if slot.open && !slot.marked => {
+                slot.marked = true;
+                self.marked.push_back(id);
+                self.marked.len() == 1
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that the snapshot at `sent` has gone out, or was not needed; from here on changes above it are due.
+    /// True if there is one already and no slot was marked before.
+    pub fn open(&mut self, id: SlotId, sent: Stamp) -> bool {
+        let Some(slot) = self.slots.get_mut(id.0 as usize) else { return false };
+        slot.sent = sent;
+        slot.open = true;
+        let behind = slot.topic.as_ref().is_some_and(|(topic, _)| topic.latest().is_some_and(|latest| latest > sent));
+        behind && self.mark(id)
+    }
+
+    /// Takes the next thing to send. The slot stays marked while more is due, and with `latest_only` nothing is.
+    pub fn next_due(&mut self, latest_only: bool) -> Option<Due> {
+        while let Some(&id) = self.marked.front() {
+            let slot = self.slots.get_mut(id.0 as usize)?;
+            let due = slot.topic.as_ref().and_then(|(topic, _)| {
+                let frame = topic.next_after(slot.sent, latest_only)?;
+                let (subscription, sent) = (slot.subscription, slot.sent);
+                Some(Due { slot: id, subscription, sent, topic: topic.clone(), frame })
+            });
+            if let Some(due) = due {
+                slot.sent = due.frame.stamp;
+                return Some(due);
+            }
+            slot.marked = false;
+            self.marked.pop_front();
+        }
+        None
+    }
+
+    /// Whether any slot is marked.
+    pub fn is_marked(&self) -> bool {
+        !self.marked.is_empty()
+    }
+
+    /// Subscribed keys.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether nothing is subscribed.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
