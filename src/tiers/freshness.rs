@@ -1,0 +1,117 @@
+//! How long ago this node last knew that it had applied every change.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// How old a node's knowledge may be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Up to this age answers are fresh: no mark on them, and absences may be believed.
+    #[serde(with = "humantime_serde")]
+    pub fresh: Duration,
+    /// Up to this age cached values are still the first choice, marked with their age.
+    #[serde(with = "humantime_serde")]
+    pub usable: Duration,
+    /// The oldest cached value that is served when no database can answer, unless the request says otherwise.
+    #[serde(with = "humantime_serde")]
+    pub stale_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            fresh: Duration::from_secs(3),
+            usable: Duration::from_secs(10),
+            stale_max: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// What may be done with a cached value now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as good as the database's.
+    Fresh,
+    /// It may be served with its age.
+    Usable(Duration),
+    /// Ask the database first.
+    Expired(Duration),
+}
+
+/// The node's certificate: the latest moment before which every visible change is known to be applied.
+///
+/// Only the monotonic clock of this process takes part.
+///
+/// # Source
+/// coherence protocol, section 8. A poll of the primary begun at `t` reports everything visible before `t`, so when it
+/// is applied it proves `t` by itself.
+#[derive(Debug)]
+pub struct Freshness {
+    config: Config,
+    start: Instant,
+    /// Nanoseconds after `start`, plus one; 0 while nothing was proven.
+    proven: AtomicU64,
+}
+
+impl Freshness {
+    /// Nothing is proven yet.
+    pub fn new(config: Config) -> Self {
+        Freshness { config, start: Instant::now(), proven: AtomicU64::new(0) }
+    }
+
+    /// Every change visible before `moment` has been applied.
+    pub fn prove(&self, moment: Instant) {
+        let nanos = moment.saturating_duration_since(self.start).as_nanos();
+        self.proven.fetch_max(u64::try_from(nanos).unwrap_or(u64::MAX - 1) + 1, Ordering::AcqRel);
+    }
+
+    /// How old what is cached here may be: the time since the newest proven moment or, while nothing is proven, since
+    /// the start, before which nothing was cached. Whether anything was proven is said by [`Self::verdict`] alone.
+    pub fn age(&self) -> Duration {
+        let proven = Duration::from_nanos(self.proven.load(Ordering::Acquire).saturating_sub(1));
+        self.start.elapsed().saturating_sub(proven)
+    }
+
+    /// What may be done with a cached value.
+    pub fn verdict(&self) -> Verdict {
+        match self.age() {
+            _ if self.proven.load(Ordering::Acquire) == 0 => Verdict::Expired(self.age()),
+            age if age <= self.config.fresh => Verdict::Fresh,
+            age if age <= self.config.usable => Verdict::Usable(age),
+            age => Verdict::Expired(age),
+        }
+    }
+
+    /// The oldest value served when nothing else can answer.
+    pub fn stale_max(&self) -> Duration {
+        self.config.stale_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_fresh_before_the_first_proof_and_age_decides_after() {
+        let config = Config { fresh: Duration::from_secs(3), usable: Duration::from_secs(10), ..Config::default() };
+        let freshness = Freshness::new(config);
+        assert!(matches!(freshness.verdict(), Verdict::Expired(_)));
+        freshness.prove(Instant::now());
+        assert_eq!(freshness.verdict(), Verdict::Fresh);
+    }
+
+    #[test]
+    fn an_older_proof_takes_nothing_back() {
+        let freshness = Freshness::new(Config::default());
+        let now = Instant::now();
+        freshness.prove(now);
+        freshness.prove(now - Duration::from_secs(60));
+        assert_eq!(freshness.verdict(), Verdict::Fresh);
+    }
+}

@@ -1,0 +1,164 @@
+//! The read path: L1, the filter, then the store; and the rule by which every level only moves forward.
+//!
+//! Promises, for each key and within a generation: no answer is older than one given before by this node; an answer
+//! without an age reflects every change that was visible on the primary [`freshness::Config::fresh`] before it,
+//! absences included. Leaves to `changes` how changes arrive, and to `hub` who is told of them.
+
+mod apply;
+pub mod filter;
+mod floors;
+pub mod freshness;
+pub mod local;
+mod read;
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::RwLock;
+use prometheus::{IntCounter, IntGauge};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+pub use read::{Answer, Source, Wish};
+
+use read::Answers;
+
+use self::{filter::Filters, floors::Floors, freshness::Freshness, local::Local};
+use crate::{
+    record::Position,
+    store::{Batcher, ShardId, Store},
+    telemetry::Telemetry,
+};
+
+/// How the tiers are sized.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The cache in this process.
+    pub local: local::Config,
+    /// The filters of absent keys.
+    pub filter: filter::Config,
+    /// When cached values may be believed.
+    pub freshness: freshness::Config,
+    /// For how many marks a read may be under way and still be used (20 marks are about a second).
+    pub window: Window,
+}
+
+/// A number of marks.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Window(pub u64);
+
+impl Default for Window {
+    /// A minute of marks at one every 50 ms.
+    fn default() -> Self {
+        Window(1_200)
+    }
+}
+
+/// The time between two resets of the tiers; what was read in one is not kept in another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era(u64);
+
+/// The tiers of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Tiers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    batcher: Batcher,
+    local: Local,
+    filters: Filters,
+    floors: Floors,
+    freshness: Freshness,
+    /// How often everything was dropped. A read belongs to the era it began in: one that began before a reset may have
+    /// missed changes that are not reported after it.
+    era: RwLock<Era>,
+    /// The highest generation met in each shard.
+    generations: RwLock<HashMap<ShardId, u32>>,
+    /// Set when a read met a new generation: every subscription must be read anew.
+    reset: Notify,
+    answers: Answers,
+    stale_reads: IntCounter,
+    store_reads: IntCounter,
+    age: IntGauge,
+    local_entries: IntGauge,
+    local_bytes: IntGauge,
+}
+
+impl Tiers {
+    /// Empty tiers over `store`.
+    pub fn new(config: &Config, store: Store, telemetry: &Telemetry) -> Self {
+        let inner = Inner {
+            batcher: Batcher::new(
+                store.clone(),
+                telemetry.counter("freshet_tiers_statements_total", "Statements that read the store for a client."),
+            ),
+            local: Local::new(&config.local),
+            filters: Filters::new(config.filter.clone(), store.catalogue()),
+            floors: Floors::new(config.window.0),
+            freshness: Freshness::new(config.freshness.clone()),
+            era: RwLock::default(),
+            generations: RwLock::default(),
+            reset: Notify::new(),
+            answers: Answers::new(telemetry),
+            stale_reads: telemetry
+                .counter("freshet_tiers_stale_reads_total", "Store reads that were older than what the node knew."),
+            store_reads: telemetry.counter("freshet_tiers_store_reads_total", "Reads that went to the store."),
+            age: telemetry.gauge("freshet_tiers_age_ms", "The age of the newest proof that every change is applied."),
+            local_entries: telemetry.gauge("freshet_tiers_local_entries", "Records held in this process, about."),
+            local_bytes: telemetry.gauge("freshet_tiers_local_bytes", "Memory that they take, about."),
+            store,
+        };
+        Tiers { inner: Arc::new(inner) }
+    }
+
+    /// The filters of absent keys.
+    pub fn filters(&self) -> &Filters {
+        &self.inner.filters
+    }
+
+    /// The cache in this process.
+    pub fn local(&self) -> &Local {
+        &self.inner.local
+    }
+
+    /// The node's certificate.
+    pub fn freshness(&self) -> &Freshness {
+        &self.inner.freshness
+    }
+
+    /// The last mark applied.
+    pub fn applied(&self) -> Position {
+        self.inner.floors.applied()
+    }
+
+    /// Builds the filter of every collection that needs one.
+    ///
+    /// # Errors
+    /// What the scan failed with.
+    pub async fn build_filters(&self) -> Result<(), crate::store::Error> {
+        for collection in self.inner.store.catalogue().iter() {
+            if self.inner.filters.needs_build(collection.id) {
+                let keys = self.inner.filters.build(&self.inner.store, collection.id).await?;
+                tracing::info!(collection = %collection.name, keys, "built the filter of absent keys");
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the age of the certificate and the size of L1 to whoever reads the counters.
+    pub fn observe(&self) {
+        let held = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let age = u64::try_from(self.inner.freshness.age().as_millis()).unwrap_or(u64::MAX);
+        self.inner.age.set(held(age));
+        self.inner.local_entries.set(held(self.inner.local.entries()));
+        self.inner.local_bytes.set(held(self.inner.local.bytes()));
+    }
+
+    /// Waits until a read has met a new generation.
+    pub async fn reset_met(&self) {
+        self.inner.reset.notified().await;
+    }
+}

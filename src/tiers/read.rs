@@ -1,0 +1,168 @@
+//! The walk from the nearest tier to the furthest.
+
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+use crate::{
+    record::{RecordId, RecordRef, Stamp, State},
+    resilience::Deadline,
+    store::{Error, Join},
+    telemetry::Telemetry,
+};
+
+use super::{Tiers, freshness::Verdict};
+
+/// What a reader asks of an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// At least this state: what the client has seen already.
+    pub min_stamp: Option<Stamp>,
+    /// The oldest value it would take when freshness cannot be proven; `None` leaves it to the configuration.
+    pub stale_max: Option<Duration>,
+}
+
+/// Which tier answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The cache in this process.
+    Local,
+    /// The filter denied the key.
+    Filter,
+    /// A database.
+    Store,
+    /// The cache, past its freshness, because nothing else could answer.
+    Stale,
+}
+
+impl Source {
+    /// The label it is counted under.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Source::Local => "local",
+            Source::Filter => "filter",
+            Source::Store => "store",
+            Source::Stale => "stale",
+        }
+    }
+}
+
+/// How many reads each tier has answered. The counters are looked up by label once, not with each read.
+pub(super) struct Answers([IntCounter; 4]);
+
+impl Answers {
+    pub(super) fn new(telemetry: &Telemetry) -> Self {
+        let help = "Reads answered, by the tier that did.";
+        let counters = telemetry.counters("freshet_tiers_answers_total", help, "source");
+        let sources = [Source::Local, Source::Filter, Source::Store, Source::Stale];
+        Answers(sources.map(|source| counters.with_label_values(&[source.label()])))
+    }
+
+    fn count(&self, source: Source) {
+        self.0[source as usize].inc();
+    }
+}
+
+/// A record with what is known about its freshness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The record's state.
+    pub state: State,
+    /// How old it may be, where it is not proven to be fresh.
+    pub stale: Option<Duration>,
+    /// The tier it came from.
+    pub source: Source,
+}
+
+/// How long the store is waited for when a cached value, past its use, could be answered instead.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+impl Tiers {
+    /// Answers from L1 alone, without waiting; `None` when L1 has no answer that meets the wish.
+    pub fn get_local(&self, record: RecordRef<'_>, wish: &Wish) -> Option<Answer> {
+        // The verdict first, the entry second: what the verdict vouches for was applied before the entry is looked at.
+        let verdict = self.inner.freshness.verdict();
+        let state = self.inner.local.get(&record)?;
+        if wish.min_stamp.is_some_and(|min| state.stamp < min) {
+            return None;
+        }
+        let stale = match verdict {
+            Verdict::Fresh => None,
+            Verdict::Usable(age) if state.value.is_some() && self.allows(wish, age) => Some(age),
+            _ => return None,
+        };
+        Some(self.counted(Answer { state: State::clone(&state), stale, source: Source::Local }))
+    }
+
+    /// Looks a record up in L1, the filter and then the store, filling L1 on the way.
+    ///
+    /// Absence is an answer. `deadline` covers the whole walk; concurrent misses on one key share a load.
+    ///
+    /// # Errors
+    /// The store's [`Error`] when neither it nor, within the wish, a cached value could answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops this caller only; a load shared with others runs on.
+    pub async fn get(&self, id: &RecordId, wish: &Wish, deadline: Deadline) -> Result<Answer, Error> {
+        if let Some(answer) = self.get_local(id.as_ref(), wish) {
+            return Ok(answer);
+        }
+        if self.denies(id, wish) {
+            let state = State::absent(Stamp::new(self.generation_of(id), 0));
+            return Ok(self.counted(Answer { state, stale: None, source: Source::Filter }));
+        }
+        // With something to fall back on, a database that does not answer at once is not waited for to the end.
+        let patience = if self.get_stale(id, wish).is_some() { deadline.at_most(PATIENCE) } else { deadline };
+        match self.load(id, wish, patience).await {
+            Ok(state) => Ok(self.counted(Answer { state, stale: None, source: Source::Store })),
+            Err(error) => self.get_stale(id, wish).map(|answer| self.counted(answer)).ok_or(error),
+        }
+    }
+
+    /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster
+    /// than it can be read is tried until the deadline, and what overtook a read may have left its state in L1.
+    async fn load(&self, id: &RecordId, wish: &Wish, deadline: Deadline) -> Result<State, Error> {
+        // A statement already under way may have begun before the client saw the stamp it names.
+        let mut join = if wish.min_stamp.is_some() { Join::Later } else { Join::Any };
+        while !deadline.passed() {
+            self.inner.store_reads.inc();
+            let era = self.era();
+            let loaded = self.inner.batcher.load(id, join, deadline).await?;
+            if let Some(state) = self.install(id, &loaded, era) {
+                return Ok(state);
+            }
+            if let Some(answer) = self.get_local(id.as_ref(), wish).filter(|answer| answer.stale.is_none()) {
+                return Ok(answer.state);
+            }
+            join = Join::Later;
+        }
+        Err(Error::Deadline)
+    }
+
+    /// The filter's word counts only while the node is fresh, and not against what a client has seen. The verdict comes
+    /// first: a filter that was asked before it may lack what the verdict vouches for. The filter knows no tombstones:
+    /// where this node has answered one not long ago, an absence without a version would be a step back.
+    fn denies(&self, id: &RecordId, wish: &Wish) -> bool {
+        wish.min_stamp.is_none()
+            && self.inner.freshness.verdict() == Verdict::Fresh
+            && self.inner.filters.denies(id.as_ref())
+            && self.inner.floors.get(id).is_none()
+    }
+
+    fn get_stale(&self, id: &RecordId, wish: &Wish) -> Option<Answer> {
+        let age = self.inner.freshness.age();
+        let state = self.inner.local.get(&id.as_ref())?;
+        let seen = wish.min_stamp.is_none_or(|min| state.stamp >= min);
+        let answer = Answer { state: State::clone(&state), stale: Some(age), source: Source::Stale };
+        (seen && self.allows(wish, age)).then_some(answer)
+    }
+
+    fn allows(&self, wish: &Wish, age: Duration) -> bool {
+        age <= wish.stale_max.unwrap_or_else(|| self.inner.freshness.stale_max())
+    }
+
+    fn counted(&self, answer: Answer) -> Answer {
+        self.inner.answers.count(answer.source);
+        answer
+    }
+}
