@@ -1,0 +1,183 @@
+//! Every node's reader of the change feed.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use prometheus::{IntCounter, IntGauge};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    hub::Hub,
+    record::{Change, Position, RecordId},
+    resilience::{Backoff, Deadline},
+    store::{Batcher, Error, Join, Loaded, Poll, Store},
+    telemetry::Telemetry,
+    tiers::{Era, Tiers},
+};
+
+/// The pause between polls while changes come in, and its limit when none do.
+///
+/// # Source
+/// coherence protocol, section 3.
+const PAUSE_ACTIVE: Duration = Duration::from_millis(5);
+const PAUSE_IDLE: Duration = Duration::from_millis(25);
+/// Records read at once to follow their changes; the store merges them into one statement a shard.
+const READS_AT_ONCE: usize = 512;
+/// The longest such a read may take before it is begun anew.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+
+/// Tails the outbox; lowers no floor, loses no change.
+///
+/// A change whose record nobody watches and L1 does not hold costs no read: its floor rises and that is all. The
+/// order makes this safe. The floor rises before the watchers are looked up, and a watcher registers before it reads;
+/// so either it is found here, or its read comes after the floor and shows the change itself.
+pub struct Follower {
+    store: Store,
+    batcher: Batcher,
+    tiers: Tiers,
+    hub: Hub,
+    /// Changed records whose state could not be read yet; their watchers are owed it.
+    owed: HashSet<RecordId>,
+    /// Reads under way. They outlast polls: a partition that somebody has locked holds up its own records only.
+    reading: FuturesUnordered<BoxFuture<'static, Read>>,
+    changes: IntCounter,
+    resyncs: IntCounter,
+    position: IntGauge,
+}
+
+/// A record with the era its read began in and what it came to.
+type Read = (RecordId, Era, Result<Loaded, Error>);
+
+impl Follower {
+    /// A follower that keeps `tiers` current and tells `hub`.
+    pub fn new(store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
+        Follower {
+            batcher: Batcher::new(
+                store.clone(),
+                telemetry.counter("freshet_changes_statements_total", "Statements that read what had changed."),
+            ),
+            store,
+            tiers,
+            hub,
+            owed: HashSet::new(),
+            reading: FuturesUnordered::new(),
+            changes: telemetry.counter("freshet_changes_applied_total", "Changes taken from the feed."),
+            resyncs: telemetry.counter("freshet_changes_resyncs_total", "Times that history was lost and read anew."),
+            position: telemetry.gauge("freshet_changes_position", "The newest mark applied."),
+        }
+    }
+
+    /// Follows until `stop`. An outage of the database is waited out; the place in the feed is kept.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tail = self.store.tail();
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        let (mut pause, mut failing, mut first) = (PAUSE_ACTIVE, false, true);
+        loop {
+            let polled = tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.tiers.reset_met() => {
+                    self.owed.extend(self.hub.watched());
+                    continue;
+                }
+                polled = tail.poll() => polled,
+            };
+            let wait = match polled {
+                Ok(poll) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("the change feed answers again");
+                        backoff.reset();
+                    }
+                    pause = if poll.changes.is_empty() { (pause * 2).min(PAUSE_IDLE) } else { PAUSE_ACTIVE };
+                    self.take(poll, std::mem::take(&mut first));
+                    pause
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "the change feed does not answer; cached records will be marked as stale");
+                    }
+                    backoff.next_wait()
+                }
+            };
+            if stop.run_until_cancelled(self.read_owed(wait)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, poll: Poll, first: bool) {
+        if first || !poll.complete {
+            self.start_over(&poll, first);
+        }
+        self.changes.inc_by(poll.changes.len() as u64);
+        for change in &poll.changes {
+            self.apply(change, poll.position);
+        }
+        self.tiers.advance(poll.position, poll.begun);
+        self.position.set(i64::try_from(poll.position.0).unwrap_or(i64::MAX));
+    }
+
+    fn start_over(&mut self, poll: &Poll, first: bool) {
+        self.tiers.reset(poll.position, poll.generations.as_deref());
+        self.owed.extend(self.hub.watched());
+        if !first {
+            self.resyncs.inc();
+            tracing::warn!("the feed's history was lost; every cached and watched record is read anew");
+        }
+    }
+
+    fn apply(&mut self, change: &Change, seen: Position) {
+        let id = RecordId::new(change.collection, change.key.clone());
+        if !self.tiers.is_news(&id, change.version) && self.hub.has_seen(id.as_ref(), change.version) {
+            return;
+        }
+        let held = self.tiers.holds(&id);
+        self.tiers.note(change, seen);
+        if held || self.hub.is_watched(id.as_ref()) {
+            self.owed.insert(id);
+        }
+    }
+
+    /// Reads the records that are owed, for the time of `pause`, and passes their states on; what fails stays owed.
+    async fn read_owed(&mut self, pause: Duration) {
+        let mut failed = Vec::new();
+        let pause = sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            self.begin_reads();
+            tokio::select! {
+                () = &mut pause => break,
+                Some(read) = self.reading.next() => failed.extend(self.pass_on(read)),
+            }
+        }
+        self.owed.extend(failed);
+    }
+
+    fn begin_reads(&mut self) {
+        while self.reading.len() < READS_AT_ONCE {
+            let Some(id) = self.owed.iter().next().cloned() else { return };
+            self.owed.remove(&id);
+            let (batcher, era) = (self.batcher.clone(), self.tiers.era());
+            self.reading.push(Box::pin(async move {
+                let read = batcher.load(&id, Join::Later, Deadline::after(READ_LIMIT)).await;
+                (id, era, read)
+            }));
+        }
+    }
+
+    /// Gives a state to the tiers and the watchers; returns the record if it has to be read again.
+    fn pass_on(&self, (id, era, read): Read) -> Option<RecordId> {
+        match read {
+            Ok(loaded) => match self.tiers.install(&id, &loaded, era) {
+                Some(state) => {
+                    self.hub.publish(&id, &state);
+                    None
+                }
+                // Overtaken: the change that did it is still to come, or was read by somebody else.
+                None => Some(id),
+            },
+            Err(Error::NotOwned { .. }) => None,
+            Err(_) => Some(id),
+        }
+    }
+}

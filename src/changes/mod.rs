@@ -1,0 +1,14 @@
+//! A committed change's way to every node.
+//!
+//! Promises: whatever any writer commits reaches this node's tiers and watchers, in the order of each key's versions,
+//! none lost, also over outages of the database; when history itself was lost, everything is read anew. Leaves to
+//! `tiers` what may be cached, and to `hub` who is told.
+//!
+//! - [`relay`]: elected, one for each database: writes marks and deletes what is past its retention.
+//! - [`follower`]: every node: tails the outbox and applies what it finds.
+
+pub mod follower;
+pub mod relay;
+
+pub use follower::Follower;
+pub use relay::Relay;

@@ -1,0 +1,128 @@
+//! Why an operation failed, and how the wire says so. The only place where errors become JSON-RPC.
+
+use std::time::Duration;
+
+use crate::{
+    protocol::{Code, RpcError},
+    record::KeyError,
+    store,
+};
+
+/// When a client should come back after an outage.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Why an operation failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such collection is tracked.
+    #[error("there is no collection {name:?}; there {}", known_phrase(known))]
+    UnknownCollection {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The key cannot be one of the collection's.
+    #[error(transparent)]
+    InvalidKey(#[from] KeyError),
+    /// The value is no JSON object.
+    #[error("a record's value is a JSON object")]
+    NotAnObject,
+    /// More than the configuration allows.
+    #[error("{what}: {len} is more than the limit of {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        len: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+fn known_phrase(known: &[String]) -> String {
+    match known {
+        [] => "are none: track a table with freshet.track('...') and restart".into(),
+        [one] => format!("is {one:?}"),
+        many => format!("are {many:?}"),
+    }
+}
+
+impl From<Error> for RpcError {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::UnknownCollection { .. } => RpcError::new(Code::UnknownCollection, message),
+            Error::InvalidKey(_) => RpcError::new(Code::InvalidKey, message),
+            Error::NotAnObject => RpcError::new(Code::InvalidValue, message),
+            Error::TooLarge { .. } => RpcError::new(Code::TooLarge, message),
+            Error::Store(error) => from_store(error, message),
+        }
+    }
+}
+
+fn from_store(error: store::Error, message: String) -> RpcError {
+    match error {
+        store::Error::Deadline => RpcError::new(Code::Deadline, message),
+        store::Error::Unavailable { reason } => {
+            tracing::debug!(%reason, "answered unavailable");
+            RpcError::new(Code::Unavailable, "the store is unavailable").retry_after(RETRY_AFTER)
+        }
+        store::Error::NotOwned { shard } => {
+            RpcError::new(Code::Unavailable, message).with("shard", shard.0).retry_after(RETRY_AFTER)
+        }
+        store::Error::Overloaded => RpcError::new(Code::Overloaded, message).retry_after(RETRY_AFTER),
+        store::Error::Conflict { current } => {
+            RpcError::new(Code::VersionConflict, message).with("stamp", current.to_string())
+        }
+        store::Error::InvalidValue { column, constraint, .. } => {
+            let mut refused = RpcError::new(Code::InvalidValue, message);
+            if let Some(column) = column {
+                refused = refused.with("column", column);
+            }
+            if let Some(constraint) = constraint {
+                refused = refused.with("constraint", constraint);
+            }
+            refused
+        }
+        store::Error::TokenReused => RpcError::invalid_params(message).because("idempotency_key_reused"),
+        store::Error::OutcomeUnknown => RpcError::new(Code::OutcomeUnknown, message),
+        store::Error::Broken { what } => {
+            tracing::error!(%what, "the store broke a promise");
+            RpcError::new(Code::Internal, "internal error; the server's log says more")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Stamp;
+
+    #[test]
+    fn every_store_error_has_its_code() {
+        for (error, code) in [
+            (store::Error::Deadline, -32011),
+            (store::Error::Unavailable { reason: "x".into() }, -32010),
+            (store::Error::NotOwned { shard: store::ShardId(3) }, -32010),
+            (store::Error::Overloaded, -32009),
+            (store::Error::Conflict { current: Stamp::new(1, 2) }, -32006),
+            (store::Error::invalid("a", "b"), -32005),
+            (store::Error::TokenReused, -32602),
+            (store::Error::OutcomeUnknown, -32012),
+            (store::Error::broken("x"), -32603),
+        ] {
+            assert_eq!(RpcError::from(Error::from(error)).code.number(), code);
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_store_stay_inside() {
+        let unavailable = store::Error::Unavailable { reason: "connect to 10.0.0.7: refused".into() };
+        assert!(!RpcError::from(Error::from(unavailable)).message.contains("10.0.0.7"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The operations of Freshet, one a file. Knows no sockets.
+//!
+//! Promises: a write is answered after its commit, and this node's tiers and watchers have it by then; every
+//! operation ends by its deadline. Leaves parameters' syntax to `protocol` and connections to `session`.
+
+pub mod error;
+mod get;
+mod get_many;
+mod subscribe;
+mod write;
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+pub use error::Error;
+pub use write::Conditions;
+
+use crate::{
+    hub::Hub,
+    record::{Catalogue, Collection, RecordId},
+    resilience::Deadline,
+    store::Store,
+    telemetry::Telemetry,
+    tiers::Tiers,
+};
+
+/// Limits on operations.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The longest any operation may take.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// The largest value that is written.
+    pub value_max: ByteSize,
+    /// The most keys of one `get_many`.
+    pub keys_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { deadline: Duration::from_secs(5), value_max: ByteSize::mib(1), keys_max: 1_000 }
+    }
+}
+
+/// What clients can ask for, whatever door they came through. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    store: Store,
+    tiers: Tiers,
+    hub: Hub,
+    config: Config,
+    writes: prometheus::IntCounterVec,
+}
+
+impl Service {
+    /// A service over the parts below it.
+    pub fn new(config: Config, store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
+        let writes = telemetry.counters("freshet_service_writes_total", "Writes answered, by outcome.", "outcome");
+        Service { store, tiers, hub, config, writes }
+    }
+
+    /// The collections served.
+    pub fn catalogue(&self) -> &Catalogue {
+        self.store.catalogue()
+    }
+
+    /// The tiers that answer reads.
+    pub fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+
+    /// Who watches what.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The limits in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The record that `collection` and `key` name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`] and [`Error::InvalidKey`].
+    pub fn record(&self, collection: &str, key: &str) -> Result<RecordId, Error> {
+        let collection = self.collection(collection)?;
+        Ok(RecordId::new(collection.id, collection.key(key)?))
+    }
+
+    fn collection(&self, name: &str) -> Result<&Collection, Error> {
+        self.catalogue().find(name).map(|collection| &**collection).ok_or_else(|| Error::UnknownCollection {
+            name: name.chars().take(64).collect(),
+            known: self.catalogue().iter().map(|collection| collection.name.clone()).collect(),
+        })
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.config.deadline)
+    }
+}
