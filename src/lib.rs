@@ -6,6 +6,7 @@ pub mod protocol;
 pub mod record;
 pub mod resilience;
 pub mod service;
+pub mod session;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

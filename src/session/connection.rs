@@ -1,0 +1,378 @@
+//! One open connection: its socket, its subscriptions, and the lock they share.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use rand::Rng as _;
+use tokio::{
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::Notify,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Shared,
+    outgoing::{Outgoing, Progress},
+};
+use crate::{
+    hub::{Outlet, SlotId},
+    protocol::{CloseCode, codec},
+    record::Stamp,
+};
+
+thread_local! {
+    /// Where pushes are put together: it belongs to the thread, not to the connection.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How long a draining connection waits for the requests under way.
+const ANSWER_LIMIT: Duration = Duration::from_millis(2_500);
+/// How long a client has to answer our close frame before the socket is dropped.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A client's connection. The reader task owns the reading half; whoever has something to send takes the lock.
+pub struct Connection {
+    pub(super) shared: Arc<Shared>,
+    this: Weak<Connection>,
+    place: usize,
+    outgoing: Mutex<Outgoing>,
+    tasks: TaskTracker,
+    /// Requests under way.
+    requests: AtomicUsize,
+    /// Wakes the reader after it paused for requests or for the tail.
+    reader: AtomicWaker,
+    /// Told when the tail has been taken by the socket, when the connection ended and, while the node drains, when no
+    /// request is under way.
+    room: Notify,
+    /// A task waits for the socket to take more.
+    draining: AtomicBool,
+    /// The reader ends when this fires.
+    pub(super) ended: CancellationToken,
+    close_code: AtomicU32,
+    opened: Instant,
+    heard_ms: AtomicU64,
+    /// Pings sent since the client was last heard.
+    pub(super) pings: AtomicU32,
+}
+
+impl Connection {
+    /// Takes a socket over. The reading half is for the reader task.
+    pub(super) fn open(socket: TcpStream, shared: Arc<Shared>, tasks: TaskTracker) -> (OwnedReadHalf, Arc<Self>) {
+        let (reading, writing) = socket.into_split();
+        shared.open.inc();
+        let roster = shared.clone();
+        let connection = roster.roster.add(|place| {
+            Arc::new_cyclic(|this| Connection {
+                outgoing: Mutex::new(Outgoing::new(Arc::new(writing))),
+                shared,
+                this: this.clone(),
+                place,
+                tasks,
+                requests: AtomicUsize::new(0),
+                reader: AtomicWaker::new(),
+                room: Notify::new(),
+                draining: AtomicBool::new(false),
+                ended: CancellationToken::new(),
+                close_code: AtomicU32::new(u32::from(CloseCode::Normal.number())),
+                opened: Instant::now(),
+                heard_ms: AtomicU64::new(0),
+                pings: AtomicU32::new(0),
+            })
+        });
+        (reading, connection)
+    }
+
+    /// Sends frames behind whatever waits already.
+    pub(super) fn send(&self, frames: &[u8]) {
+        let progress = self.outgoing.lock().send(frames);
+        self.follow_up(progress);
+    }
+
+    /// Sends a slot's snapshot, if there is one, and opens the slot for changes above `stamp`, unless its
+    /// subscription has ended. True if a change is due already and the connection needs a turn for it.
+    pub(super) fn send_and_open(&self, frame: &[u8], subscription: u64, slot: SlotId, stamp: Stamp) -> bool {
+        let (progress, due) = {
+            let mut outgoing = self.outgoing.lock();
+            if !outgoing.subscriptions.get(&subscription).is_some_and(|slots| slots.contains(&slot)) {
+                return false;
+            }
+            let progress = outgoing.send(frame);
+            let due = outgoing.slots.open(slot, stamp);
+            (progress, due && !outgoing.blocked)
+        };
+        self.follow_up(progress);
+        due
+    }
+
+    /// Sends one text frame.
+    pub(super) fn send_text(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            codec::text_frame(buffer, write);
+            self.send(buffer);
+        });
+    }
+
+    /// Sends a close frame as the last thing, and ends the connection soon after if the client does not answer it.
+    /// The first close counts.
+    pub(super) fn close(&self, code: CloseCode) {
+        let progress = {
+            let mut outgoing = self.outgoing.lock();
+            if outgoing.closed {
+                return;
+            }
+            self.close_code.store(u32::from(code.number()), Ordering::Relaxed);
+            outgoing.close(&close_frame(code))
+        };
+        self.follow_up(progress);
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            if ended.run_until_cancelled(tokio::time::sleep(CLOSE_LIMIT)).await.is_some() {
+                ended.cancel();
+            }
+        });
+    }
+
+    /// [`Self::close`] for a client that cannot be understood any more: it is told at once that nothing follows.
+    pub(super) fn hang_up(&self, code: CloseCode) {
+        self.close(code);
+        self.outgoing.lock().finish();
+    }
+
+    /// Sends the answer to the client's own close: the last frame there is.
+    pub(super) fn close_answered(&self, frames: &[u8]) {
+        let progress = self.outgoing.lock().close(frames);
+        self.follow_up(progress);
+    }
+
+    /// Whether a close frame was sent.
+    pub(super) fn is_closed(&self) -> bool {
+        self.outgoing.lock().closed
+    }
+
+    /// Asks the client to come back elsewhere, at a moment of its own, and closes once its requests are answered:
+    /// what is answered after a close frame never arrives.
+    pub(super) async fn drain(&self) {
+        let spread = self.shared.config.reconnect_spread.as_millis();
+        let wait = rand::rng().random_range(0..=u64::try_from(spread).unwrap_or(u64::MAX - 1));
+        self.send_text(|out| codec::drain(out, wait));
+        // Out of time: requests that still run end without an answer, as on any lost connection.
+        let _ = tokio::time::timeout(ANSWER_LIMIT, self.quiet()).await;
+        self.close(CloseCode::GoingAway);
+    }
+
+    /// Waits until no request is under way, or the connection ended.
+    async fn quiet(&self) {
+        loop {
+            let told = self.room.notified();
+            if self.requests.load(Ordering::SeqCst) == 0 || self.ended.is_cancelled() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Runs `work` on the subscriptions.
+    pub(super) fn with_outgoing<R>(&self, work: impl FnOnce(&mut Outgoing) -> R) -> R {
+        work(&mut self.outgoing.lock())
+    }
+
+    /// Where this connection's tasks are tracked.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Waits until nothing is left for the socket to take, or the connection ended.
+    pub(super) async fn room(&self) {
+        loop {
+            let told = self.room.notified();
+            if self.outgoing.lock().tail_len() == 0 || self.ended.is_cancelled() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Counts a request in; the guard counts it out.
+    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        RequestGuard(self.clone())
+    }
+
+    /// Whether the reader must pause; if so, `waker` is woken when it need not any more.
+    pub(super) fn must_pause(&self, waker: &Waker) -> bool {
+        self.reader.register(waker);
+        self.is_full(self.outgoing.lock().tail_len())
+    }
+
+    /// Whether as many requests are under way as may be, or `waiting` bytes are more than may wait to be sent.
+    pub(super) fn is_full(&self, waiting: usize) -> bool {
+        let config = &self.shared.config;
+        self.requests.load(Ordering::Acquire) >= config.requests_max || waiting as u64 > config.tail_max.as_u64()
+    }
+
+    /// Notes that the client is alive.
+    pub(super) fn heard(&self) {
+        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(millis, Ordering::Relaxed);
+        self.pings.store(0, Ordering::Relaxed);
+    }
+
+    /// The time since the client was last heard.
+    pub(super) fn silence(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The number of the close code this connection ended with.
+    pub(super) fn close_number(&self) -> u32 {
+        self.close_code.load(Ordering::Relaxed)
+    }
+
+    /// Notes which code the client closed with, unless that only answers ours.
+    pub(super) fn closed_by_client(&self, number: u16) {
+        if !self.is_closed() {
+            self.close_code.store(u32::from(number), Ordering::Relaxed);
+        }
+    }
+
+    /// Ends every subscription and leaves the roster.
+    pub(super) fn leave(&self) {
+        self.ended.cancel();
+        self.room.notify_waiters();
+        let registrations = self.with_outgoing(Outgoing::end);
+        for (topic, place) in registrations {
+            self.shared.service.hub().unwatch(&topic, place);
+        }
+        self.shared.roster.remove(self.place);
+        self.shared.open.dec();
+        self.shared.closed.with_label_values(&[&close_label(self.close_number())]).inc();
+    }
+
+    fn follow_up(&self, progress: Progress) {
+        match progress {
+            Progress::Idle => {}
+            Progress::Gone => self.ended.cancel(),
+            Progress::Blocked => self.drain_later(),
+        }
+    }
+
+    /// Starts the task that waits for the socket, unless it runs already. Only a socket that blocked ever has one.
+    fn drain_later(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        if !self.draining.swap(true, Ordering::AcqRel) {
+            self.shared.blocked.inc();
+            self.tasks.spawn(async move { this.drain_tail().await });
+        }
+    }
+
+    async fn drain_tail(&self) {
+        loop {
+            let Some(socket) = self.with_outgoing(|outgoing| outgoing.socket()) else { break };
+            let writable = self.ended.run_until_cancelled(socket.writable()).await;
+            drop(socket);
+            if !matches!(writable, Some(Ok(()))) {
+                break;
+            }
+            // Its pongs may stand behind requests that wait for room: a client that reads is alive.
+            self.heard();
+            if self.flush() != Progress::Blocked {
+                // Cleared before the last look: whoever blocks from here on starts a task of their own.
+                self.draining.store(false, Ordering::Release);
+                if self.outgoing.lock().tail_len() == 0 || self.draining.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        }
+        self.draining.store(false, Ordering::Release);
+    }
+
+    /// Writes the tail and what is marked, as far as the socket takes it.
+    fn flush(&self) -> Progress {
+        let (progress, pushed, tail) = BUFFER.with_borrow_mut(|buffer| {
+            let mut outgoing = self.outgoing.lock();
+            let (progress, pushed) = outgoing.flush(buffer);
+            (progress, pushed, outgoing.tail_len())
+        });
+        self.shared.pushes.inc_by(pushed);
+        if tail == 0 {
+            self.room.notify_waiters();
+            self.reader.wake();
+        }
+        if progress == Progress::Gone {
+            self.ended.cancel();
+        }
+        progress
+    }
+}
+
+impl Outlet for Connection {
+    fn mark(&self, slot: SlotId) -> bool {
+        let mut outgoing = self.outgoing.lock();
+        // A blocked socket has a task that sends what is marked when it can.
+        outgoing.slots.mark(slot) && !outgoing.blocked
+    }
+
+    fn write_marked(&self) {
+        if self.flush() == Progress::Blocked {
+            self.drain_later();
+        }
+    }
+}
+
+/// A request under way.
+pub(super) struct RequestGuard(Arc<Connection>);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let is_last = self.0.requests.fetch_sub(1, Ordering::SeqCst) == 1;
+        self.0.reader.wake();
+        if is_last && self.0.shared.draining.load(Ordering::SeqCst) {
+            self.0.room.notify_waiters();
+        }
+    }
+}
+
+/// The label a close code is counted under. A client may close with any of two thousand codes of its own making: those
+/// are counted as one.
+fn close_label(number: u32) -> String {
+    let is_known = u16::try_from(number).is_ok_and(|number| number < 3000 || CloseCode::from_number(number).is_some());
+    if is_known { number.to_string() } else { "private".into() }
+}
+
+/// A close frame as a server writes it.
+///
+/// # Source
+/// RFC 6455, sections 5.2 and 5.5.1.
+fn close_frame(code: CloseCode) -> Vec<u8> {
+    let reason = code.reason().as_bytes();
+    let mut frame = vec![0x88, u8::try_from(2 + reason.len()).unwrap_or(2)];
+    frame.extend_from_slice(&code.number().to_be_bytes());
+    frame.extend_from_slice(reason);
+    frame
+}
+
+/// A ping frame without payload.
+pub(super) const PING: [u8; 2] = [0x89, 0x00];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_clients_make_up_share_a_label() {
+        for code in CloseCode::ALL {
+            assert_eq!(close_label(code.number().into()), code.number().to_string());
+        }
+        assert_eq!(close_label(1005), "1005");
+        assert_eq!((close_label(3000), close_label(4999)), ("private".into(), "private".into()));
+    }
+}

@@ -1,0 +1,11 @@
+//! `rpc.discover`: the OpenRPC document.
+
+use super::{Call, Reply};
+use crate::protocol::RpcError;
+
+/// What is served here, for people and programs.
+const DOCUMENT: &str = include_str!("../../../docs/openrpc.json");
+
+pub(super) async fn run(_: Call<'_>) -> Result<Reply, RpcError> {
+    Ok(DOCUMENT.as_bytes().to_vec().into())
+}

@@ -1,0 +1,99 @@
+//! The methods of the wire: one file each, one line in the table.
+
+mod delete;
+mod discover;
+mod get;
+mod get_many;
+mod patch;
+mod put;
+mod subscribe;
+mod unsubscribe;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+
+use super::{Connection, Shared};
+use crate::{
+    protocol::{Code, Method, Request, RpcError},
+    service::Service,
+};
+
+/// Who asks.
+pub enum Caller {
+    /// A WebSocket, which states can be pushed to.
+    Session(Arc<Connection>),
+    /// A single HTTP request.
+    Http,
+}
+
+/// A successful answer.
+pub struct Reply {
+    /// The result as JSON text.
+    pub body: Vec<u8>,
+    /// What begins once the answer has been sent.
+    pub then: Option<BoxFuture<'static, ()>>,
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(body: Vec<u8>) -> Self {
+        Reply { body, then: None }
+    }
+}
+
+/// What a method gets to work with.
+struct Call<'a> {
+    shared: &'a Shared,
+    caller: &'a Caller,
+    params: Option<&'a RawValue>,
+}
+
+impl<'a> Call<'a> {
+    fn service(&self) -> &'a Service {
+        &self.shared.service
+    }
+
+    /// The connection to push to.
+    fn session(&self) -> Result<&'a Arc<Connection>, RpcError> {
+        match self.caller {
+            Caller::Session(connection) => Ok(connection),
+            Caller::Http => Err(RpcError::new(Code::MethodNotFound, "subscriptions need the WebSocket at /v1/ws")
+                .because("needs_websocket")),
+        }
+    }
+}
+
+type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Reply, RpcError>>;
+
+/// The dispatch table.
+fn handler(method: Method) -> Option<Handler> {
+    Some(match method {
+        Method::Get => |call| Box::pin(get::run(call)),
+        Method::GetMany => |call| Box::pin(get_many::run(call)),
+        Method::Put => |call| Box::pin(put::run(call)),
+        Method::Patch => |call| Box::pin(patch::run(call)),
+        Method::Delete => |call| Box::pin(delete::run(call)),
+        Method::Subscribe => |call| Box::pin(subscribe::run(call)),
+        Method::Unsubscribe => |call| Box::pin(unsubscribe::run(call)),
+        Method::Discover => |call| Box::pin(discover::run(call)),
+        Method::Authenticate => return None,
+    })
+}
+
+/// Carries a request out.
+///
+/// # Errors
+/// [`Code::MethodNotFound`], or what the method refuses.
+pub(super) async fn call(shared: &Shared, caller: &Caller, request: &Request<'_>) -> Result<Reply, RpcError> {
+    match Method::from_name(&request.method).and_then(handler) {
+        Some(handler) => handler(Call { shared, caller, params: request.params }).await,
+        None => {
+            let name: String = request.method.chars().take(64).collect();
+            let served = Method::ALL.into_iter().filter(|method| handler(*method).is_some());
+            let names: Vec<_> = served.map(Method::name).collect();
+            let message = format!("there is no method {name:?}; there are {}", names.join(", "));
+            Err(RpcError::new(Code::MethodNotFound, message))
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What a connection still has to send: the tail its socket did not take, and the marks of its subscriptions.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::{
+    hub::{SlotId, Slots, Topic},
+    protocol::codec,
+};
+
+/// Pushes written before the socket is asked again, in bytes.
+const ROUND_BYTES: usize = 32 * 1024;
+/// A tail's buffer is given back when it is empty and larger than this.
+const TAIL_KEPT_BYTES: usize = 1024;
+
+/// What became of an attempt to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Everything is with the socket.
+    Idle,
+    /// The socket takes no more; something has to wait until it does.
+    Blocked,
+    /// The socket is gone.
+    Gone,
+}
+
+/// The sending side of a connection, behind its lock.
+pub(super) struct Outgoing {
+    /// `None` once nothing more is to be sent: dropping it tells the client so.
+    socket: Option<Arc<OwnedWriteHalf>>,
+    tail: Vec<u8>,
+    written: usize,
+    pub(super) slots: Slots,
+    pub(super) subscriptions: HashMap<u64, Vec<SlotId>>,
+    pub(super) subscriptions_made: u64,
+    /// Set from the moment the socket blocked until it took everything: pushes are conflated meanwhile.
+    pub(super) blocked: bool,
+    /// A close frame was appended; nothing may follow it.
+    pub(super) closed: bool,
+    /// The socket is let go as soon as it has taken everything.
+    finishes: bool,
+    /// Nothing can be sent any more, nor a subscription begin.
+    pub(super) gone: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(socket: Arc<OwnedWriteHalf>) -> Self {
+        Outgoing {
+            socket: Some(socket),
+            tail: Vec::new(),
+            written: 0,
+            slots: Slots::default(),
+            subscriptions: HashMap::new(),
+            subscriptions_made: 0,
+            blocked: false,
+            closed: false,
+            finishes: false,
+            gone: false,
+        }
+    }
+
+    /// The socket, while something may be sent.
+    pub(super) fn socket(&self) -> Option<Arc<OwnedWriteHalf>> {
+        self.socket.clone()
+    }
+
+    /// Bytes that wait for the socket.
+    pub(super) fn tail_len(&self) -> usize {
+        self.tail.len() - self.written
+    }
+
+    /// Sends `frames` behind the tail; what the socket does not take becomes the tail.
+    pub(super) fn send(&mut self, frames: &[u8]) -> Progress {
+        if self.closed || frames.is_empty() {
+            return Progress::Idle;
+        }
+        if self.tail_len() > 0 {
+            // What was sent goes first: a client that always leaves a rest must not make the tail grow.
+            if self.written >= self.tail_len() {
+                self.tail.drain(..self.written);
+                self.written = 0;
+            }
+            self.tail.extend_from_slice(frames);
+            return Progress::Blocked;
+        }
+        let sent = self.write(frames);
+        self.tail.extend_from_slice(&frames[sent..]);
+        self.progress()
+    }
+
+    /// Sends a close frame behind everything else and lets nothing follow it.
+    pub(super) fn close(&mut self, frame: &[u8]) -> Progress {
+        let progress = self.send(frame);
+        self.closed = true;
+        progress
+    }
+
+    /// Lets the socket go as soon as it has taken everything; the client may still be read.
+    pub(super) fn finish(&mut self) {
+        self.finishes = true;
+        self.let_go_if_done();
+    }
+
+    fn let_go_if_done(&mut self) {
+        if self.finishes && self.tail_len() == 0 {
+            self.socket = None;
+        }
+    }
+
+    /// Writes the tail, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
+    /// Returns how many states were sent.
+    pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> (Progress, u64) {
+        let mut pushed = 0;
+        loop {
+            if self.tail_len() > 0 {
+                let tail = std::mem::take(&mut self.tail);
+                self.written += self.write(&tail[self.written..]);
+                self.tail = tail;
+                if self.tail_len() > 0 {
+                    return (self.progress(), pushed);
+                }
+            }
+            self.tail.clear();
+            self.written = 0;
+            if self.tail.capacity() > TAIL_KEPT_BYTES {
+                self.tail = Vec::new();
+            }
+            if self.closed || self.gone || !self.slots.is_marked() {
+                self.blocked = false;
+                self.let_go_if_done();
+                return (self.progress(), pushed);
+            }
+            buffer.clear();
+            pushed += self.gather(buffer);
+            let sent = self.write(buffer);
+            self.tail.extend_from_slice(&buffer[sent..]);
+        }
+    }
+
+    /// Encodes what marked slots have to send, as much as a round takes.
+    fn gather(&mut self, buffer: &mut Vec<u8>) -> u64 {
+        let mut pushed = 0;
+        while buffer.len() < ROUND_BYTES {
+            let Some(due) = self.slots.next_due(self.blocked) else { break };
+            let body = due.frame.body_after(due.topic.id().key.as_str(), due.sent);
+            push(buffer, due.subscription, &body);
+            pushed += 1;
+        }
+        pushed
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut sent = 0;
+        let Some(socket) = &self.socket else {
+            self.gone = true;
+            return sent;
+        };
+        while sent < bytes.len() && !self.gone {
+            match socket.try_write(&bytes[sent..]) {
+                Ok(0) => self.gone = true,
+                Ok(taken) => sent += taken,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.gone = true,
+            }
+        }
+        sent
+    }
+
+    fn progress(&self) -> Progress {
+        match () {
+            () if self.gone => Progress::Gone,
+            () if self.tail_len() > 0 => Progress::Blocked,
+            () => Progress::Idle,
+        }
+    }
+
+    /// Ends the sending side for good; returns the registrations to end. What still waited is lost.
+    pub(super) fn end(&mut self) -> Vec<(Arc<Topic>, usize)> {
+        self.closed = true;
+        self.gone = true;
+        self.socket = None;
+        self.tail = Vec::new();
+        self.written = 0;
+        self.subscriptions.clear();
+        self.slots.clear()
+    }
+}
+
+/// Writes one notification as a frame. `body` is a record object.
+pub(super) fn push(buffer: &mut Vec<u8>, subscription: u64, body: &[u8]) {
+    codec::text_frame(buffer, |out| {
+        codec::notification_head(out, &subscription_name(subscription));
+        out.extend_from_slice(body);
+        codec::notification_tail(out);
+    });
+}
+
+/// A subscription's id as its client sees it.
+pub(super) fn subscription_name(number: u64) -> String {
+    format!("s{number}")
+}
+
+/// The number of a subscription id.
+pub(super) fn subscription_number(name: &str) -> Option<u64> {
+    name.strip_prefix('s').filter(|digits| !digits.starts_with('+'))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpSocket},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tail_that_never_empties_does_not_grow() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let client = TcpSocket::new_v4().expect("a socket");
+        // Set, it stays: a buffer that grew with the traffic might take the whole tail.
+        client.set_recv_buffer_size(64 * 1024).expect("a small buffer");
+        let mut client = client.connect(listener.local_addr().expect("bound")).await.expect("connect");
+        let (socket, _) = listener.accept().await.expect("accept");
+        let (_reading, writing) = socket.into_split();
+        let socket = Arc::new(writing);
+        let mut outgoing = Outgoing::new(socket.clone());
+        // Far more than socket buffers hold.
+        assert_eq!(outgoing.send(&vec![b'x'; 16 << 20]), Progress::Blocked);
+        let begun_with = outgoing.tail_len();
+        tokio::spawn(async move {
+            let mut taken = vec![0; 1 << 20];
+            while client.read(&mut taken).await.is_ok_and(|len| len > 0) {}
+        });
+        let (mut buffer, mut passed) = (Vec::new(), 0);
+        while passed < 6 * begun_with {
+            tokio::time::timeout(Duration::from_secs(20), socket.writable()).await.expect("in time").expect("open");
+            outgoing.flush(&mut buffer);
+            let sent = begun_with - outgoing.tail_len();
+            assert!(sent < begun_with, "the tail is empty");
+            outgoing.send(&vec![b'x'; sent]);
+            passed += sent;
+        }
+        assert!(outgoing.tail.capacity() <= 4 * begun_with, "{} bytes are kept", outgoing.tail.capacity());
+    }
+}

@@ -1,0 +1,104 @@
+//! From a message to its answer.
+
+use std::sync::Arc;
+
+use tungstenite::Utf8Bytes;
+
+use super::{
+    Connection, Shared,
+    methods::{self, Caller, Reply},
+};
+use crate::{
+    protocol::{self, Message, RpcError, codec},
+    tiers::Answer,
+};
+
+/// Handles one text message. What L1 can answer is written to `output` at once; anything else becomes a task.
+pub(super) fn take(connection: &Arc<Connection>, text: Utf8Bytes, output: &mut Vec<u8>) {
+    connection.shared.messages.inc();
+    if answer_now(&connection.shared, &text, output).is_some() {
+        return;
+    }
+    let (tasks, connection, request) = (connection.tasks().clone(), connection.clone(), connection.begin_request());
+    tasks.spawn(async move {
+        let caller = Caller::Session(connection.clone());
+        let (answer, then) = respond(&connection.shared, &caller, &text).await;
+        if !answer.is_empty() {
+            connection.send_text(|out| out.extend_from_slice(&answer));
+        }
+        drop(request);
+        for follow_up in then {
+            follow_up.await;
+        }
+    });
+}
+
+/// Answers a plain `get` from L1.
+fn answer_now(shared: &Shared, text: &str, output: &mut Vec<u8>) -> Option<()> {
+    let get = protocol::plain_get(text)?;
+    let answer = shared.service.get_now(get.collection, get.key)?;
+    codec::text_frame(output, |out| codec::result(out, get.id, |out| write_record(out, get.key, &answer)));
+    Some(())
+}
+
+/// Writes an answered record.
+pub(super) fn write_record(out: &mut Vec<u8>, key: &str, answer: &Answer) {
+    let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    codec::record(out, key, &answer.state, stale_ms, false);
+}
+
+/// Answers a message that came over HTTP: there is no connection to push to.
+pub async fn answer(sessions: &super::Sessions, text: &str) -> Vec<u8> {
+    respond(&sessions.shared, &Caller::Http, text).await.0
+}
+
+type FollowUps = Vec<futures_util::future::BoxFuture<'static, ()>>;
+
+async fn respond(shared: &Shared, caller: &Caller, text: &str) -> (Vec<u8>, FollowUps) {
+    let (mut out, mut then) = (Vec::new(), Vec::new());
+    match protocol::parse(text, shared.config.batch_max) {
+        Err(rejected) => {
+            shared.errors.with_label_values(&[&rejected.error.reason]).inc();
+            codec::error(&mut out, rejected.id.as_deref(), &rejected.error);
+        }
+        Ok(Message::One(request)) => {
+            let result = methods::call(shared, caller, &request).await;
+            write(shared, &mut out, request.id, result, &mut then);
+        }
+        Ok(Message::Batch(requests)) => {
+            let calls = requests.iter().map(async |request| match request {
+                Ok(request) => (request.id, methods::call(shared, caller, request).await),
+                Err(rejected) => (Some(rejected.id.as_deref().unwrap_or("null")), Err(rejected.error.clone())),
+            });
+            for (id, result) in futures_util::future::join_all(calls).await {
+                let start = out.len();
+                out.push(if start == 0 { b'[' } else { b',' });
+                let before = out.len();
+                write(shared, &mut out, id, result, &mut then);
+                if out.len() == before {
+                    out.truncate(start);
+                }
+            }
+            if !out.is_empty() {
+                out.push(b']');
+            }
+        }
+    }
+    (out, then)
+}
+
+/// Writes an answer, unless the request was a notification.
+fn write(shared: &Shared, out: &mut Vec<u8>, id: Option<&str>, result: Result<Reply, RpcError>, then: &mut FollowUps) {
+    if let Err(error) = &result {
+        shared.errors.with_label_values(&[&error.reason]).inc();
+    }
+    match (id, result) {
+        (None, Ok(reply)) => then.extend(reply.then),
+        (None, Err(_)) => {}
+        (Some(id), Ok(reply)) => {
+            codec::result(out, id, |out| out.extend_from_slice(&reply.body));
+            then.extend(reply.then);
+        }
+        (Some(id), Err(error)) => codec::error(out, Some(id), &error),
+    }
+}
