@@ -1,6 +1,7 @@
 //! Freshet serves records to very many clients at cache speed and keeps every screen that shows one up to date.
 
 pub mod changes;
+pub mod gateway;
 pub mod hub;
 pub mod protocol;
 pub mod record;

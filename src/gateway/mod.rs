@@ -1,0 +1,202 @@
+//! The HTTP edge: the only place that knows axum and hyper.
+//!
+//! Promises: a socket that asks for a WebSocket is taken out of HTTP and handed to `session` with every byte that came
+//! along; what HTTP clients get carries the record's stamp as its ETag and says how long it may be cached; headers and
+//! bodies are bounded in size and time, and so is the number of connections. Whatever is refused says why, as JSON.
+//! Leaves the operations to `service`, JSON-RPC and sockets to `session`.
+//!
+//! - `listener`: accepts, limits, ends;
+//! - `router`: which path is whose, for the public and the operations listener;
+//! - `upgrade` and [`origin`]: from HTTP to WebSocket, and who may;
+//! - `rest` and `rpc`: records as resources, and the methods of the WebSocket one at a time;
+//! - [`page`]: the demonstration page;
+//! - `operations` and `stats`: probes, metrics and a live view of the counters;
+//! - [`readiness`]: whether this node should be sent clients.
+
+mod body;
+mod document;
+mod listener;
+mod operations;
+pub mod origin;
+pub mod page;
+mod query;
+pub mod readiness;
+mod refusal;
+mod rest;
+mod router;
+mod rpc;
+mod sse;
+mod stats;
+mod tag;
+mod upgrade;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytesize::ByteSize;
+use prometheus::{IntCounter, IntCounterVec};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{page::Page, readiness::Readiness};
+
+use self::origin::Origins;
+use crate::{service::Service, session::Sessions, telemetry::Telemetry};
+
+/// Where to listen, and what HTTP clients may do.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address for clients.
+    pub listen: SocketAddr,
+    /// The address for probes and metrics; never a public one.
+    pub operations: SocketAddr,
+    /// The values of `Origin` that browsers may come with, such as `https://shop.example`; `*` admits all. Empty:
+    /// pages from this machine and from the host that was asked.
+    pub origins: Vec<String>,
+    /// The largest body of a request.
+    pub body_max: ByteSize,
+    /// How long a client may take to send a request's headers; an idle connection is closed after it, too.
+    #[serde(with = "humantime_serde")]
+    pub header_limit: Duration,
+    /// How long a client may take to send a request's body.
+    #[serde(with = "humantime_serde")]
+    pub body_limit: Duration,
+    /// Sockets at a time, WebSockets included; keep it below the process's limit of open files. The operations
+    /// listener counts its own alone, so that a full node can still be looked at.
+    pub connections_max: usize,
+    /// What HTTP caches may do with records.
+    pub cache: CacheControl,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            operations: (Ipv4Addr::LOCALHOST, 8081).into(),
+            origins: Vec::new(),
+            body_max: ByteSize::mib(2),
+            header_limit: Duration::from_secs(10),
+            body_limit: Duration::from_secs(30),
+            connections_max: 18_000,
+            cache: CacheControl::default(),
+        }
+    }
+}
+
+/// For how long an HTTP cache may use a record without asking; in whole seconds, as HTTP counts.
+///
+/// # Source
+/// RFC 9111, section 5.2.2.1; RFC 5861, sections 3 and 4.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheControl {
+    /// Freely.
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    /// After that, while asking in the background.
+    #[serde(with = "humantime_serde")]
+    pub stale_while_revalidate: Duration,
+    /// After that, when asking fails.
+    #[serde(with = "humantime_serde")]
+    pub stale_if_error: Duration,
+}
+
+impl Default for CacheControl {
+    fn default() -> Self {
+        CacheControl {
+            max_age: Duration::ZERO,
+            stale_while_revalidate: Duration::from_secs(5),
+            stale_if_error: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The HTTP edge of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    origins: Origins,
+    sessions: Sessions,
+    telemetry: Telemetry,
+    readiness: Readiness,
+    page: Option<Page>,
+    started: Instant,
+    answers: IntCounterVec,
+    turned_away: IntCounter,
+}
+
+/// What a request handler gets to work with: the gateway, and the tasks and the end of the listener it came through.
+#[derive(Clone)]
+struct Edge {
+    gateway: Arc<Inner>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// An edge over `sessions`. Without a `page`, `/` says in words what is served.
+    pub fn new(
+        config: Config,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        readiness: Readiness,
+        page: Option<Page>,
+    ) -> Self {
+        let inner = Inner {
+            origins: Origins::new(&config.origins),
+            config,
+            sessions,
+            readiness,
+            page,
+            started: Instant::now(),
+            answers: telemetry.counters("freshet_gateway_answers_total", "HTTP requests answered.", "status"),
+            turned_away: telemetry
+                .counter("freshet_gateway_turned_away_total", "Sockets closed because there were too many."),
+            telemetry,
+        };
+        Gateway { inner: Arc::new(inner) }
+    }
+
+    /// Serves clients until `stop`: then accepts nobody, lets every request under way end, and returns. How long that
+    /// may take is the caller's to bound. WebSockets are the sessions' to drain: once this has returned none is added.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener and every HTTP connection at once
+    /// (`an_edge_that_is_dropped_closes_its_connections`).
+    pub async fn serve_public(&self, listener: TcpListener, stop: CancellationToken) {
+        let edge = self.edge(&stop);
+        let sockets = || edge.tasks.len() + self.inner.sessions.open();
+        listener::run(listener, router::public(edge.clone()), &edge, sockets).await;
+    }
+
+    /// Serves probes and metrics until `stop`, as [`serve_public`](Self::serve_public) does.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listener and every HTTP connection at once.
+    pub async fn serve_operations(&self, listener: TcpListener, stop: CancellationToken) {
+        let edge = self.edge(&stop);
+        listener::run(listener, router::operations(edge.clone()), &edge, || edge.tasks.len()).await;
+    }
+
+    fn edge(&self, stop: &CancellationToken) -> Edge {
+        Edge { gateway: self.inner.clone(), tasks: TaskTracker::new(), stop: stop.clone() }
+    }
+}
+
+impl Inner {
+    fn service(&self) -> &Service {
+        self.sessions.service()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! Probes and metrics, for the operator's side only.
+
+use axum::{
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+
+use super::{Edge, query, readiness::Check, refusal::Refusal};
+
+/// 200 as long as the process answers at all.
+pub(super) async fn livez() -> Response {
+    text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".into())
+}
+
+/// 200 when clients should be sent here, else 503 with what failed. `?verbose` lists every check.
+pub(super) async fn readyz(State(edge): State<Edge>, RawQuery(asked): RawQuery) -> Result<Response, Refusal> {
+    let verbose = query::pairs(asked.as_deref())?.iter().any(|(name, _)| name == "verbose");
+    let checks = edge.gateway.readiness.check().await;
+    let ready = checks.iter().all(|check| check.ok);
+    let mut body: String = checks.iter().filter(|check| verbose || !check.ok).map(line).collect();
+    body.push_str(if ready { "ready\n" } else { "not ready\n" });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(text(status, "text/plain; charset=utf-8", body))
+}
+
+fn line(check: &Check) -> String {
+    let outcome = if check.ok { "ok" } else { "failed" };
+    format!("{} {outcome}: {}\n", check.name, check.detail)
+}
+
+/// Everything counted, for Prometheus.
+///
+/// # Source
+/// Prometheus, "Exposition formats", text-based format 0.0.4.
+pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
+    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", edge.gateway.telemetry.text())
+}
+
+fn text(status: StatusCode, media: &'static str, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

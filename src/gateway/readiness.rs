@@ -1,0 +1,81 @@
+//! Whether this node should be sent clients.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{resilience::Deadline, service::Service, store::Store, tiers::freshness::Verdict};
+
+/// How long the store may take to say that it is there.
+const STORE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The checks behind `/readyz`. Cheap to clone.
+#[derive(Clone)]
+pub struct Readiness {
+    service: Service,
+    store: Store,
+    draining: Arc<AtomicBool>,
+}
+
+/// One check with its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether it held.
+    pub ok: bool,
+    /// In words, for an operator.
+    pub detail: String,
+}
+
+impl Readiness {
+    /// A node that is not draining.
+    pub fn new(service: Service, store: Store) -> Self {
+        Readiness { service, store, draining: Arc::default() }
+    }
+
+    /// From now on this node is not ready, so that balancers send new clients elsewhere. There is no way back.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Runs every check. Takes at most a second.
+    pub async fn check(&self) -> [Check; 3] {
+        [self.check_serving(), self.check_store().await, self.check_feed()]
+    }
+
+    fn check_serving(&self) -> Check {
+        let ok = !self.is_draining();
+        let detail = if ok { "takes clients" } else { "draining: clients are sent elsewhere" };
+        Check { name: "serving", ok, detail: detail.into() }
+    }
+
+    async fn check_store(&self) -> Check {
+        let deadline = Deadline::after(STORE_LIMIT);
+        let (ok, detail) = match deadline.limit(self.store.health(deadline)).await {
+            Ok(Ok(detail)) => (true, detail),
+            Ok(Err(error)) => (false, error.to_string()),
+            Err(_) => (false, format!("no answer within {STORE_LIMIT:?}")),
+        };
+        Check { name: "store", ok, detail }
+    }
+
+    fn check_feed(&self) -> Check {
+        let (ok, detail) = match self.service.tiers().freshness().verdict() {
+            Verdict::Fresh => (true, "every change is applied".into()),
+            Verdict::Usable(age) | Verdict::Expired(age) => {
+                (false, format!("changes of the last {} ms may be missing", age.as_millis()))
+            }
+        };
+        Check { name: "feed", ok, detail }
+    }
+}

@@ -1,0 +1,83 @@
+//! `GET /v1/{collection}?key=..&key=..`: several records of one collection, in the order asked.
+
+use std::borrow::Cow;
+
+use axum::{
+    body::Body,
+    extract::{Path, RawQuery, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+
+use super::{bad_path, caching, events, read_option};
+use crate::{
+    gateway::{Edge, query, refusal::Refusal, tag},
+    protocol::codec,
+    record::RecordId,
+    tiers::{Answer, Wish},
+};
+
+/// `{"records": [record, ...]}`, absent ones with a `null` value, with an ETag over them all; a stream of events for
+/// who accepts that.
+pub(super) async fn get(
+    State(edge): State<Edge>,
+    path: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Path(collection) = path.map_err(bad_path)?;
+    let (keys, wish) = asked(query.as_deref())?;
+    if keys.is_empty() {
+        return Err(Refusal::bad_request("query", "no key was asked for: say ?key=..&key=.."));
+    }
+    if wants_events(&headers) {
+        return events::open(&edge, &collection, &keys, &headers);
+    }
+    let answers = edge.gateway.service().get_many(&collection, &keys, &wish).await?;
+    let body = encode(&answers);
+    let etag = tag::of_bytes(&body);
+    let mut response = if tag::is_current(&headers, &etag)? {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let mut response = Response::new(Body::from(body));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    };
+    let described = response.headers_mut();
+    described.insert(header::ETAG, etag);
+    described.insert(header::VARY, HeaderValue::from_static("accept"));
+    let each: Vec<&Answer> = answers.iter().map(|(_, answer)| answer).collect();
+    caching::describe(described, &edge.gateway.config.cache, &each);
+    caching::name(described, &collection, answers.iter().map(|(id, _)| id.key.as_str()));
+    Ok(response)
+}
+
+/// Whether this is a browser's `EventSource`.
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|media| media.trim().starts_with("text/event-stream"))
+}
+
+/// The keys and options asked for.
+pub(super) fn asked(query: Option<&str>) -> Result<(Vec<Cow<'static, str>>, Wish), Refusal> {
+    let (mut keys, mut wish) = (Vec::new(), Wish::default());
+    for (name, value) in query::pairs(query)? {
+        if name == "key" {
+            keys.push(Cow::Owned(value));
+        } else if !read_option(&mut wish, &name, &value)? {
+            return Err(query::unknown(&name, "key, min_stamp and max_stale_ms"));
+        }
+    }
+    Ok((keys, wish))
+}
+
+fn encode(answers: &[(RecordId, Answer)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    codec::records(&mut body, answers, |out, (id, answer)| {
+        let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        codec::record(out, id.key.as_str(), &answer.state, stale_ms, false);
+    });
+    body
+}

@@ -1,0 +1,54 @@
+//! Records as HTTP resources: `/v1/{collection}/{key}` and batches of them.
+//!
+//! The body is the value, and the ETag its stamp; a conditional request is a conditional write of the store. What an
+//! HTTP cache may do with a record is said in its own words, so that one in front of a node needs no configuration.
+
+mod batch;
+mod caching;
+mod condition;
+mod events;
+mod read;
+mod write;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{Path, rejection::PathRejection},
+    routing::get,
+};
+
+use super::{Edge, refusal::Refusal};
+use crate::{protocol::RpcError, record::Stamp, tiers::Wish};
+
+/// The routes of records.
+pub(super) fn routes() -> Router<Edge> {
+    Router::new()
+        .route("/v1/{collection}", get(batch::get))
+        .route("/v1/{collection}/{key}", get(read::get).put(write::put).patch(write::patch).delete(write::delete))
+        .route("/v1/{collection}/{key}/events", get(events::get))
+}
+
+/// The path of a record, decoded.
+type RecordPath = Result<Path<(String, String)>, PathRejection>;
+
+/// Refuses a path that is no UTF-8 once it is decoded.
+pub(super) fn bad_path(_: PathRejection) -> Refusal {
+    Refusal::bad_request("path", "the path is no UTF-8 once it is decoded")
+}
+
+/// What of a read's options is given as query parameters. False when `name` is none of them.
+fn read_option(wish: &mut Wish, name: &str, value: &str) -> Result<bool, Refusal> {
+    match name {
+        "min_stamp" => {
+            let stamp = value.parse::<Stamp>().map_err(|error| RpcError::invalid_params(error.to_string()))?;
+            wish.min_stamp = Some(stamp);
+        }
+        "max_stale_ms" => {
+            let refused = |_| RpcError::invalid_params("\"max_stale_ms\" must be a whole number of milliseconds");
+            wish.stale_max = Some(Duration::from_millis(value.parse().map_err(refused)?));
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}

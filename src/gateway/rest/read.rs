@@ -1,0 +1,68 @@
+//! `GET /v1/{collection}/{key}`: one record.
+
+use axum::{
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+
+use super::{RecordPath, bad_path, caching, read_option};
+use crate::{
+    gateway::{Edge, query, refusal::Refusal, tag},
+    protocol::codec,
+    record::RecordId,
+    tiers::{Answer, Wish},
+};
+
+/// The value with its stamp as ETag; 304 when the client has it; 404, with the record object, when there is none.
+pub(super) async fn get(
+    State(edge): State<Edge>,
+    path: RecordPath,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Path((collection, key)) = path.map_err(bad_path)?;
+    let service = edge.gateway.service();
+    let id = service.record(&collection, &key)?;
+    let answer = service.get(&id, &wish(query.as_deref())?).await?;
+    let mut response = body(&id, &answer, &headers)?;
+    let described = response.headers_mut();
+    described.insert(header::ETAG, tag::of_stamp(answer.state.stamp));
+    caching::describe(described, &edge.gateway.config.cache, &[&answer]);
+    caching::name(described, &collection, std::iter::once(id.key.as_str()));
+    Ok(response)
+}
+
+fn wish(query: Option<&str>) -> Result<Wish, Refusal> {
+    let mut wish = Wish::default();
+    for (name, value) in query::pairs(query)? {
+        if !read_option(&mut wish, &name, &value)? {
+            return Err(query::unknown(&name, "min_stamp and max_stale_ms"));
+        }
+    }
+    Ok(wish)
+}
+
+/// A conditional request asks about a record that is there: an absent one is 404 in any case.
+///
+/// # Source
+/// RFC 9110, section 13.2.1.
+fn body(id: &RecordId, answer: &Answer, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let current = tag::is_current(headers, &tag::of_stamp(answer.state.stamp))?;
+    let (status, body) = match &answer.state.value {
+        Some(_) if current => (StatusCode::NOT_MODIFIED, Body::empty()),
+        Some(value) => (StatusCode::OK, Body::from(value.clone())),
+        None => {
+            let mut record = Vec::new();
+            codec::record(&mut record, id.key.as_str(), &answer.state, None, false);
+            (StatusCode::NOT_FOUND, Body::from(record))
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if status != StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,71 @@
+//! Server-Sent Events: an answer that goes on.
+//!
+//! Promises: an event is made when the socket has room for it, never earlier; a quiet stream is kept alive; every
+//! stream ends with the listener's stop.
+//!
+//! # Source
+//! HTML Standard, section 9.2 (server-sent events).
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, header},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+
+/// How long a stream may be quiet before a comment is sent: proxies close what seems idle, mostly after 30 s or more.
+const QUIET_MAX: Duration = Duration::from_secs(15);
+/// When a browser should reconnect.
+const HEAD: &str = "retry: 2000\n\n";
+
+/// An event with `data`, and with the `id` that resumes behind it.
+pub(super) fn event(id: Option<&str>, data: &[u8]) -> Bytes {
+    let mut text = Vec::with_capacity(data.len() + 64);
+    if let Some(id) = id {
+        text.extend_from_slice(b"id: ");
+        text.extend_from_slice(id.as_bytes());
+        text.push(b'\n');
+    }
+    // A raw line end in JSON can only be white space between its parts: the client puts the lines together again.
+    for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        text.extend_from_slice(b"data: ");
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    text.push(b'\n');
+    text.into()
+}
+
+/// Answers with `events` until they or the listener end.
+pub(super) fn answer(events: impl Stream<Item = Bytes> + Send + 'static, stop: &CancellationToken) -> Response {
+    let events = stream::unfold(Box::pin(events), async |mut events| {
+        match tokio::time::timeout(QUIET_MAX, events.next()).await {
+            Ok(event) => event.map(|event| (event, events)),
+            Err(_) => Some((Bytes::from_static(b":\n\n"), events)),
+        }
+    });
+    let head = stream::once(std::future::ready(Bytes::from_static(HEAD.as_bytes())));
+    let body = head.chain(events).take_until(stop.clone().cancelled_owned()).map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would collect events otherwise.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_within_data_do_not_end_the_event() {
+        let event = event(Some("1.2"), b"{\r\n\"a\":1}");
+        assert_eq!(&event[..], b"id: 1.2\ndata: {\ndata: \ndata: \"a\":1}\n\n");
+    }
+}

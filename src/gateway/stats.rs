@@ -1,0 +1,125 @@
+//! `/v1/stats/events`: what this node has done so far, once a second.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{extract::State, response::Response};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::time::MissedTickBehavior;
+
+use super::{Edge, Inner, sse};
+use crate::tiers::freshness::Verdict;
+
+/// The time between two snapshots.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts since the node started, and how things stand now.
+#[derive(Debug, Serialize)]
+struct Snapshot {
+    uptime_s: u64,
+    connections: usize,
+    watchers: u64,
+    messages: u64,
+    errors: BTreeMap<String, u64>,
+    /// Reads, by the tier that answered.
+    answers: BTreeMap<String, u64>,
+    /// The share of reads that each tier answered; of none, when there were none.
+    hit_rates: BTreeMap<String, f64>,
+    store_reads: u64,
+    writes: BTreeMap<String, u64>,
+    /// States offered to watchers, and states sent to them.
+    published: u64,
+    pushes: u64,
+    /// Times a socket took no more and its pushes were conflated.
+    conflations: u64,
+    /// The last mark applied.
+    applied: u64,
+    /// The age of the certificate: how long ago this node knew that it had applied every change.
+    age_ms: u64,
+    fresh: bool,
+    local: Local,
+}
+
+#[derive(Debug, Serialize)]
+struct Local {
+    entries: u64,
+    bytes: u64,
+}
+
+/// One snapshot a second, the first at once.
+pub(super) async fn events(State(edge): State<Edge>) -> Response {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let events = stream::unfold((edge.gateway, ticks), async |(gateway, mut ticks)| {
+        ticks.tick().await;
+        let text = serde_json::to_vec(&Snapshot::take(&gateway)).ok()?;
+        Some((sse::event(None, &text), (gateway, ticks)))
+    });
+    sse::answer(events, &edge.stop)
+}
+
+impl Snapshot {
+    fn take(gateway: &Inner) -> Self {
+        let text = gateway.telemetry.text();
+        let count = |name| labelled(&text, name).values().sum();
+        let tiers = gateway.service().tiers();
+        let answers = labelled(&text, "freshet_tiers_answers_total");
+        Snapshot {
+            uptime_s: gateway.started.elapsed().as_secs(),
+            connections: gateway.sessions.open(),
+            watchers: count("freshet_hub_watchers"),
+            messages: count("freshet_session_messages_total"),
+            errors: labelled(&text, "freshet_session_errors_total"),
+            hit_rates: shares(&answers),
+            answers,
+            store_reads: count("freshet_tiers_store_reads_total"),
+            writes: labelled(&text, "freshet_service_writes_total"),
+            published: count("freshet_hub_published_total"),
+            pushes: count("freshet_session_pushes_total"),
+            conflations: count("freshet_session_blocked_total"),
+            applied: tiers.applied().0,
+            age_ms: u64::try_from(tiers.freshness().age().as_millis()).unwrap_or(u64::MAX),
+            fresh: tiers.freshness().verdict() == Verdict::Fresh,
+            local: Local { entries: tiers.local().entries(), bytes: tiers.local().bytes() },
+        }
+    }
+}
+
+/// A metric's values by the value of its label, read from Prometheus's text; under "" where it has none.
+fn labelled(text: &str, name: &str) -> BTreeMap<String, u64> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    lines
+        .filter_map(|(label, value)| {
+            let label = match label {
+                "" => "",
+                label => label.strip_prefix('{')?.split('"').nth(1)?,
+            };
+            Some((label.to_owned(), value.parse().ok()?))
+        })
+        .collect()
+}
+
+fn shares(counts: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
+    let all: u64 = counts.values().sum();
+    counts.iter().map(|(label, &count)| (label.clone(), count as f64 / all.max(1) as f64)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn values_are_read_by_label() {
+        let telemetry = Telemetry::new();
+        let answers = telemetry.counters("freshet_a_total", "Help.", "source");
+        answers.with_label_values(&["local"]).inc_by(3);
+        answers.with_label_values(&["store"]).inc();
+        telemetry.gauge("freshet_a_total_open", "Help.").set(7);
+        let text = telemetry.text();
+        let read = labelled(&text, "freshet_a_total");
+        assert_eq!(read, BTreeMap::from([("local".into(), 3), ("store".into(), 1)]));
+        assert_eq!(labelled(&text, "freshet_a_total_open"), BTreeMap::from([(String::new(), 7)]));
+        assert_eq!(shares(&read)["local"], 0.75);
+    }
+}
