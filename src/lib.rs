@@ -1,6 +1,8 @@
 //! Freshet serves records to very many clients at cache speed and keeps every screen that shows one up to date.
 
+pub mod app;
 pub mod changes;
+pub mod config;
 pub mod gateway;
 pub mod hub;
 pub mod protocol;

@@ -1,0 +1,226 @@
+//! The composition root: a node is built bottom-up, run, and drained top-down in named phases.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    changes::{Follower, Relay},
+    config::Config,
+    gateway::{Gateway, Page, Readiness},
+    hub::Hub,
+    resilience::Deadline,
+    service::Service,
+    session::Sessions,
+    shutdown::{Tasks, phase},
+    store::{
+        self, Memory, Postgres, Store,
+        memory::SchemaError,
+        postgres::{
+            self,
+            migrate::{self, Placement},
+            server::{self, Options, PrivateServer},
+        },
+    },
+    telemetry::Telemetry,
+    tiers::{Tiers, freshness::Verdict},
+};
+
+/// The database made in a private server.
+pub const DATABASE: &str = "freshet";
+/// How long a database may take to answer at the start.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// How often filters are looked at.
+const FILTER_INTERVAL: Duration = Duration::from_millis(500);
+/// The limits of the drain's phases.
+const CLIENTS_LIMIT: Duration = Duration::from_secs(5);
+const PHASE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address is taken or not ours.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The private server did not start.
+    #[error("failed to start a private PostgreSQL")]
+    Server(#[from] server::Error),
+    /// The store could not be opened or set up.
+    #[error("failed to open the store")]
+    Store(#[from] store::Error),
+    /// The memory store's collections are wrong.
+    #[error("failed to set up the memory store")]
+    Schema(#[from] SchemaError),
+}
+
+/// Where records are kept.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In the configured database, or in a private PostgreSQL under this folder.
+    Durable(PathBuf),
+    /// In this process.
+    Memory,
+}
+
+/// A node that is ready to run.
+pub struct App {
+    private: Option<PrivateServer>,
+    store: Store,
+    tiers: Tiers,
+    sessions: Sessions,
+    gateway: Gateway,
+    readiness: Readiness,
+    telemetry: Telemetry,
+    tasks: Tasks,
+    public: TcpListener,
+    operations: TcpListener,
+}
+
+impl App {
+    /// Builds a node. It listens already, and answers once [`App::run`] is called.
+    ///
+    /// # Errors
+    /// [`Error`]; whatever was started has been stopped again.
+    pub async fn build(config: &Config, place: &Place, page: Option<Page>) -> Result<Self, Error> {
+        // The addresses first: a port in use should be said before a database is started.
+        let public = listen(config.gateway.listen).await?;
+        let operations = listen(config.gateway.operations).await?;
+        let (store, private) = open_store(config, place).await?;
+        let telemetry = Telemetry::new();
+        let tiers = Tiers::new(&config.tiers, store.clone(), &telemetry);
+        let hub = Hub::new(&telemetry);
+        let service = Service::new(config.service.clone(), store.clone(), tiers.clone(), hub.clone(), &telemetry);
+        let sessions = Sessions::new(config.session.clone(), service, &telemetry);
+        let readiness = Readiness::new(sessions.service().clone(), store.clone());
+        let gateway =
+            Gateway::new(config.gateway.clone(), sessions.clone(), telemetry.clone(), readiness.clone(), page);
+        let tasks = Tasks::new();
+        let relay = Relay::new(store.clone(), &telemetry);
+        tasks.spawn("relay", |stop| relay.run(stop));
+        let follower = Follower::new(store.clone(), tiers.clone(), hub.clone(), &telemetry);
+        tasks.spawn("follower", |stop| follower.run(stop));
+        tasks.spawn("hub", |stop| hub.run(stop));
+        let beating = sessions.clone();
+        tasks.spawn("heartbeat", |stop| beating.keep_alive(stop));
+        let filtered = tiers.clone();
+        tasks.spawn("filters", |stop| keep_filters(filtered, stop));
+        Ok(App { private, store, tiers, sessions, gateway, readiness, telemetry, tasks, public, operations })
+    }
+
+    /// The addresses clients and operators reach this node at.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let address = |listener: &TcpListener| listener.local_addr().expect("a bound listener has an address");
+        (address(&self.public), address(&self.operations))
+    }
+
+    /// The service, for what runs beside the node in this process.
+    pub fn service(&self) -> &Service {
+        self.sessions.service()
+    }
+
+    /// The store behind the node.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The tiers of the node.
+    pub fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+
+    /// What the node counts.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Serves until `stop`, then drains.
+    pub async fn run(self, stop: CancellationToken) {
+        let (accepting, operating) = (CancellationToken::new(), CancellationToken::new());
+        let public = tokio::spawn({
+            let (gateway, stop) = (self.gateway.clone(), accepting.clone());
+            async move { gateway.serve_public(self.public, stop).await }
+        });
+        let operations = tokio::spawn({
+            let (gateway, stop) = (self.gateway.clone(), operating.clone());
+            async move { gateway.serve_operations(self.operations, stop).await }
+        });
+        stop.cancelled().await;
+        tracing::info!("drains");
+        self.readiness.drain();
+        accepting.cancel();
+        // An upgrade under way may still join until the listener has ended, so its clients are told after it.
+        phase("tell clients", CLIENTS_LIMIT, self.sessions.drain()).await;
+        phase("finish requests", PHASE_LIMIT, public).await;
+        phase("tell the last clients", CLIENTS_LIMIT, self.sessions.drain()).await;
+        phase("flush writes and close the store", PHASE_LIMIT, self.store.close()).await;
+        for name in self.tasks.stop(PHASE_LIMIT).await {
+            tracing::warn!(task = name, "did not end in time");
+        }
+        operating.cancel();
+        phase("end operations", PHASE_LIMIT, operations).await;
+        if let Some(private) = self.private {
+            phase("stop the private PostgreSQL", PHASE_LIMIT * 3, private.stop()).await;
+        }
+        tracing::info!("drained");
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<PrivateServer>), Error> {
+    match (place, config.databases.first()) {
+        (Place::Memory, _) => {
+            let memory = Memory::new(config.collections.clone(), config.shards)?;
+            Ok((Store::Memory(Arc::new(memory)), None))
+        }
+        (Place::Durable(_), Some(database)) => {
+            let postgres = Postgres::open(database.clone(), Deadline::after(OPEN_LIMIT)).await?;
+            Ok((Store::Postgres(Arc::new(postgres)), None))
+        }
+        (Place::Durable(folder), None) => {
+            let private = PrivateServer::start(Options::new(folder)).await?;
+            match open_private(config, &private).await {
+                Ok(store) => Ok((store, Some(private))),
+                Err(error) => {
+                    private.stop().await;
+                    Err(error.into())
+                }
+            }
+        }
+    }
+}
+
+/// Sets the private server's database up, every shard in it, and opens it.
+async fn open_private(config: &Config, private: &PrivateServer) -> Result<Store, store::Error> {
+    migrate::create_database(&private.url("postgres"), DATABASE).await?;
+    let url = private.url(DATABASE);
+    let placement = Placement { modulus: config.shards, shards: 0..=config.shards - 1 };
+    migrate::migrate(&url, None, &placement).await?;
+    let postgres = Postgres::open(postgres::Config::at(url), Deadline::after(OPEN_LIMIT)).await?;
+    Ok(Store::Postgres(Arc::new(postgres)))
+}
+
+/// Builds filters once the feed is followed, and again when they are worn: while it is not, a filter would miss what
+/// changes during the scan, and nobody would ask it.
+async fn keep_filters(tiers: Tiers, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(FILTER_INTERVAL)).await.is_some() {
+        tiers.observe();
+        if tiers.freshness().verdict() != Verdict::Fresh {
+            continue;
+        }
+        match stop.run_until_cancelled(tiers.build_filters()).await {
+            Some(Err(error)) => tracing::warn!(%error, "a filter could not be built; absent keys go to the database"),
+            _ => continue,
+        }
+    }
+}

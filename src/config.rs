@@ -1,0 +1,251 @@
+//! What an operator can set: every module's own configuration, nested.
+//!
+//! Read from a TOML file, then from the environment: `FRESHET__SESSION__BATCH_MAX=10` sets `batch_max` of
+//! `[session]`. Unknown keys and values that cannot work are refused, named. `config/freshet.toml` lists every key
+//! with its default and the reason to change it; a test keeps it equal to this code.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{
+    gateway, service, session,
+    store::{memory::Schema, postgres},
+    tiers,
+};
+
+/// The prefix of environment variables that set keys.
+const PREFIX: &str = "FRESHET__";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where a private PostgreSQL keeps its data when no `[[database]]` is given; a folder of the user's by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// The number of logical shards. Fixed when a database is first set up.
+    pub shards: u32,
+    /// The HTTP edge.
+    pub gateway: gateway::Config,
+    /// WebSocket connections.
+    pub session: session::Config,
+    /// Operations.
+    pub service: service::Config,
+    /// The read path.
+    pub tiers: tiers::Config,
+    /// The databases that hold the records; none: a private one is started.
+    #[serde(rename = "database")]
+    pub databases: Vec<postgres::Config>,
+    /// What the memory store serves where there is no PostgreSQL; its columns are read from nowhere else.
+    #[serde(rename = "collection")]
+    pub collections: Vec<Schema>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: None,
+            shards: 64,
+            gateway: gateway::Config::default(),
+            session: session::Config::default(),
+            service: service::Config::default(),
+            tiers: tiers::Config::default(),
+            databases: Vec::new(),
+            collections: Vec::new(),
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("failed to read the configuration {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is no TOML, or has an unknown key or a value of the wrong kind.
+    #[error("{origin}: {message}")]
+    Invalid {
+        /// The file or variable.
+        origin: String,
+        /// What is wrong, with the place.
+        message: String,
+    },
+    /// The keys are all known, and cannot work together.
+    #[error("{key}: {message}")]
+    Impossible {
+        /// The key to change.
+        key: &'static str,
+        /// Why, and to what.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`, if any, and the environment.
+    ///
+    /// # Errors
+    /// [`Error`], naming file, key or variable.
+    pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        let text = match path {
+            None => String::new(),
+            Some(path) => fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?,
+        };
+        let origin = path.map_or("the defaults".into(), |path| path.display().to_string());
+        Self::from_text(&origin, &text, variables)
+    }
+
+    /// The collections that the shipped configuration gives the memory store.
+    pub fn shipped_collections() -> Vec<Schema> {
+        let shipped =
+            Self::from_text("config/freshet.toml", include_str!("../config/freshet.toml"), std::iter::empty());
+        shipped.expect("a test reads the shipped configuration").collections
+    }
+
+    fn from_text(origin: &str, text: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let invalid = |error: toml::de::Error| Error::Invalid {
+            origin: origin.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        };
+        // Once for its messages, which show the line; once more after the environment was laid over it.
+        let mut config: Config = toml::from_str(text).map_err(invalid)?;
+        let mut table: Table = toml::from_str(text).map_err(invalid)?;
+        for (name, value) in variables {
+            set(&mut table, &name, &value)?;
+            config = Config::deserialize(table.clone()).map_err(|error| Error::Invalid {
+                origin: format!("environment variable {name}"),
+                message: error.to_string().trim_end().to_owned(),
+            })?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what cannot work.
+    fn check(&self) -> Result<(), Error> {
+        let rate = self.tiers.filter.false_positive_rate;
+        let freshness = &self.tiers.freshness;
+        let impossible = |key, message: &str| Err(Error::Impossible { key, message: message.to_owned() });
+        match () {
+            () if self.shards == 0 || self.shards > 10_000 => impossible("shards", "must be between 1 and 10000"),
+            () if self.databases.len() > 1 => {
+                impossible("database", "this release serves one database; leave one [[database]]")
+            }
+            () if !(rate > 0.0 && rate < 1.0) => {
+                impossible("tiers.filter.false_positive_rate", "must be above 0 and below 1, such as 0.01")
+            }
+            () if self.tiers.filter.headroom < 1.0 => impossible("tiers.filter.headroom", "must be at least 1"),
+            () if freshness.fresh > freshness.usable => {
+                impossible("tiers.freshness.fresh", "must not be above tiers.freshness.usable")
+            }
+            () if self.gateway.listen == self.gateway.operations && self.gateway.listen.port() != 0 => {
+                impossible("gateway.operations", "must be another address than gateway.listen")
+            }
+            () if self.session.heartbeat_interval.is_zero() || self.session.heartbeat_timeout.is_zero() => {
+                impossible("session.heartbeat_interval", "and heartbeat_timeout must be above zero")
+            }
+            () if self.session.requests_max == 0 => impossible("session.requests_max", "must be at least 1"),
+            () if self.session.batch_max == 0 => impossible("session.batch_max", "must be at least 1"),
+            () if self.service.keys_max == 0 => impossible("service.keys_max", "must be at least 1"),
+            () => Ok(()),
+        }
+    }
+}
+
+/// Sets the key that an environment variable names. Its value is taken as TOML where it is that, else as a string.
+fn set(table: &mut Table, name: &str, value: &str) -> Result<(), Error> {
+    let path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
+    let Some((key, parents)) = path.split_last() else { return Ok(()) };
+    let mut table = table;
+    for parent in parents {
+        let child = table.entry(parent.clone()).or_insert_with(|| Value::Table(Table::new()));
+        table = child.as_table_mut().ok_or_else(|| Error::Invalid {
+            origin: format!("environment variable {name}"),
+            message: format!("\"{parent}\" is no table of keys; lists are set in the file"),
+        })?;
+    }
+    let parsed = toml::from_str::<Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v"));
+    table.insert(key.clone(), parsed.unwrap_or_else(|| Value::String(value.to_owned())));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_text("test.toml", text, variables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_read_as_people_write_them() {
+        let config = read("[tiers.local]\ncapacity = \"64MiB\"\nttl = \"250ms\"", &[]).expect("reads");
+        assert_eq!(config.tiers.local.capacity.as_u64(), 64 << 20);
+        assert_eq!(config.tiers.local.ttl.as_millis(), 250);
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let set = [("FRESHET__SESSION__BATCH_MAX", "7"), ("FRESHET__GATEWAY__LISTEN", "127.0.0.1:9")];
+        let config = read("[session]\nbatch_max = 5", &set).expect("reads");
+        assert_eq!((config.session.batch_max, config.gateway.listen.port()), (7, 9));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, variables, expected) in [
+            ("sharts = 3", &[][..], "sharts"),
+            ("[session]\nbatch_max = \"many\"", &[], "batch_max"),
+            ("shards = 0", &[], "shards"),
+            ("[service]\nkeys_max = 0", &[], "keys_max"),
+            ("[tiers.filter]\nfalse_positive_rate = 2.0", &[], "false_positive_rate"),
+            ("[tiers.local]\nttl = \"soon\"", &[], "ttl"),
+            ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "one database"),
+            ("", &[("FRESHET__SESSION__BATCH", "1")], "FRESHET__SESSION__BATCH"),
+            ("", &[("FRESHET__SHARDS__X", "1")], "FRESHET__SHARDS__X"),
+            ("shards = ", &[], "test.toml"),
+        ] {
+            let error = read(text, variables).expect_err(text);
+            assert!(error.contains(expected), "{text:?} {variables:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_lists_every_key_with_its_default() {
+        let shipped = include_str!("../config/freshet.toml");
+        let config = read(shipped, &[]).expect("the shipped file is valid");
+        let collections = config.collections.clone();
+        let defaults = Config { collections, ..Config::default() };
+        let as_table = |config: &Config| Table::try_from(config).expect("serialises");
+        assert_eq!(as_table(&config), as_table(&defaults), "a value differs from its default");
+        let listed: Table = toml::from_str(shipped).expect("parses");
+        let mut missing = Vec::new();
+        compare("", &as_table(&defaults), &listed, &mut missing);
+        assert!(missing.is_empty(), "not listed in config/freshet.toml: {missing:?}");
+    }
+
+    fn compare(path: &str, all: &Table, listed: &Table, missing: &mut Vec<String>) {
+        for (key, value) in all {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            match (value, listed.get(key)) {
+                (Value::Table(all), Some(Value::Table(listed))) => compare(&path, all, listed, missing),
+                (_, Some(_)) => {}
+                (Value::Array(empty), None) if empty.is_empty() => {}
+                (_, None) => missing.push(path),
+            }
+        }
+    }
+}
