@@ -1,0 +1,222 @@
+//! The shop's sales, replayed as ordinary writes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    num::NonZeroU32,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    COLLECTION,
+    catalogue::Product,
+    sales::{Sale, Sales},
+    schedule::Schedule,
+};
+use crate::{
+    cli::Error,
+    record::{Patch, patch::Members},
+    service::{Conditions, Service},
+    store,
+};
+
+/// Sales under way at once, of different products.
+const IN_FLIGHT: usize = 64;
+/// How often the position is noted and the status line drawn.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+
+type Sold = (u64, String, Result<(), crate::service::Error>);
+
+/// A replay under way.
+pub(super) struct Replay {
+    service: Service,
+    skus: HashSet<String>,
+    speed: NonZeroU32,
+    position_file: Option<PathBuf>,
+    /// Lines handed over and not answered, with their products: the next sale of a product waits for the one before.
+    under_way: HashMap<String, u64>,
+    done: u64,
+    sold: u64,
+    refused: u64,
+    bar: ProgressBar,
+    noted: Instant,
+}
+
+impl Replay {
+    pub(super) fn new(
+        service: Service,
+        products: &[Product],
+        speed: NonZeroU32,
+        position_file: Option<PathBuf>,
+    ) -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        Replay {
+            service,
+            skus: products.iter().map(|product| product.sku.clone()).collect(),
+            speed,
+            position_file,
+            under_way: HashMap::new(),
+            done: 0,
+            sold: 0,
+            refused: 0,
+            bar,
+            noted: Instant::now(),
+        }
+    }
+
+    /// Replays from where the last run ended until the file ends or `stop`.
+    ///
+    /// # Errors
+    /// [`Error::Demo`] when the shipped file is corrupt.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut sales = Sales::embedded().map_err(|error| Error::Demo(error.to_string()))?;
+        self.done = self.noted_position();
+        sales.skip_to(self.done).map_err(|error| Error::Demo(error.to_string()))?;
+        let mut writes: FuturesUnordered<BoxFuture<'static, Sold>> = FuturesUnordered::new();
+        let mut schedule = None;
+        for sale in sales {
+            let sale = sale.map_err(|error| Error::Demo(error.to_string()))?;
+            if !self.skus.contains(&sale.sku) {
+                continue;
+            }
+            let schedule = schedule.get_or_insert_with(|| Schedule::new(sale.at, self.speed, Instant::now()));
+            let due = schedule.due(sale.at);
+            if self.wait_until(due, &sale, &mut writes, &stop).await.is_none() {
+                break;
+            }
+            self.under_way.insert(sale.sku.clone(), sale.line);
+            writes.push(self.sell(&sale));
+            self.note(&sale);
+        }
+        while let Some(sold) = writes.next().await {
+            self.settle(sold);
+        }
+        self.write_position();
+        self.bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Waits until a sale is due and its product is free; `None` when it is time to stop.
+    async fn wait_until(
+        &mut self,
+        due: Instant,
+        sale: &Sale,
+        writes: &mut FuturesUnordered<BoxFuture<'static, Sold>>,
+        stop: &CancellationToken,
+    ) -> Option<()> {
+        loop {
+            let early = due.checked_duration_since(Instant::now());
+            let busy = writes.len() >= IN_FLIGHT || self.under_way.contains_key(&sale.sku);
+            if early.is_none() && !busy {
+                return (!stop.is_cancelled()).then_some(());
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                Some(sold) = writes.next() => self.settle(sold),
+                () = tokio::time::sleep(early.unwrap_or(NOTE_INTERVAL).min(NOTE_INTERVAL)) => self.note(sale),
+            }
+        }
+    }
+
+    /// One sale: stock goes down by what was sold, or up by what came back, and the price becomes what was paid.
+    fn sell(&self, sale: &Sale) -> BoxFuture<'static, Sold> {
+        let (service, sku, line) = (self.service.clone(), sale.sku.clone(), sale.line);
+        let mut patch = Patch::default();
+        patch.increment.insert("stock".into(), sale.stock_change().into());
+        if sale.unit_price_pence > 0 {
+            patch.merge = Members::default().with("price", &sale.unit_price_pence.to_string());
+        }
+        // A sale that was committed, and whose position was not noted before a crash, is not made twice.
+        let conditions = Conditions { if_stamp: None, idempotency_key: Some(format!("sale-{line}")) };
+        Box::pin(async move {
+            let result = match service.record(COLLECTION, &sku) {
+                Ok(id) => service.patch(id, patch, conditions).await.map(drop),
+                Err(error) => Err(error),
+            };
+            (line, sku, result)
+        })
+    }
+
+    fn settle(&mut self, (line, sku, result): Sold) {
+        self.under_way.remove(&sku);
+        self.done = self.done.max(line);
+        match result {
+            Ok(()) => self.sold += 1,
+            Err(crate::service::Error::Store(store::Error::InvalidValue { .. })) => self.refused += 1,
+            Err(error) => tracing::warn!(%error, line, "a sale failed"),
+        }
+    }
+
+    fn note(&mut self, sale: &Sale) {
+        if self.noted.elapsed() < NOTE_INTERVAL {
+            return;
+        }
+        self.noted = Instant::now();
+        self.write_position();
+        let (sold, refused) = (self.sold, self.refused);
+        self.bar.set_message(format!("{} in the shop, {sold} sales replayed, {refused} refused", clock(sale.at)));
+        self.bar.tick();
+    }
+
+    /// The last line before which every sale has been answered.
+    fn position(&self) -> u64 {
+        self.under_way.values().min().map_or(self.done, |first| self.done.min(first - 1))
+    }
+
+    fn write_position(&self) {
+        let Some(file) = &self.position_file else { return };
+        if let Err(error) = fs::write(file, self.position().to_string()) {
+            tracing::warn!(%error, file = %file.display(), "could not note the replay's position");
+        }
+    }
+
+    fn noted_position(&self) -> u64 {
+        let read = self.position_file.as_ref().map(fs::read_to_string);
+        match read {
+            None => 0,
+            Some(Ok(text)) => text.trim().parse().unwrap_or(0),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => 0,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "could not read the replay's position; it starts over, and no sale counts twice");
+                0
+            }
+        }
+    }
+}
+
+/// Unix seconds as `YYYY-MM-DD HH:MM`.
+///
+/// # Source
+/// H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn clock(at: i64) -> String {
+    let (days, seconds) = (at.div_euclid(86_400), at.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", seconds / 3_600, seconds % 3_600 / 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_shows_the_shops_days() {
+        assert_eq!(clock(1_259_653_500), "2009-12-01 07:45");
+        assert_eq!(clock(951_782_400), "2000-02-29 00:00");
+        assert_eq!(clock(0), "1970-01-01 00:00");
+    }
+}

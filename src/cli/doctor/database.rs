@@ -1,0 +1,192 @@
+//! Whether the schema, the rights, the shards and the feed of a database are fit.
+
+use super::finding::Finding;
+use crate::{
+    cli::{
+        database::Target,
+        figures::{counted, grouped, lasting, size},
+    },
+    store::postgres::{
+        inspect::{Feed, Health, Server},
+        migrate::History,
+    },
+};
+
+/// The age of the newest mark above which nobody writes them: 20 are written a second.
+const MARK_SECONDS_MAX: f64 = 10.0;
+/// The size of an outbox that somebody should have pruned.
+const OUTBOX_BYTES_MAX: i64 = 1 << 30;
+/// Marks older than so many times the retention are not pruned any more.
+const RETENTIONS_MAX: f64 = 2.0;
+
+/// Whether it is this release's; `None`: the role may not read which migrations ran.
+pub(super) fn of_schema(history: Option<&History>, server: &Server) -> Finding {
+    let check = "schema";
+    if !server.sees_feed {
+        let hint = format!("GRANT USAGE ON SCHEMA feed TO {}", server.role);
+        return Finding::fail(check, format!("{} may not use the schema feed", server.role), hint);
+    }
+    match history {
+        Some(history) => of_history(history),
+        None => {
+            let hint = format!("GRANT SELECT ON _sqlx_migrations TO {}, or ask as the owner", server.role);
+            Finding::warn(check, format!("{} may not read which migrations ran", server.role), hint)
+        }
+    }
+}
+
+fn of_history(history: &History) -> Finding {
+    let check = "schema";
+    let migrate = "run `freshet migrate`";
+    match () {
+        () if history.dirty.is_some() => {
+            Finding::fail(check, "a migration was begun and not finished", "run `freshet migrate`: it says what to do")
+        }
+        () if history.is_newer => Finding::fail(
+            check,
+            format!("newer than this release: it has {}", history.unknown.join(", ")),
+            "run the release that migrated it, or a newer one",
+        ),
+        () if history.applied == 0 => Finding::fail(check, "not set up", migrate),
+        () if !history.pending.is_empty() => Finding::fail(
+            check,
+            format!("older than this release: pending are {}", history.pending.join(", ")),
+            migrate,
+        ),
+        () if !history.modified.is_empty() => Finding::warn(
+            check,
+            format!("ran with another text: {}", history.modified.join(", ")),
+            "compare the migrations with those of this release",
+        ),
+        () if history.unknown.is_empty() => {
+            Finding::ok(check, format!("{}, that of this release", counted(history.applied, "migration")))
+        }
+        () => Finding::ok(check, format!("that of this release, and of your own: {}", history.unknown.join(", "))),
+    }
+}
+
+/// What a node run as `role` would lack.
+pub(super) fn of_rights(missing: &[String], role: &str) -> Finding {
+    match missing {
+        [] => Finding::ok("rights", format!("{role} may do what a node does")),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+            Finding::fail("rights", format!("{role} lacks {first}{more}"), format!("GRANT {first} TO {role}"))
+        }
+    }
+}
+
+/// Shards, marks and outbox.
+pub(super) fn of_feed(feed: &Feed, target: &Target) -> Vec<Finding> {
+    vec![of_modulus(feed, target.shards), of_marks(feed), of_outbox(feed, target.database.retention.as_secs_f64())]
+}
+
+fn of_modulus(feed: &Feed, shards: u32) -> Finding {
+    match feed.modulus {
+        None => Finding::fail("placement", "no shard was placed here", "run `freshet migrate`"),
+        Some(modulus) if modulus.unsigned_abs() != shards => Finding::fail(
+            "placement",
+            format!("{modulus} logical shards, where the configuration says {shards}"),
+            format!("set shards = {modulus}: the number is fixed when a database is first set up"),
+        ),
+        Some(modulus) => Finding::ok("placement", format!("{modulus} logical shards, as configured")),
+    }
+}
+
+fn of_marks(feed: &Feed) -> Finding {
+    let check = "feed";
+    match feed.newest_mark_seconds {
+        Some(age) if age <= MARK_SECONDS_MAX => {
+            let nodes = counted(feed.followers.unsigned_abs() as usize, "node");
+            Finding::ok(check, format!("newest mark {} old, {nodes} connected", lasting(age)))
+        }
+        Some(age) if feed.is_led => Finding::fail(
+            check,
+            format!("a node leads, and the newest mark is {} old", lasting(age)),
+            "see that node's log: watchers hear of no change",
+        ),
+        Some(age) => Finding::warn(
+            check,
+            format!("no node is running: the newest mark is {} old", lasting(age)),
+            "start one with `freshet serve`",
+        ),
+        None => Finding::warn(check, "no node is running, and none ever was", "start one with `freshet serve`"),
+    }
+}
+
+fn of_outbox(feed: &Feed, retention: f64) -> Finding {
+    let rows = grouped(feed.outbox_rows.unsigned_abs());
+    let detail = format!("about {rows} events, {}", size(feed.outbox_bytes.unsigned_abs()));
+    let oldest = feed.oldest_mark_seconds.unwrap_or(0.0);
+    let is_running = feed.newest_mark_seconds.is_some_and(|age| age <= MARK_SECONDS_MAX);
+    match () {
+        () if is_running && oldest > retention * RETENTIONS_MAX => Finding::warn(
+            "outbox",
+            format!(
+                "{detail}; pruning lags: the oldest mark is {} old, to keep are {}",
+                lasting(oldest),
+                lasting(retention)
+            ),
+            "see the log of the node that leads",
+        ),
+        () if feed.outbox_bytes > OUTBOX_BYTES_MAX => Finding::warn(
+            "outbox",
+            detail,
+            "a running node prunes it to its retention; look for long transactions, too",
+        ),
+        () => Finding::ok("outbox", detail),
+    }
+}
+
+/// Checks of a collection are called `products: triggers`.
+pub(super) fn of_health(health: Health) -> Finding {
+    let (about, check) = health.check.rsplit_once(": ").unwrap_or(("database", &health.check));
+    let finding = match health.ok {
+        true => Finding::ok(check, health.detail),
+        false => Finding::fail(check, health.detail, health.hint.unwrap_or_default()),
+    };
+    finding.about(about)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Verdict;
+
+    fn feed(newest: Option<f64>, is_led: bool) -> Feed {
+        Feed {
+            newest_mark_seconds: newest,
+            oldest_mark_seconds: newest,
+            is_led,
+            followers: 1,
+            outbox_rows: 0,
+            outbox_bytes: 0,
+            modulus: Some(64),
+        }
+    }
+
+    #[test]
+    fn an_old_mark_means_that_no_node_runs() {
+        assert_eq!(of_marks(&feed(Some(0.1), true)).verdict, Verdict::Ok);
+        assert_eq!(of_marks(&feed(Some(60.0), true)).verdict, Verdict::Fail);
+        for silent in [feed(Some(60.0), false), feed(None, false)] {
+            let found = of_marks(&silent);
+            assert!(found.verdict == Verdict::Warn && found.detail.contains("no node is running"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_schema_of_another_release_fails_and_ones_own_migrations_do_not() {
+        let history = History { applied: 5, unknown: vec!["0005 offers".into()], ..History::default() };
+        assert_eq!(of_history(&history).verdict, Verdict::Ok);
+        assert_eq!(of_history(&History { is_newer: true, ..history.clone() }).verdict, Verdict::Fail);
+        assert_eq!(of_history(&History { pending: vec!["0005 x".into()], ..history }).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn a_check_of_a_collection_is_about_it() {
+        let health = Health { check: "a: b: rows".into(), ok: true, detail: String::new(), hint: None };
+        let found = of_health(health);
+        assert_eq!((&*found.about, &*found.check), ("a: b", "rows"));
+    }
+}

@@ -1,0 +1,79 @@
+//! Figures as people read them.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+
+/// `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 shard`, `12 shards`.
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{end}", grouped(number as u64))
+}
+
+/// `3.1 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// A length of time in its largest unit: `0.2 s`, `45 s`, `12 min`, `5 h`, `3 days`.
+pub(super) fn lasting(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+/// Ascending numbers with their runs drawn together: `0-3, 7, 9-12`.
+pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let mut text = String::new();
+    for (first, last) in runs {
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a String does not fail.
+        let _ = match first == last {
+            true => write!(text, "{separator}{first}"),
+            false => write!(text, "{separator}{first}-{last}"),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.19, 59.6, 600.0, 7_300.0, 1e6].map(lasting), ["0.2 s", "60 s", "10 min", "2 h", "12 days"]);
+        assert_eq!((counted(1, "shard"), counted(64, "shard")), ("1 shard".into(), "64 shards".into()));
+    }
+
+    #[test]
+    fn runs_are_drawn_together() {
+        assert_eq!(ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");
+        assert_eq!(ranges([]), "");
+    }
+}

@@ -1,0 +1,82 @@
+//! `freshet get products 85123A`
+
+use std::time::Duration;
+
+use super::{Error, Output, ServerArgs};
+use crate::{
+    client::{Client, ReadOptions, Record},
+    record::Stamp,
+};
+
+/// What to print.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The collection.
+    collection: String,
+    /// The keys.
+    #[arg(required = true)]
+    keys: Vec<String>,
+    /// Nothing older than this stamp; for a single key.
+    #[arg(long)]
+    min_stamp: Option<Stamp>,
+    /// How long past its freshness a value may be when nothing fresher can answer; for a single key.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    max_stale: Option<Duration>,
+}
+
+/// Prints the records.
+///
+/// # Errors
+/// [`Error::Absent`] naming those that do not exist, after the others were printed.
+pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result<(), Error> {
+    let options = ReadOptions { min_stamp: args.min_stamp, max_stale: args.max_stale };
+    if args.keys.len() > 1 && options != ReadOptions::default() {
+        return Err(Error::Usage("--min-stamp and --max-stale go with a single key".into()));
+    }
+    let client = server.connect().await?;
+    let records = records(&client, &args, options).await;
+    client.close().await;
+    let records = records?;
+    for record in &records {
+        output.record(record)?;
+    }
+    let absent: Vec<_> =
+        records.iter().filter(|r| r.value.is_none()).map(|r| format!("{}/{}", args.collection, r.key)).collect();
+    if absent.is_empty() { Ok(()) } else { Err(Error::Absent(absent.join(", "))) }
+}
+
+async fn records(client: &Client, args: &Args, options: ReadOptions) -> Result<Vec<Record>, Error> {
+    match &args.keys[..] {
+        [key] => Ok(vec![client.get_with(&args.collection, key, options).await?]),
+        keys => Ok(client.get_many(&args.collection, keys).await?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        cli::{Format, output::tests::Printed},
+        client::tests::Server,
+    };
+
+    #[tokio::test]
+    async fn an_absent_record_is_printed_and_is_exit_code_3() {
+        let (node, url) = Server::start().await;
+        let (mut output, printed) = Printed::output(Format::Json);
+        let args = Args { collection: "c".into(), keys: vec!["a".into()], min_stamp: None, max_stale: None };
+        let serve = async {
+            let mut peer = node.accept().await;
+            let (id, method, _) = peer.request().await.expect("a request");
+            assert_eq!(method, "get");
+            peer.answer(id, json!({"key": "a", "version": 0, "stamp": "1.0", "value": null})).await;
+            assert!(peer.request().await.is_none());
+        };
+        let server = ServerArgs::at(url);
+        let (done, ()) = tokio::join!(run(args, &server, &mut output), serve);
+        assert_eq!(done.expect_err("absent").exit_code(), 3);
+        assert_eq!(printed.text(), "{\"key\":\"a\",\"version\":0,\"stamp\":\"1.0\",\"value\":null}\n");
+    }
+}

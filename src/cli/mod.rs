@@ -1,0 +1,173 @@
+//! The `freshet` command: one subcommand a file.
+//!
+//! Promises: results go to stdout, everything else to stderr; a value is printed as the text it came in, numbers
+//! untouched; the exit code says what happened ([`Error::exit_code`]). Leaves to others how requests travel (`client`).
+
+mod config;
+mod database;
+mod delete;
+pub mod demo;
+mod doctor;
+mod error;
+mod figures;
+mod get;
+mod lines;
+mod load;
+mod migrate;
+mod node;
+mod output;
+mod patch;
+mod pretty;
+mod put;
+mod serve;
+mod server;
+mod shard_of;
+mod shards;
+mod table;
+mod watch;
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+pub use self::{
+    error::Error,
+    output::{Format, Output},
+    server::ServerArgs,
+};
+
+/// Records at cache speed, and every screen that shows one kept up to date.
+#[derive(Debug, Parser)]
+#[command(name = "freshet", version, after_help = error::EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node.
+    Serve(serve::Args),
+    /// Run a node with a real shop's catalogue and sales, and a page to watch them.
+    Demo(demo::Args),
+    /// Print records.
+    Get(get::Args),
+    /// Replace a record, or create it.
+    Put(put::Args),
+    /// Change part of a record.
+    Patch(patch::Args),
+    /// Remove a record.
+    Delete(delete::Args),
+    /// Print records whenever they change.
+    Watch(watch::Args),
+    /// Put many records from JSON lines.
+    Load(load::Args),
+    /// Set the database up: run the migrations and create the partitions that are missing.
+    Migrate(migrate::Args),
+    /// Show where every shard stands.
+    Shards(shards::Args),
+    /// Tell the shards of keys, computed here.
+    ShardOf(shard_of::Args),
+    /// Look for everything that would keep a node from serving, or would cost data.
+    Doctor(doctor::Args),
+    /// Print or check the configuration.
+    Config(config::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let Cli { server, format, command } = Cli::parse();
+    let mut output = Output::new(format);
+    let done = match command {
+        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Get(args) => block_on(get::run(args, &server, &mut output)),
+        Command::Put(args) => block_on(put::run(args, &server, &mut output)),
+        Command::Patch(args) => block_on(patch::run(args, &server, &mut output)),
+        Command::Delete(args) => block_on(delete::run(args, &server, &mut output)),
+        Command::Watch(args) => block_on(watch::run(args, &server, &mut output)),
+        Command::Load(args) => block_on(load::run(args, &server, &mut output)),
+        Command::Migrate(args) => block_on(migrate::run(args, &mut output)),
+        Command::Shards(args) => block_on(shards::run(args, &mut output)),
+        Command::ShardOf(args) => block_on(shard_of::run(args, &mut output)),
+        Command::Doctor(args) => block_on(doctor::run(args, &mut output)),
+        Command::Config(args) => config::run(args, &mut output),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// Runs `work` on a runtime of its own. What still blocks afterwards, such as a read of stdin, is left behind.
+fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_lines_are_understood() {
+        for line in [
+            "freshet get products 85123A 85123B --format json --url ws://example:1/v1/ws",
+            "freshet --format json get products 85123A --max-stale 5s --min-stamp 1.17",
+            r#"freshet put products 85123A {"name":"x"} --if-absent"#,
+            r#"freshet patch products 85123A {"price":100} --increment stock=-1 --if-stamp 1.17"#,
+            "freshet patch products 85123A --increment stock=-1 --increment price=0.10 --return",
+            "freshet delete products 85123A --if-stamp 1.17 --idempotency-key k",
+            "freshet watch products 85123A 85123B --count 3",
+            "freshet load products - --key-column sku --in-flight 64",
+            "freshet migrate --config freshet.toml --folder migrations --check",
+            "freshet migrate --database-url postgres://u:p@db1/shop",
+            "freshet shards --data-dir /var/lib/freshet/demo --all --format json",
+            "freshet shard-of products 85123A 22423",
+            "freshet shard-of readings -5 7 --key-type int8 --shards 64",
+            "freshet doctor --deep",
+            "freshet config print",
+            "freshet config check --config freshet.toml",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("refused"));
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_usage_errors() {
+        for line in [
+            "freshet get products",
+            "freshet put products a {} --if-stamp x",
+            "freshet put products a {} --if-stamp 1.1 --if-absent",
+            "freshet patch products a",
+            "freshet patch products a --increment stock",
+            "freshet patch products a --increment stock=1e999999999",
+            "freshet watch products a --count 0",
+            "freshet migrate --database-url postgres://h/d --data-dir /tmp",
+            "freshet shard-of products",
+            "freshet shard-of products a --key-type text",
+            "freshet shard-of products a --key-type float --shards 64",
+            "freshet shard-of products a --key-type text --shards 0",
+            "freshet shard-of products a --key-type text --shards 64 --database-url postgres://h/d",
+            "freshet config",
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

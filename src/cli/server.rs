@@ -1,0 +1,49 @@
+//! Which node a command talks to.
+
+use std::{fmt, time::Duration};
+
+use super::Error;
+use crate::client::{Client, Options};
+
+/// Where the node is and who asks.
+#[derive(clap::Args, Clone)]
+pub struct ServerArgs {
+    /// The node's WebSocket.
+    #[arg(long, global = true, env = "FRESHET_URL", default_value = "ws://127.0.0.1:8080/v1/ws")]
+    url: String,
+    /// The bearer token to present.
+    #[arg(long, global = true, env = "FRESHET_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// How long to wait for an answer.
+    #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+impl fmt::Debug for ServerArgs {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerArgs").field("url", &self.url).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl ServerArgs {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Error::Client`], exit code 69 when nobody is there.
+    pub async fn connect(&self) -> Result<Client, Error> {
+        let mut options = Options::default();
+        options.token = self.token.clone();
+        options.request_timeout = self.timeout;
+        options.connect_timeout = options.connect_timeout.min(self.timeout);
+        Ok(Client::connect(&self.url, options).await?)
+    }
+}
+
+#[cfg(test)]
+impl ServerArgs {
+    /// Talks to the node at `url`.
+    pub(super) fn at(url: String) -> Self {
+        ServerArgs { url, token: None, timeout: Duration::from_secs(5) }
+    }
+}

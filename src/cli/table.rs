@@ -1,0 +1,163 @@
+//! Columns and colours for people.
+
+use super::pretty::harmless;
+
+/// How a text stands out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Paint {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// A heading.
+    Strong,
+    /// An aside.
+    Quiet,
+    /// All is well.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Wrong.
+    Bad,
+}
+
+/// Paints where colours are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Palette {
+    pub(super) colours: bool,
+}
+
+impl Palette {
+    /// `text`, made harmless and painted.
+    ///
+    /// # Source
+    /// ECMA-48, section 8.3.117: select graphic rendition.
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
+        let text = harmless(text);
+        let code = match paint {
+            Paint::Plain => return text,
+            _ if !self.colours => return text,
+            Paint::Strong => "1",
+            Paint::Quiet => "2",
+            Paint::Good => "32",
+            Paint::Warn => "33",
+            Paint::Bad => "1;31",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// One field of a table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cell {
+    text: String,
+    paint: Paint,
+    is_right: bool,
+}
+
+impl Cell {
+    /// A text, painted.
+    pub(super) fn painted(paint: Paint, text: impl Into<String>) -> Self {
+        Cell { text: text.into(), paint, is_right: false }
+    }
+
+    /// A figure, at the right of its column.
+    pub(super) fn figure(text: impl Into<String>) -> Self {
+        Cell { text: text.into(), paint: Paint::Plain, is_right: true }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Cell::painted(Paint::Plain, text)
+    }
+}
+
+/// Rows whose columns stand under each other, with titles between them.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+enum Row {
+    Title(String),
+    Cells(Vec<Cell>),
+}
+
+impl Table {
+    /// A table under quiet headings; one that begins with `>` stands over figures.
+    pub(super) fn headed<const N: usize>(names: [&str; N]) -> Self {
+        let heading = |name: &str| match name.strip_prefix('>') {
+            Some(name) => Cell { paint: Paint::Quiet, ..Cell::figure(name) },
+            None => Cell::painted(Paint::Quiet, name),
+        };
+        Table { rows: vec![Row::Cells(names.map(heading).into())] }
+    }
+
+    /// Begins a part of the table: a blank line and its name.
+    pub(super) fn title(&mut self, name: &str) {
+        self.rows.push(Row::Title(name.to_owned()));
+    }
+
+    /// Adds a row.
+    pub(super) fn push<const N: usize>(&mut self, row: [Cell; N]) {
+        self.rows.push(Row::Cells(row.into()));
+    }
+
+    /// The lines, each indented by two, without spaces at their ends.
+    pub(super) fn lay_out(&self, palette: Palette) -> String {
+        let widths = self.widths();
+        let mut out = String::new();
+        for row in &self.rows {
+            match row {
+                Row::Title(name) => out.push_str(&format!("\n{}", palette.paint(Paint::Strong, name))),
+                Row::Cells(cells) => out.push_str(line(cells, &widths, palette).trim_end()),
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let mut widths = Vec::new();
+        for row in &self.rows {
+            let Row::Cells(cells) = row else { continue };
+            widths.resize(widths.len().max(cells.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(cells) {
+                *width = width_of(cell).max(*width);
+            }
+        }
+        widths
+    }
+}
+
+fn line(cells: &[Cell], widths: &[usize], palette: Palette) -> String {
+    let mut line = String::new();
+    for (cell, width) in cells.iter().zip(widths) {
+        let gap = " ".repeat(width - width_of(cell));
+        let text = palette.paint(cell.paint, &cell.text);
+        line.push_str("  ");
+        line.push_str(&if cell.is_right { gap + &text } else { text + &gap });
+    }
+    line
+}
+
+fn width_of(cell: &Cell) -> usize {
+    harmless(&cell.text).chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let mut table = Table::headed(["shard", ">rows"]);
+        table.push(["0-63".into(), Cell::figure("9")]);
+        table.push(["a\u{1b}".into(), Cell::figure("1,000")]);
+        let text = table.lay_out(Palette { colours: false });
+        assert_eq!(text, "  shard     rows\n  0-63         9\n  a\\u001b  1,000\n");
+        let coloured = table.lay_out(Palette { colours: true });
+        assert!(coloured.starts_with("  \u{1b}[2mshard\u{1b}[0m  "), "{coloured:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! The Rust client: records over one WebSocket that heals itself.
+//!
+//! For: programs that read, write or watch records, the command line among them.
+//!
+//! Promises: many requests share the connection, up to [`Options::in_flight_max`]; further ones wait. A lost
+//! connection is replaced with full-jitter backoff ([`reconnect`]), and meanwhile requests wait within their own time
+//! limit. What was in flight is sent again only when that is harmless: reads, and writes with an idempotency key; any
+//! other write ends as [`Error::OutcomeUnknown`] (`an_interrupted_write_is_never_repeated_by_itself`). Subscriptions
+//! resume from the last stamp of each key; a key's states never go back, and a slow reader keeps only the latest one
+//! (`lower_stamps_are_refused`). Every task ends when the last clone of the [`Client`] is dropped.
+//!
+//! Leaves to others: TLS (terminate it in front), caching, and waiting out refusals such as `overloaded`, which
+//! [`Error::is_retryable`] and [`Refusal::retry_after`] tell of.
+
+mod connection;
+pub mod error;
+mod incoming;
+pub mod options;
+mod pending;
+mod reader;
+pub mod reconnect;
+pub mod record;
+mod request;
+mod session;
+mod shared;
+pub mod subscription;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::{sync::DropGuard, task::TaskTracker};
+
+pub use self::{
+    error::{Error, Refusal},
+    options::{Options, ReadOptions, WriteOptions},
+    reconnect::Status,
+    record::{Record, Written},
+    subscription::Subscription,
+};
+use self::{
+    pending::{Call, Kind},
+    request::Params,
+    shared::Shared,
+};
+use crate::{
+    record::{Patch, Stamp},
+    resilience::Deadline,
+};
+
+/// Commands that wait for the connection's task; when full, callers wait within their time limit.
+const COMMANDS_MAX: usize = 256;
+
+/// A connection to a Freshet node, replaced by itself when lost. Cheap to clone; the last clone dropped closes it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    commands: mpsc::Sender<Call>,
+    in_flight: Semaphore,
+    shared: Arc<Shared>,
+    status: watch::Receiver<Status>,
+    tasks: TaskTracker,
+    _stop: DropGuard,
+}
+
+impl Client {
+    /// Connects to `url`, such as `ws://127.0.0.1:8080/v1/ws`.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] or [`Error::Handshake`] when this first attempt fails; there is no second one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the attempt.
+    pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
+        let socket = connection::open(url, &options, None).await?;
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (reported, status) = watch::channel(Status::Connected);
+        let shared = Arc::new(Shared::new(options.token.clone()));
+        let tasks = TaskTracker::new();
+        let driver = reconnect::Driver::new(url, options.clone(), shared.clone(), queue, reported);
+        tasks.spawn(driver.run(socket));
+        tasks.close();
+        let in_flight = Semaphore::new(options.in_flight_max.get());
+        let _stop = shared.stop.clone().drop_guard();
+        Ok(Client { inner: Arc::new(Inner { options, commands, in_flight, shared, status, tasks, _stop }) })
+    }
+
+    /// Reads one record. An absent one is an answer with `value: None`.
+    ///
+    /// # Errors
+    /// Those of every request: [`Error::Rpc`] when the server refuses, [`Error::Timeout`] after
+    /// [`Options::request_timeout`], [`Error::Disconnected`] when the client is closed for good.
+    pub async fn get(&self, collection: &str, key: &str) -> Result<Record, Error> {
+        self.get_with(collection, key, ReadOptions::default()).await
+    }
+
+    /// [`Client::get`] with a least stamp or a bound on staleness.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn get_with(&self, collection: &str, key: &str, options: ReadOptions) -> Result<Record, Error> {
+        let params = Params::new(collection).text("key", key).read_options(options);
+        record::read(&self.call(params.method("get"), Kind::Repeatable).await?)
+    }
+
+    /// Reads several records of one collection, answered in the order asked.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn get_many<K: AsRef<str>>(&self, collection: &str, keys: &[K]) -> Result<Vec<Record>, Error> {
+        let params = Params::new(collection).texts("keys", keys);
+        record::read_list(&self.call(params.method("get_many"), Kind::Repeatable).await?)
+    }
+
+    /// Replaces a record by `value`, the text of a JSON object, which is sent as it is.
+    ///
+    /// # Errors
+    /// As [`Client::get`], and [`Error::OutcomeUnknown`] when the connection or the time limit ended after the write
+    /// was sent. With an idempotency key the write is repeated after a reconnect instead.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the write happened.
+    pub async fn put(&self, collection: &str, key: &str, value: &str, options: WriteOptions) -> Result<Written, Error> {
+        let value: &RawValue = serde_json::from_str(value).map_err(Error::value)?;
+        let params = Params::new(collection).text("key", key).raw("value", value.get()).write_options(&options);
+        self.write(params.method("put"), &options).await
+    }
+
+    /// Changes part of a record; see [`Patch`]. [`WriteOptions::returns_value`] asks for the result.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::put`].
+    pub async fn patch(
+        &self,
+        collection: &str,
+        key: &str,
+        patch: &Patch,
+        options: WriteOptions,
+    ) -> Result<Written, Error> {
+        let params = Params::new(collection).text("key", key).patch(patch).write_options(&options);
+        let params = if options.returns_value { params.raw("return", "true") } else { params };
+        self.write(params.method("patch"), &options).await
+    }
+
+    /// Removes a record. The answer's stamp is the tombstone's.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::put`].
+    pub async fn delete(&self, collection: &str, key: &str, options: WriteOptions) -> Result<Written, Error> {
+        let params = Params::new(collection).text("key", key).write_options(&options);
+        self.write(params.method("delete"), &options).await
+    }
+
+    /// Watches `keys`. First comes each key's present state, left out for one that is still at its stamp in
+    /// `since`; then every newer one.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the subscription.
+    pub async fn subscribe<K: AsRef<str>>(
+        &self,
+        collection: &str,
+        keys: &[K],
+        since: impl IntoIterator<Item = (String, Stamp)>,
+    ) -> Result<Subscription, Error> {
+        let keys = keys.iter().map(|key| key.as_ref().to_owned()).collect();
+        let subscription = Subscription::open(&self.inner.shared, collection, keys, since);
+        // The text is made when it is sent: until then, and at each reconnect, the stamps may have moved on.
+        self.call(String::new(), Kind::Subscribe(subscription.number())).await?;
+        Ok(subscription)
+    }
+
+    /// Presents `token`, now and at every reconnect.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn authenticate(&self, token: &str) -> Result<(), Error> {
+        let text = Params::empty().text("token", token).method("authenticate");
+        self.call(text, Kind::Repeatable).await?;
+        *self.inner.shared.token.lock() = Some(token.to_owned());
+        Ok(())
+    }
+
+    /// What the connection is up to, the latest only.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.status.clone()
+    }
+
+    /// Closes the connection and waits, a second at most, for the server to agree. Other clones fail from here on.
+    pub async fn close(self) {
+        self.inner.shared.stop.cancel();
+        self.inner.tasks.wait().await;
+    }
+
+    async fn write(&self, text: String, options: &WriteOptions) -> Result<Written, Error> {
+        let kind = if options.idempotency_key.is_some() { Kind::Repeatable } else { Kind::Once };
+        record::read(&self.call(text, kind).await?)
+    }
+
+    async fn call(&self, text: String, kind: Kind) -> Result<Box<RawValue>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call::new(text, kind, reply);
+        let sent = call.sent.clone();
+        match Deadline::after(self.inner.options.request_timeout).limit(self.exchange(call, answer)).await {
+            Ok(answer) => answer,
+            Err(_) if kind != Kind::Once || !sent.load(Ordering::Acquire) => Err(Error::Timeout),
+            Err(_) => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        call: Call,
+        answer: oneshot::Receiver<Result<Box<RawValue>, Error>>,
+    ) -> Result<Box<RawValue>, Error> {
+        let _permit = self.inner.in_flight.acquire().await.map_err(|_| Error::Disconnected)?;
+        self.inner.commands.send(call).await.map_err(|_| Error::Disconnected)?;
+        answer.await.map_err(|_| Error::Disconnected)?
+    }
+}

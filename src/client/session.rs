@@ -1,0 +1,241 @@
+//! One connection's life: what it sends and when it ends. What it hears is `reader`'s.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt, stream::SplitSink};
+use parking_lot::Mutex;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
+};
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
+};
+
+use super::{
+    Options,
+    connection::Socket,
+    pending::{Call, Kind, Pending},
+    request::{Params, with_id},
+    shared::Shared,
+};
+
+/// The least time between pings, whatever the options say.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
+/// How many commands go into one flush.
+const BATCH_MAX: usize = 256;
+/// How long a draining connection waits for answers under way.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+/// How long to wait for the server's half of a close.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client is closed.
+    Stopped,
+    /// As the node asked; it is time to come back.
+    Drained,
+    /// Lost, for the reason given.
+    Lost(String),
+    /// Closed with a code of the 44xx kind that no reconnect mends.
+    Refused(String),
+}
+
+/// One connection at work.
+pub(super) struct Session<'a> {
+    pub(super) options: &'a Options,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) pending: &'a Mutex<Pending>,
+    pub(super) news: Mutex<News>,
+    pub(super) on_drain: &'a (dyn Fn(Duration) + Send + Sync),
+}
+
+/// What the reading half has to tell the writing half.
+pub(super) struct News {
+    pub(super) heard: Instant,
+    pub(super) drain_at: Option<Instant>,
+    leaving: Option<End>,
+    /// Subscriptions to resume again, and when.
+    pub(super) later: Vec<(Instant, u64)>,
+}
+
+type Sink = SplitSink<Socket, Message>;
+
+impl<'a> Session<'a> {
+    /// Prepares a session; `on_drain` is told when the node asks to be left.
+    pub(super) fn new(
+        options: &'a Options,
+        shared: &'a Arc<Shared>,
+        pending: &'a Mutex<Pending>,
+        on_drain: &'a (dyn Fn(Duration) + Send + Sync),
+    ) -> Self {
+        let news = News { heard: Instant::now(), drain_at: None, leaving: None, later: Vec::new() };
+        Session { options, shared, pending, news: Mutex::new(news), on_drain }
+    }
+
+    /// Runs until the connection ends: resumes subscriptions, repeats `backlog`, then serves `commands`.
+    ///
+    /// Reading never waits for writing, so a server that stops reading until it is read cannot lock us up.
+    pub(super) async fn run(&self, socket: Socket, backlog: Vec<Call>, commands: &mut mpsc::Receiver<Call>) -> End {
+        let (sink, stream) = socket.split();
+        let end = tokio::select! {
+            end = self.write(sink, backlog, commands) => end,
+            end = self.read(stream) => end,
+        };
+        self.news.lock().leaving.take().unwrap_or(end)
+    }
+
+    /// When the node asked to be left: a close that comes early does not shorten that wait.
+    pub(super) fn drain_at(&self) -> Option<Instant> {
+        self.news.lock().drain_at
+    }
+
+    async fn write(&self, mut sink: Sink, backlog: Vec<Call>, commands: &mut mpsc::Receiver<Call>) -> End {
+        match self.serve(&mut sink, backlog, commands).await {
+            Ok(end) => {
+                self.news.lock().leaving = Some(end.clone());
+                self.leave(&mut sink).await;
+                end
+            }
+            Err(error) => End::Lost(error.to_string()),
+        }
+    }
+
+    async fn serve(
+        &self,
+        sink: &mut Sink,
+        backlog: Vec<Call>,
+        commands: &mut mpsc::Receiver<Call>,
+    ) -> Result<End, tungstenite::Error> {
+        for number in self.shared.to_resume() {
+            self.send(sink, Call::unasked(String::new(), Kind::Subscribe(number))).await?;
+        }
+        for call in backlog {
+            self.send(sink, call).await?;
+        }
+        let period = self.options.heartbeat.max(HEARTBEAT_MIN);
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            sink.flush().await?;
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return Ok(End::Stopped),
+                () = self.drain_due() => {
+                    self.shared.stop.run_until_cancelled(self.quiet()).await;
+                    return Ok(End::Drained);
+                }
+                () = self.shared.nudge.notified() => self.do_chores(sink).await?,
+                () = self.resume_due() => {}
+                _ = heartbeat.tick() => match self.is_silent() {
+                    true => return Ok(End::Lost("the server fell silent".into())),
+                    false => sink.feed(Message::Ping(Default::default())).await?,
+                },
+                call = commands.recv() => match call {
+                    Some(call) => self.send_all(sink, call, commands).await?,
+                    None => return Ok(End::Stopped),
+                },
+            }
+        }
+    }
+
+    async fn send_all(
+        &self,
+        sink: &mut Sink,
+        first: Call,
+        commands: &mut mpsc::Receiver<Call>,
+    ) -> Result<(), tungstenite::Error> {
+        self.send(sink, first).await?;
+        for _ in 1..BATCH_MAX {
+            let Ok(call) = commands.try_recv() else {
+                break;
+            };
+            self.send(sink, call).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes `call` into the buffer, unless nobody waits for it any more.
+    async fn send(&self, sink: &mut Sink, call: Call) -> Result<(), tungstenite::Error> {
+        if call.is_abandoned() {
+            return Ok(());
+        }
+        let tail = match call.kind {
+            Kind::Subscribe(number) => match self.shared.watch(number) {
+                Some(watch) => watch.request(),
+                None => return Ok(()),
+            },
+            _ => call.tail.clone(),
+        };
+        // Pending before it leaves: whatever happens now, the outcome is told by the answer or by its absence.
+        let id = self.pending.lock().add(call);
+        sink.feed(Message::text(with_id(id, &tail))).await
+    }
+
+    async fn do_chores(&self, sink: &mut Sink) -> Result<(), tungstenite::Error> {
+        let chores = self.shared.chores();
+        for number in chores.resume {
+            let known = self.shared.watch(number).is_none_or(|watch| watch.server_id().is_some());
+            if !known {
+                self.send(sink, Call::unasked(String::new(), Kind::Subscribe(number))).await?;
+            }
+        }
+        for id in chores.forget {
+            let tail = Params::empty().text("id", &id).method("unsubscribe");
+            self.send(sink, Call::unasked(tail, Kind::Forget)).await?;
+        }
+        Ok(())
+    }
+
+    fn is_silent(&self) -> bool {
+        self.pending.lock().prune();
+        self.news.lock().heard.elapsed() > self.options.heartbeat.max(HEARTBEAT_MIN) * 3
+    }
+
+    async fn drain_due(&self) {
+        match self.drain_at() {
+            Some(moment) => sleep_until(moment).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the answers under way. New requests stay in their queue meanwhile, for the next connection.
+    async fn quiet(&self) {
+        let answered = async {
+            while !self.pending.lock().is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Out of time: what is left is treated as on any lost connection.
+        let _ = timeout(DRAIN_GRACE, answered).await;
+    }
+
+    async fn resume_due(&self) {
+        let next = self.news.lock().later.iter().map(|(moment, _)| *moment).min();
+        let Some(moment) = next else {
+            return std::future::pending().await;
+        };
+        sleep_until(moment).await;
+        let now = Instant::now();
+        self.news.lock().later.retain(|&(moment, number)| {
+            let due = moment <= now;
+            if due {
+                self.shared.resume(number);
+            }
+            !due
+        });
+    }
+
+    /// Says goodbye and gives the reading half a moment to see the answer.
+    async fn leave(&self, sink: &mut Sink) {
+        let frame = CloseFrame { code: WireCode::Normal, reason: "".into() };
+        let goodbye = async {
+            if sink.send(Message::Close(Some(frame))).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        // Reading ends the session as soon as the server has closed; this is only the limit.
+        let _ = timeout(CLOSE_GRACE, goodbye).await;
+    }
+}
