@@ -1,0 +1,170 @@
+//! The real binary as a user runs it: it starts, serves, continues and ends, and says what is wrong.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use freshet::client::{Client, Options, WriteOptions};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::harness::{empty_database, folder, until, within};
+
+/// A running `freshet`, killed with this value if a test fails.
+struct Freshet {
+    child: Child,
+    url: String,
+}
+
+impl Freshet {
+    /// Starts `freshet` with `arguments`, on ports of its own, and waits until it says that it runs.
+    async fn start(arguments: &[&str]) -> Self {
+        let [public, operations] = [free_address(), free_address()];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_freshet"))
+            .args(arguments)
+            .args(["--listen", &public, "--operations", &operations])
+            .env_remove("FRESHET_CONFIG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start freshet");
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let says =
+            tokio::task::spawn_blocking(move || out.lines().map_while(Result::ok).any(|l| l.contains("is running")));
+        assert!(within("it says that it runs", says).await.expect("read"), "{}", errors(&mut child));
+        Freshet { child, url: format!("ws://{public}/v1/ws") }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.url, Options::default()).await.expect("connect")
+    }
+
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end.
+    async fn interrupt(mut self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).expect("signal");
+        until("it ends", async || self.child.try_wait().expect("a status").is_some()).await;
+        let status = self.child.wait().expect("a status");
+        assert_eq!(status.code(), Some(0), "{}", errors(&mut self.child));
+    }
+}
+
+impl Drop for Freshet {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn errors(child: &mut Child) -> String {
+    drop(child.kill());
+    let mut text = String::new();
+    drop(child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut text)));
+    text
+}
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    listener.local_addr().expect("an address").to_string()
+}
+
+/// Processes whose command line names `folder`, zombies left out.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let lines =
+        fs::read_dir("/proc").expect("/proc").filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(&folder.display().to_string())).collect()
+}
+
+#[tokio::test]
+async fn the_demo_continues_where_it_was_interrupted_and_leaves_no_process_behind() {
+    let folder = folder();
+    let data = folder.path().join("demo").display().to_string();
+    let demo = Freshet::start(&["demo", "--no-replay", "--data-dir", &data]).await;
+    let client = demo.client().await;
+    let heart = client.get("products", "85123A").await.expect("get").value.expect("the catalogue is there");
+    assert!(heart.get().contains("WHITE HANGING HEART T-LIGHT HOLDER"), "{heart}");
+    let sold = r#"{"name":"SOLD OUT","price":1}"#;
+    let written = client.put("products", "85123A", sold, WriteOptions::default()).await.expect("put");
+    client.close().await;
+    demo.interrupt().await;
+    assert_eq!(processes_of(folder.path()), Vec::<String>::new());
+
+    let again = Freshet::start(&["demo", "--no-replay", "--data-dir", &data]).await;
+    let client = again.client().await;
+    let heart = client.get("products", "85123A").await.expect("get");
+    assert_eq!(heart.stamp, written.stamp, "nothing was lost and nothing imported over it");
+    client.close().await;
+    again.interrupt().await;
+}
+
+#[tokio::test]
+async fn the_demo_replays_sales_in_memory_where_there_is_no_postgresql() {
+    let demo = Freshet::start(&["demo", "--memory", "--speed", "100000"]).await;
+    let client = demo.client().await;
+    // The first product sold in the file.
+    let mut watch = client.subscribe("products", &["85048"], []).await.expect("subscribe");
+    let first = within("the snapshot", watch.next()).await.expect("a state");
+    let next = within("a sale", watch.next()).await.expect("a state");
+    assert!(next.stamp > first.stamp);
+    client.close().await;
+    demo.interrupt().await;
+}
+
+/// Runs `freshet serve` to its end and returns its exit code and what it said.
+fn serve(arguments: &[&str]) -> (Option<i32>, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_freshet")).arg("serve").args(arguments).output().expect("run");
+    (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (code, said) = serve(&["--memory", "--listen", &address, "--operations", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("in use"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_not_there_is_said() {
+    let folder = folder();
+    let config = folder.path().join("freshet.toml");
+    let free = free_address();
+    let port = free.rsplit(':').next().expect("a port");
+    fs::write(&config, format!("[[database]]\nurl = \"postgres://nobody@127.0.0.1:{port}/none\"")).expect("write");
+    let config = config.display().to_string();
+    let (code, said) = serve(&["--config", &config, "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("store is unavailable"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_without_the_migrations_says_what_to_run() {
+    let database = empty_database().await;
+    let folder = folder();
+    let config = folder.path().join("freshet.toml");
+    fs::write(&config, format!("[[database]]\nurl = \"{}\"", database.url())).expect("write");
+    let config = config.display().to_string();
+    let ran = tokio::task::spawn_blocking(move || {
+        serve(&["--config", &config, "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"])
+    });
+    let (code, said) = within("it gives up", ran).await.expect("ran");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("run `freshet migrate`"), "{said}");
+}
+
+#[test]
+fn a_wrong_key_of_the_configuration_is_named_with_its_line() {
+    let folder = folder();
+    let config = folder.path().join("freshet.toml");
+    fs::write(&config, "[session]\nbatch_maximum = 5\n").expect("write");
+    let (code, said) = serve(&["--config", &config.display().to_string()]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("batch_maximum") && said.contains("line 2"), "{said}");
+}

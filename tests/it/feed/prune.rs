@@ -1,0 +1,62 @@
+//! What is past its retention goes, in an order that no reader of the feed can mistake for a whole history.
+
+use std::{sync::Arc, time::Duration};
+
+use freshet::{
+    resilience::Deadline,
+    store::{Postgres, Store, postgres},
+};
+
+use crate::harness::{TestDatabase, database, node::LIMIT, until};
+
+/// A store that keeps nothing of the feed.
+async fn forgetful(database: &TestDatabase) -> Store {
+    let mut config = postgres::Config::at(database.url());
+    config.retention = Duration::ZERO;
+    Store::Postgres(Arc::new(Postgres::open(config, Deadline::after(LIMIT)).await.expect("open")))
+}
+
+const COUNTS: &str = "SELECT format('%s %s %s', (SELECT count(*) FROM feed.mark), (SELECT count(*) FROM feed.outbox), \
+                      (SELECT count(*) FROM feed.tomb))";
+
+#[tokio::test]
+async fn what_is_past_the_retention_goes_but_the_newest_mark() {
+    let database = database().await;
+    let store = forgetful(&database).await;
+    let mut lead = store.lead().await.expect("the database answers").expect("nobody else leads");
+    database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1), ('b', 'B', 1)").await;
+    database.run("DELETE FROM products WHERE sku = 'a'").await;
+    for _ in 0..5 {
+        lead.mark().await.expect("mark");
+    }
+    assert_eq!(database.value::<String>(COUNTS).await, "5 3 1");
+    // Transactions of other databases hold a snapshot's lower end back too; later marks are past them.
+    until("only the newest mark is left", async || {
+        lead.mark().await.expect("mark");
+        lead.prune().await.expect("prune");
+        database.value::<String>(COUNTS).await == "1 0 0"
+    })
+    .await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_old_mark_goes_before_the_changes_that_follow_it() {
+    let database = database().await;
+    let store = forgetful(&database).await;
+    let mut lead = store.lead().await.expect("the database answers").expect("nobody else leads");
+    lead.mark().await.expect("mark");
+    database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1)").await;
+    lead.mark().await.expect("mark");
+    let mut session = database.connect().await;
+    let hold = "BEGIN; LOCK TABLE feed.outbox IN SHARE MODE";
+    sqlx::raw_sql(hold).execute(&mut session).await.expect("lock");
+    // A node that stands at the first mark must not find it once the change after it may be gone.
+    let pruning = tokio::spawn(async move { lead.prune().await });
+    let first = "SELECT count(*) FROM feed.mark WHERE n = 1";
+    until("the old mark is gone", async || database.value::<i64>(first).await == 0).await;
+    assert_eq!(database.value::<i64>("SELECT count(*) FROM feed.outbox").await, 1);
+    sqlx::raw_sql("COMMIT").execute(&mut session).await.expect("unlock");
+    pruning.await.expect("joins").expect("prune");
+    store.close().await;
+}

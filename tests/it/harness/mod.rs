@@ -1,0 +1,36 @@
+//! What the scenarios share: one private PostgreSQL server a test process, and a database a test.
+//!
+//! The server starts with the first test that asks and ends with the process, its data removed. A database
+//! is a copy of a template, so a test costs no migration. Without PostgreSQL every test fails and says so.
+
+mod both;
+mod database;
+pub mod node;
+mod poller;
+mod proxy;
+pub mod raw;
+mod server;
+pub mod socket;
+mod watcher;
+
+pub(crate) use both::both;
+pub use database::{TestDatabase, blank_database, database, empty_database};
+pub use node::{Kind, Node, until, within};
+pub use poller::Poller;
+pub use proxy::{Link, Proxy};
+pub use raw::Raw;
+pub use server::{durable_server, folder, migrate};
+pub use socket::Socket;
+pub use watcher::Watcher;
+
+/// The number of logical shards of [`database`].
+pub const MODULUS: u32 = 64;
+
+/// The test collections, as the memory store is told of them.
+pub fn schemas() -> Vec<freshet::store::memory::Schema> {
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        collection: Vec<freshet::store::memory::Schema>,
+    }
+    toml::from_str::<Fixture>(include_str!("../fixtures/schemas.toml")).expect("the fixture is valid").collection
+}

@@ -1,0 +1,151 @@
+//! A node in this process, on ports of its own, over a database or in memory.
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+
+use freshet::{
+    app::{App, Place},
+    config::Config,
+    service::Service,
+    store::postgres,
+    telemetry::Telemetry,
+    tiers::{Tiers, freshness::Verdict},
+};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{TestDatabase, database};
+
+/// How long anything may take that a test waits for.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running node; drained by [`Node::stop`], or stopped with the test's runtime.
+pub struct Node {
+    public: SocketAddr,
+    service: Service,
+    tiers: Tiers,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+    /// The node's database, when it was made for it.
+    pub database: Option<TestDatabase>,
+}
+
+/// Which store a scenario runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A database of its own.
+    Postgres,
+    /// The memory store with the same collections.
+    Memory,
+}
+
+/// The configuration of a test's node: ports chosen by the system.
+pub fn config() -> Config {
+    let mut config = Config { collections: Config::shipped_collections(), ..Config::default() };
+    config.collections.extend(super::schemas());
+    config.gateway.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.gateway.operations = SocketAddr::from(([127, 0, 0, 1], 0));
+    config
+}
+
+impl Node {
+    /// A node over a store of `kind`, empty, with products, readings and parcels.
+    pub async fn start(kind: Kind) -> Self {
+        Self::start_with(kind, config()).await
+    }
+
+    /// The same with a configuration of the test's.
+    pub async fn start_with(kind: Kind, config: Config) -> Self {
+        match kind {
+            Kind::Memory => Self::run(config, Place::Memory).await,
+            Kind::Postgres => {
+                let database = database().await;
+                let mut node = Self::over(&database.url(), config).await;
+                node.database = Some(database);
+                node
+            }
+        }
+    }
+
+    /// A node over the database at `url`.
+    pub async fn over(url: &str, config: Config) -> Self {
+        Self::on(postgres::Config::at(url), config).await
+    }
+
+    /// A node over a database with settings of the test's.
+    pub async fn on(database: postgres::Config, mut config: Config) -> Self {
+        config.databases = vec![database];
+        Self::run(config, Place::Durable(PathBuf::from("unused"))).await
+    }
+
+    async fn run(config: Config, place: Place) -> Self {
+        let app = App::build(&config, &place, None).await.expect("build a node");
+        let (public, _) = app.addresses();
+        let (service, tiers, stop) = (app.service().clone(), app.tiers().clone(), CancellationToken::new());
+        let telemetry = app.telemetry().clone();
+        let running = tokio::spawn(app.run(stop.clone()));
+        let node = Node { public, service, tiers, telemetry, stop, running, database: None };
+        until("the node follows the feed", async || node.tiers.freshness().verdict() == Verdict::Fresh).await;
+        node
+    }
+
+    /// The WebSocket's URL.
+    pub fn url(&self) -> String {
+        format!("ws://{}/v1/ws", self.public)
+    }
+
+    /// The address clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// A URL on the public listener.
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", self.public)
+    }
+
+    /// The service, without a socket.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// The tiers that answer reads.
+    pub fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+
+    /// The database made for this node.
+    pub fn database(&self) -> &TestDatabase {
+        self.database.as_ref().expect("a node over a database of its own")
+    }
+
+    /// The sum of a metric over its labels; `name{label="value"}` for one of them.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.telemetry.text();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        let values: Vec<f64> = lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        assert!(!values.is_empty() || text.contains(name.split('{').next().expect("a name")), "no metric {name}");
+        values.iter().sum()
+    }
+
+    /// Drains the node and waits for its end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        timeout(LIMIT, self.running).await.expect("drains in time").expect("ends well");
+    }
+}
+
+/// Waits until `holds`, looking again every few milliseconds.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    })
+    .await;
+}
+
+/// Runs `work` within [`LIMIT`].
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    timeout(LIMIT, work).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}

@@ -1,0 +1,255 @@
+//! The operator's subcommands, as the real binary on real databases.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use crate::harness::{self, TestDatabase, blank_database, database, empty_database};
+
+/// What a command came to.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs `freshet` without anything of the environment that would name a database.
+fn freshet(arguments: &[&str]) -> Ran {
+    freshet_with(&[], arguments)
+}
+
+fn freshet_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
+    for variable in ["DATABASE_URL", "FRESHET_CONFIG", "FRESHET_URL"] {
+        command.env_remove(variable);
+    }
+    command.envs(variables.iter().copied());
+    let Output { status, stdout, stderr } = command.args(arguments).output().expect("run freshet");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { code: status.code().expect("an exit"), out: text(stdout), err: text(stderr) }
+}
+
+impl Ran {
+    #[track_caller]
+    fn says(&self, code: i32, parts: &[&str]) {
+        let all = format!("{}{}", self.out, self.err);
+        assert_eq!(self.code, code, "{all}");
+        for part in parts {
+            assert!(all.contains(part), "{part:?} is not said in:\n{all}");
+        }
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+fn on(database: &TestDatabase, arguments: &[&str]) -> Ran {
+    let url = database.url();
+    freshet(&[arguments, &["--database-url", &url]].concat())
+}
+
+/// The same database, asked as another role.
+fn as_role(database: &TestDatabase, role: &str, arguments: &[&str]) -> Ran {
+    let url = database.url().replacen("postgres@", &format!("{role}@"), 1);
+    freshet(&[arguments, &["--database-url", &url]].concat())
+}
+
+#[tokio::test]
+async fn migrate_sets_an_empty_database_up_and_a_second_run_changes_nothing() {
+    let database = empty_database().await;
+    let planned = on(&database, &["migrate", "--check"]);
+    planned.says(1, &["pending  0001 feed", "pending  0004 health", "run `freshet migrate`"]);
+    assert!(!database.value::<bool>("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await, "it wrote");
+    on(&database, &["migrate"]).says(0, &["applied  0001 feed", "created  64 partitions of products"]);
+    assert_eq!(database.value::<i64>("SELECT count(*) FROM feed.shard_table WHERE collection = 'products'").await, 64);
+    let again = on(&database, &["migrate", "--format", "json"]).json();
+    assert_eq!((&again["applied"], &again["created"][0]["partitions"]), (&Value::Array(vec![]), &Value::from(0)));
+    on(&database, &["migrate", "--check"]).says(0, &["is up to date: 4 migrations, 64 shards of products"]);
+}
+
+#[tokio::test]
+async fn migrate_check_names_the_partitions_that_are_missing() {
+    let database = database().await;
+    database.run("DROP TABLE products_003, products_010, products_011").await;
+    on(&database, &["migrate", "--check"]).says(1, &["missing  products: shards 3, 10-11 of 64"]);
+    on(&database, &["shards"]).says(1, &["4-9", "missing", "owned by no database: products 3, 10-11"]);
+    on(&database, &["migrate"]).says(0, &["created  3 partitions of products"]);
+    on(&database, &["shards"]).says(0, &["products_000 .. products_063", "owned by no database: none"]);
+}
+
+#[tokio::test]
+async fn what_migrate_cannot_go_on_from_is_refused_and_says_what_to_do() {
+    let database = blank_database().await;
+    let shards = "SELECT freshet.create_shards('products', 32, '{0}')";
+    database.run(shards).await;
+    on(&database, &["migrate"]).says(1, &["place 64 shards: this database has 32", "set shards = 32"]);
+    let row = "INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '', 0)";
+    database.run(row).await;
+    on(&database, &["migrate"]).says(1, &["not at hand: 9999 later", "--folder"]);
+    database.run("UPDATE _sqlx_migrations SET success = false WHERE version = 9999").await;
+    on(&database, &["migrate"]).says(1, &["9999 was begun here and not finished", "DELETE FROM _sqlx_migrations"]);
+    database.run("DELETE FROM _sqlx_migrations WHERE version = 9999").await;
+    database.run("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 3").await;
+    on(&database, &["migrate"]).says(1, &["0003 products ran here with another text", "as it was when it ran"]);
+    database.run("UPDATE feed.meta SET schema_version = 2").await;
+    on(&database, &["doctor"]).says(1, &["FAIL  schema", "newer than this release"]);
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_named() {
+    let database = empty_database().await;
+    database.run("DROP ROLE IF EXISTS operator_guest; CREATE ROLE operator_guest LOGIN").await;
+    let ran = as_role(&database, "operator_guest", &["migrate"]);
+    ran.says(1, &["as operator_guest: permission denied", "as the database's owner"]);
+    on(&database, &["migrate"]).says(0, &[]);
+    let doctor = |code, parts: &[&str]| as_role(&database, "operator_guest", &["doctor"]).says(code, parts);
+    doctor(1, &["may not use the schema feed", "-> GRANT USAGE ON SCHEMA feed TO operator_guest"]);
+    database.run("GRANT USAGE ON SCHEMA feed TO operator_guest").await;
+    doctor(1, &["may not read which migrations ran", "FAIL  health", "permission denied for table"]);
+    database.run("GRANT SELECT ON ALL TABLES IN SCHEMA feed, public TO operator_guest").await;
+    doctor(1, &["operator_guest lacks DELETE, INSERT on feed.idempotency (and 68 more)"]);
+    database.run("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA feed, public TO operator_guest").await;
+    doctor(0, &["operator_guest may do what a node does"]);
+    database.run("DROP OWNED BY operator_guest; DROP ROLE operator_guest").await;
+}
+
+#[tokio::test]
+async fn a_folder_may_add_migrations_of_its_own() {
+    let database = empty_database().await;
+    let folder = harness::folder();
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).expect("migrations") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), folder.path().join(file.file_name())).expect("copy");
+    }
+    let offers = "CREATE TABLE offers (id bigint PRIMARY KEY) PARTITION BY HASH (id); SELECT freshet.track('offers');";
+    fs::write(folder.path().join("0100_offers.sql"), offers).expect("write");
+    let path = folder.path().display().to_string();
+    on(&database, &["migrate", "--folder", &path]).says(0, &["applied  0100 offers", "64 partitions of offers"]);
+    on(&database, &["migrate"]).says(1, &["not at hand: 0100 offers"]);
+    on(&database, &["doctor"]).says(0, &["of your own: 0100 offers", "no node is running, and none ever was"]);
+    fs::write(folder.path().join("0101_wrong.sql"), "CREATE TABLE a (b int);\nSELECT freshet.track('a');")
+        .expect("write");
+    on(&database, &["migrate", "--folder", &path])
+        .says(1, &["run migration 0101", "it has no primary key", "Add a primary"]);
+    assert!(!database.value::<bool>("SELECT to_regclass('a') IS NOT NULL").await, "half of it was kept");
+    on(&database, &["migrate", "--folder", "/nowhere"]).says(1, &["read the migrations in /nowhere"]);
+}
+
+#[tokio::test]
+async fn shard_of_agrees_with_where_the_rows_lie() {
+    let database = database().await;
+    let insert = "INSERT INTO products (sku, name, price) SELECT md5(i::text), 'n', 1 FROM generate_series(1, 1000) i";
+    database.run(insert).await;
+    let rows: Vec<(String, String)> = sqlx::query_as("SELECT sku, tableoid::regclass::text FROM products")
+        .fetch_all(database.pool())
+        .await
+        .expect("rows");
+    let keys: Vec<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+    let offline = ["--key-type", "text", "--shards", "64", "--format", "json"];
+    let command = [&["shard-of", "products"], &keys[..]].concat();
+    for ran in
+        [on(&database, &[&command[..], &["--format", "json"]].concat()), freshet(&[&command[..], &offline].concat())]
+    {
+        ran.says(0, &[]);
+        let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), rows.len());
+        for ((key, partition), line) in rows.iter().zip(lines) {
+            assert_eq!((line["key"].as_str(), line["partition"].as_str()), (Some(&**key), Some(&**partition)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn shard_of_names_the_keys_that_are_none() {
+    let database = database().await;
+    on(&database, &["shard-of", "readings", "7", "x", "-5"]).says(2, &["readings_", "not a key of readings:", "x: "]);
+    on(&database, &["shard-of", "reading", "7"]).says(2, &["no collection reading", "parcels, products, readings"]);
+}
+
+#[tokio::test]
+async fn doctor_finds_what_is_broken() {
+    let database = database().await;
+    on(&database, &["doctor", "--deep"]).says(0, &["0 failures", "fsync is off", "no node is running"]);
+    database.run("ALTER TABLE products_009 DISABLE TRIGGER freshet_inserted").await;
+    let ran = on(&database, &["doctor"]);
+    ran.says(1, &["FAIL  triggers", "freshet_inserted on public.products_009 is disabled", "-> SELECT freshet.track"]);
+    database.run("ALTER TABLE products_009 ENABLE TRIGGER freshet_inserted").await;
+    let name = database.value::<String>("SELECT current_database()::text").await;
+    database.run(&format!("ALTER DATABASE {name} SET session_replication_role = replica")).await;
+    on(&database, &["doctor"]).says(1, &["FAIL  capture", "FAIL  replication role", "2 failures to mend"]);
+    database.run(&format!("ALTER DATABASE {name} RESET ALL")).await;
+    database.run(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    on(&database, &["doctor"]).says(0, &["warn  commits", &format!("database {name}")]);
+}
+
+#[tokio::test]
+async fn doctor_tells_programs_as_well() {
+    let database = database().await;
+    database.run("ALTER SEQUENCE feed.vseq CACHE 20").await;
+    let report = on(&database, &["doctor", "--format", "json"]).json();
+    let findings = report["findings"].as_array().expect("findings");
+    let found = findings.iter().find(|finding| finding["check"] == "sequence").expect("the sequence");
+    assert_eq!((&found["verdict"], &found["about"]), (&Value::from("fail"), &Value::from("database")));
+    assert!(found["hint"].as_str().is_some_and(|hint| hint.contains("CACHE 1")), "{found}");
+}
+
+#[tokio::test]
+async fn a_private_server_is_found_by_its_folder() {
+    let (server, folder) = harness::durable_server(&[]).await;
+    let data = folder.path().join("data").display().to_string();
+    freshet(&["doctor", "--data-dir", &data]).says(1, &["the server has no such database"]);
+    let mut connection = PgConnection::connect(&server.url("postgres")).await.expect("connect");
+    connection.execute("CREATE DATABASE freshet").await.expect("create");
+    connection.close().await.expect("close");
+    freshet(&["migrate", "--data-dir", &data]).says(0, &["freshet on /", "64 partitions"]);
+    freshet(&["shards", "--data-dir", &data, "--all"]).says(0, &["products_063"]);
+    server.stop().await;
+    freshet(&["shards", "--data-dir", &data]).says(2, &["no private PostgreSQL runs in", "--database-url"]);
+}
+
+#[test]
+fn an_unreachable_database_is_named_without_its_password() {
+    let ran = freshet(&["doctor", "--database-url", "postgres://u:secret@127.0.0.1:1/shop"]);
+    ran.says(69, &["failed to connect to shop on 127.0.0.1:1: Connection refused", "is the server running"]);
+    assert!(!ran.err.contains("secret"), "{}", ran.err);
+    freshet(&["doctor", "--database-url", "shop"]).says(2, &["postgres://user:password@host:5432/database"]);
+}
+
+#[test]
+fn the_command_line_wins_over_the_configuration_and_that_over_the_environment() {
+    let folder = harness::folder();
+    let path = folder.path().join("freshet.toml").display().to_string();
+    fs::write(&path, "[[database]]\nurl = \"postgres://127.0.0.1:1/configured\"\n").expect("write");
+    let set = [("DATABASE_URL", "postgres://127.0.0.1:1/environment")];
+    freshet_with(&set, &["shards"]).says(69, &["connect to environment on"]);
+    freshet_with(&set, &["shards", "--config", &path]).says(69, &["connect to configured on"]);
+    let named = ["shards", "--config", &path, "--database-url", "postgres://127.0.0.1:1/named"];
+    freshet_with(&set, &named).says(69, &["connect to named on"]);
+}
+
+#[test]
+fn config_check_names_file_and_line() {
+    let folder = harness::folder();
+    let path = folder.path().join("freshet.toml").display().to_string();
+    for (text, code, parts) in [
+        ("shards = 64\n[tiers.local]\ncapicity = \"1MiB\"\n", 2, &["freshet.toml", "line 3", "capicity"][..]),
+        ("\nshards = 0\n", 2, &["freshet.toml, line 2: shards"]),
+        ("[[database]]\nurl = \"shop\"\n", 2, &["line 2: database.url", "postgres://"]),
+        ("[[database]]\nurl = \"postgres://u:hush@h/d\"\n", 0, &["ok: "]),
+    ] {
+        fs::write(&path, text).expect("write");
+        freshet(&["config", "check", "--config", &path]).says(code, parts);
+    }
+    let printed = freshet(&["config", "print", "--config", &path]);
+    printed.says(0, &["shards = 64", "postgres://u:***@h/d"]);
+    assert!(!printed.out.contains("hush"));
+    fs::write(&path, printed.out).expect("write");
+    freshet(&["config", "check", "--config", &path]).says(0, &["ok: "]);
+}

@@ -1,0 +1,155 @@
+//! The database goes and comes back: what is cached is answered with its age, the rest fails by name, nothing is lost.
+
+use std::time::{Duration, Instant};
+
+use freshet::{
+    config::Config,
+    store::postgres::{
+        migrate::{self, Placement},
+        server::{Options, PrivateServer},
+    },
+    tiers::freshness::Verdict,
+};
+use serde_json::json;
+
+use crate::harness::{Link, Node, Proxy, Socket, Watcher, database, durable_server, node::config, until};
+
+/// Freshness is lost within tenths of a second, operations end within two.
+fn impatient() -> Config {
+    let mut config = config();
+    config.service.deadline = Duration::from_secs(2);
+    config.tiers.freshness.fresh = Duration::from_millis(400);
+    config.tiers.freshness.usable = Duration::from_millis(1_200);
+    config
+}
+
+async fn stale(node: &Node) {
+    until("the node is past its freshness", async || node.tiers().freshness().verdict() != Verdict::Fresh).await;
+}
+
+async fn expired(node: &Node) {
+    until("the node is past its use", async || matches!(node.tiers().freshness().verdict(), Verdict::Expired(_))).await;
+}
+
+/// A link that is broken by `link`: what clients see from the first moment to the recovery.
+async fn an_outage(link: Link, code: i64) {
+    let database = database().await;
+    database.run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(0, 9) n").await;
+    let proxy = Proxy::to(&database.url()).await;
+    let node = Node::over(&proxy.url(), impatient()).await;
+    let mut watcher = Watcher::of(&node, &["k0", "k1", "k2"]).await;
+    let mut client = Socket::open(&node).await;
+    let cached = client.ok("get", json!(["products", "k5"])).await;
+    assert!(cached.get("stale_ms").is_none());
+    let later = client.ok("get", json!(["products", "k6"])).await;
+    let absent = client.ok("get", json!(["products", "absent"])).await;
+    assert_eq!(absent["value"], json!(null));
+
+    proxy.set(link);
+    let fresh = client.ok("get", json!(["products", "k5"])).await;
+    assert_eq!(fresh, cached);
+    for cached in [&cached, &later] {
+        let key = cached["key"].as_str().expect("a key");
+        if key == "k5" {
+            stale(&node).await
+        } else {
+            expired(&node).await
+        }
+        let begun = Instant::now();
+        let aged = client.ok("get", json!(["products", key])).await;
+        assert!(aged["stale_ms"].as_u64().is_some_and(|age| age >= 400), "{aged}");
+        assert_eq!((&aged["stamp"], &aged["value"]), (&cached["stamp"], &cached["value"]));
+        assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+        let begun = Instant::now();
+        let exact = json!({"collection": "products", "key": key, "max_stale_ms": 0});
+        assert_eq!(client.refused("get", exact).await["code"], code);
+        assert_eq!(client.refused("get", json!(["products", "k9"])).await["code"], code);
+        assert!(begun.elapsed() < Duration::from_secs(5), "two of them took {:?}", begun.elapsed());
+    }
+    let put = json!({"collection": "products", "key": "k5", "value": {"name": "n", "price": 2}});
+    let refused = client.refused("put", put.clone()).await;
+    assert!([-32010, -32011].contains(&refused["code"].as_i64().expect("a code")), "{refused}");
+
+    database.run("UPDATE products SET stock = 7; DELETE FROM products WHERE sku = 'k1'").await;
+    proxy.set(Link::Pass);
+    watcher.until_true_to(&database).await;
+    until("answers are fresh", async || {
+        let answer = client.call("get", json!(["products", "k5"])).await;
+        answer["result"]["value"]["stock"] == 7 && answer["result"].get("stale_ms").is_none()
+    })
+    .await;
+    until("writes go on", async || client.call("put", put.clone()).await.get("result").is_some()).await;
+    assert_eq!(node.metric("freshet_changes_resyncs_total").await, 0.0, "the place in the feed was kept");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_connections_is_survived() {
+    an_outage(Link::Cut, -32010).await;
+}
+
+#[tokio::test]
+async fn a_database_that_says_nothing_is_survived() {
+    an_outage(Link::BlackHole, -32011).await;
+}
+
+#[tokio::test]
+async fn a_silent_link_costs_its_connections_once() {
+    let database = database().await;
+    database.run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(0, 49) n").await;
+    let proxy = Proxy::to(&database.url()).await;
+    let mut config = impatient();
+    config.tiers.filter.enabled = false;
+    config.service.deadline = Duration::from_secs(8);
+    let node = Node::over(&proxy.url(), config).await;
+    let get = async |key: String| {
+        let id = node.service().record("products", &key).expect("a key");
+        node.service().get(&id, &freshet::tiers::Wish::default()).await
+    };
+    // Several connections are open and idle when the link falls silent.
+    let warm = futures_util::future::join_all((0..20).map(|n| get(format!("k{n}")))).await;
+    assert!(warm.iter().all(Result::is_ok));
+    let pids = "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity \
+                WHERE datname = current_database() AND application_name = 'freshet reads'";
+    let before: Vec<i32> = database.value(pids).await;
+    assert!(before.len() > 1, "{before:?}");
+    proxy.set_for("reads", Link::BlackHoleThese);
+    let mut failed = 0;
+    for n in 30..50 {
+        failed += usize::from(get(format!("k{n}")).await.is_err());
+    }
+    assert!(failed <= 1, "{failed} reads ran into {} silent connections", before.len());
+    node.stop().await;
+}
+
+async fn migrated(server: &PrivateServer) -> String {
+    migrate::create_database(&server.url("postgres"), "shop").await.expect("create");
+    let url = server.url("shop");
+    migrate::migrate(&url, None, &Placement { modulus: 64, shards: 0..=63 }).await.expect("migrate");
+    url
+}
+
+#[tokio::test]
+async fn a_database_that_is_stopped_and_started_again_is_followed_on() {
+    let (server, folder) = durable_server(&[]).await;
+    let url = migrated(&server).await;
+    let node = Node::over(&url, impatient()).await;
+    let mut client = Socket::open(&node).await;
+    let mut watcher = Watcher::of(&node, &["a", "b"]).await;
+    let put = |key: &str, stock: i64| json!({"collection": "products", "key": key, "value": {"name": "n", "price": 2, "stock": stock}});
+    client.ok("put", put("a", 1)).await;
+    assert_eq!(watcher.push().await["value"]["stock"], 1);
+    server.stop().await;
+    stale(&node).await;
+    assert!(client.ok("get", json!(["products", "a"])).await["stale_ms"].is_number());
+    assert_eq!(client.refused("put", put("b", 1)).await["code"], -32010);
+    let server = PrivateServer::start(Options::new(folder.path().join("data"))).await.expect("start again");
+    until("writes go on", async || client.call("put", put("b", 2)).await.get("result").is_some()).await;
+    client.ok("put", put("a", 3)).await;
+    while watcher.value("a")["stock"] != 3 || watcher.value("b")["stock"] != 2 {
+        watcher.push().await;
+    }
+    assert_eq!(node.metric("freshet_changes_resyncs_total").await, 0.0);
+    node.stop().await;
+    server.stop().await;
+}
