@@ -111,11 +111,6 @@ impl Postgres {
         &self.shared.catalogue
     }
 
-    /// The shards of a collection that are owned here.
-    pub fn shards(&self, collection: CollectionId) -> Vec<ShardId> {
-        self.shared.ownership.read().shards(collection)
-    }
-
     pub(super) async fn read(
         &self,
         shard: ShardId,
