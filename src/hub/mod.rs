@@ -8,7 +8,7 @@
 pub mod slots;
 pub mod topic;
 
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher, sync::Arc, time::Instant};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -109,10 +109,11 @@ impl Hub {
         self.topic(record).is_none_or(|topic| topic.latest().is_some_and(|stamp| stamp.version >= version))
     }
 
-    /// Offers a state to the record's watchers; one that is not newer than the last is dropped.
-    pub fn publish(&self, id: &RecordId, state: &State) {
+    /// Offers a state to the record's watchers; one that is not newer than the last is dropped. It was not committed
+    /// before `since`: its delivery is measured from there.
+    pub fn publish(&self, id: &RecordId, state: &State, since: Instant) {
         let Some(topic) = self.topic(id.as_ref()) else { return };
-        if !topic.offer(state) {
+        if !topic.offer(state, since) {
             self.inner.regressions.inc();
             return;
         }

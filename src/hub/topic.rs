@@ -1,6 +1,6 @@
 //! One watched record: who watches it and its last few states.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -22,14 +22,16 @@ pub struct Frame {
     pub stamp: Stamp,
     /// The record object as JSON text.
     pub body: Bytes,
+    /// It was not committed before this moment.
+    pub since: Instant,
     /// The same with `"reset": true`, for those who saw an earlier generation.
     state: State,
 }
 
 impl Frame {
-    /// Encodes `state` of the record `key`.
-    pub fn new(key: &str, state: &State) -> Self {
-        Frame { stamp: state.stamp, body: encode(key, state, false), state: state.clone() }
+    /// Encodes `state` of the record `key`, which was not committed before `since`.
+    pub fn new(key: &str, state: &State, since: Instant) -> Self {
+        Frame { stamp: state.stamp, body: encode(key, state, false), since, state: state.clone() }
     }
 
     /// The text for a watcher who was sent `sent` last: marked as a reset when history was lost in between.
@@ -43,7 +45,8 @@ impl Frame {
 }
 
 fn encode(key: &str, state: &State, reset: bool) -> Bytes {
-    let mut text = Vec::with_capacity(96 + key.len() + state.value.as_ref().map_or(4, Bytes::len));
+    let mut text =
+        Vec::with_capacity(codec::RECORD_HEAD_BYTES_MAX + key.len() + state.value.as_ref().map_or(4, Bytes::len));
     codec::record(&mut text, key, state, None, reset);
     text.into()
 }
@@ -87,7 +90,7 @@ impl Topic {
         Some(next.clone())
     }
 
-    pub(super) fn offer(&self, state: &State) -> bool {
+    pub(super) fn offer(&self, state: &State, since: Instant) -> bool {
         let mut recent = self.recent.lock();
         if recent.back().is_some_and(|newest| newest.stamp >= state.stamp) {
             return false;
@@ -95,7 +98,7 @@ impl Topic {
         if recent.len() == RECENT {
             recent.pop_front();
         }
-        recent.push_back(Arc::new(Frame::new(self.id.key.as_str(), state)));
+        recent.push_back(Arc::new(Frame::new(self.id.key.as_str(), state, since)));
         true
     }
 

@@ -9,12 +9,25 @@ pub use super::frame::{frame_header, text_frame};
 /// What ends a notification begun with [`notification_head`].
 pub const NOTIFICATION_TAIL: &[u8] = b"}}";
 
+/// More than a record object's members before its value take, the key apart.
+pub const RECORD_HEAD_BYTES_MAX: usize = 96;
+
 /// Writes the record object: `key`, `version`, `stamp`, `value` (`null` for an absent one), and `stale_ms` and
 /// `reset` when they say something.
 pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>, reset: bool) {
-    record_head(out, key, state.stamp);
+    record_head(out, key, state);
+    record_tail(out, stale_ms, reset);
+}
+
+/// Writes the record object up to and with its value, which is the part that is the same for everyone.
+pub fn record_head(out: &mut Vec<u8>, key: &str, state: &State) {
+    identity(out, key, state.stamp);
     out.extend_from_slice(b",\"value\":");
     out.extend_from_slice(state.value.as_deref().unwrap_or(b"null"));
+}
+
+/// Writes what follows [`record_head`].
+pub fn record_tail(out: &mut Vec<u8>, stale_ms: Option<u64>, reset: bool) {
     if let Some(millis) = stale_ms {
         out.extend_from_slice(b",\"stale_ms\":");
         json::integer(out, millis);
@@ -27,7 +40,7 @@ pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>
 
 /// Writes the answer of a `put`, `patch` or `delete`, with the record's new value if asked for.
 pub fn written(out: &mut Vec<u8>, key: &str, stamp: Stamp, value: Option<&[u8]>) {
-    record_head(out, key, stamp);
+    identity(out, key, stamp);
     if let Some(value) = value {
         out.extend_from_slice(b",\"value\":");
         out.extend_from_slice(value);
@@ -35,7 +48,7 @@ pub fn written(out: &mut Vec<u8>, key: &str, stamp: Stamp, value: Option<&[u8]>)
     out.push(b'}');
 }
 
-fn record_head(out: &mut Vec<u8>, key: &str, stamp: Stamp) {
+fn identity(out: &mut Vec<u8>, key: &str, stamp: Stamp) {
     out.extend_from_slice(b"{\"key\":");
     json::string(out, key);
     out.extend_from_slice(b",\"version\":");
