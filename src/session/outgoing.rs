@@ -1,6 +1,6 @@
 //! What a connection still has to send: the tail its socket did not take, and the marks of its subscriptions.
 
-use std::{collections::HashMap, io, sync::Arc, time::Instant};
+use std::{collections::HashMap, io, ops::ControlFlow, sync::Arc, time::Instant};
 
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -148,13 +148,12 @@ impl Outgoing {
 
     /// Encodes what marked slots have to send, as much as a round takes.
     fn gather(&mut self, buffer: &mut Vec<u8>, flushed: &mut Flushed) {
-        while buffer.len() < ROUND_BYTES {
-            let Some(due) = self.slots.next_due(self.blocked) else { break };
-            let body = due.frame.body_after(due.topic.id().key.as_str(), due.sent);
-            push(buffer, due.subscription, &body);
+        self.slots.give_due(self.blocked, |due| {
+            push(buffer, due.subscription, &due.record());
             flushed.states += 1;
             flushed.since = Some(flushed.since.map_or(due.frame.since, |since| since.min(due.frame.since)));
-        }
+            if buffer.len() < ROUND_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -200,16 +199,7 @@ impl Outgoing {
 
 /// Writes one notification as a frame. `body` is a record object.
 pub(super) fn push(buffer: &mut Vec<u8>, subscription: u64, body: &[u8]) {
-    codec::text_frame(buffer, |out| {
-        codec::notification_head(out, &subscription_name(subscription));
-        out.extend_from_slice(body);
-        codec::notification_tail(out);
-    });
-}
-
-/// A subscription's id as its client sees it.
-pub(super) fn subscription_name(number: u64) -> String {
-    format!("s{number}")
+    codec::text_frame(buffer, |out| codec::notification(out, subscription, body));
 }
 
 /// The number of a subscription id.
