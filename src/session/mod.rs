@@ -6,6 +6,7 @@
 //! have something new to `hub`.
 
 mod connection;
+mod frames;
 mod heartbeat;
 pub mod methods;
 mod outgoing;
@@ -136,8 +137,7 @@ impl Sessions {
     /// Serves a socket from its upgrade to its end. `read_ahead` are bytes that came with the upgrade.
     pub fn serve(&self, socket: TcpStream, read_ahead: &[u8]) {
         let (reading, connection) = Connection::open(socket, self.shared.clone(), self.tasks.clone());
-        let read_ahead = read_ahead.to_vec();
-        self.tasks.spawn(reader::run(connection.clone(), reading, read_ahead));
+        self.tasks.spawn(reader::run(connection.clone(), reading, read_ahead.to_vec()));
         // An upgrade that was under way when the roster was gone through.
         if self.shared.draining.load(Ordering::SeqCst) {
             self.tasks.spawn(async move { connection.drain().await });

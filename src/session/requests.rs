@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tungstenite::Utf8Bytes;
-
 use super::{
     Connection, Shared,
     methods::{self, Caller, Reply},
@@ -18,12 +16,13 @@ use crate::{
 
 /// Handles one text message, read at `now`. What L1 can answer is written to `output` at once; anything else becomes a
 /// task.
-pub(super) fn take(connection: &Arc<Connection>, text: Utf8Bytes, now: Instant, output: &mut Vec<u8>) {
+pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, output: &mut Vec<u8>) {
     connection.shared.messages.inc();
-    if answer_now(&connection.shared, &text, now, output).is_some() {
+    if answer_now(&connection.shared, text, now, output).is_some() {
         return;
     }
     let (tasks, connection, request) = (connection.tasks().clone(), connection.clone(), connection.begin_request());
+    let text = text.to_owned();
     tasks.spawn(async move {
         let caller = Caller::Session(connection.clone());
         let (answer, then) = respond(&connection.shared, &caller, &text).await;
