@@ -44,6 +44,8 @@ struct Snapshot {
 struct Local {
     entries: u64,
     bytes: u64,
+    /// The most that `bytes` may be.
+    capacity: u64,
 }
 
 /// One snapshot a second, the first at once.
@@ -80,7 +82,11 @@ impl Snapshot {
             applied: tiers.applied().0,
             age_ms: u64::try_from(tiers.freshness().age().as_millis()).unwrap_or(u64::MAX),
             fresh: tiers.freshness().verdict() == Verdict::Fresh,
-            local: Local { entries: tiers.local().entries(), bytes: tiers.local().bytes() },
+            local: Local {
+                entries: tiers.local().entries(),
+                bytes: tiers.local().bytes(),
+                capacity: tiers.local().capacity(),
+            },
         }
     }
 }

@@ -126,6 +126,11 @@ impl Local {
     pub fn bytes(&self) -> u64 {
         self.entries.weighted_size()
     }
+
+    /// The most bytes it may hold.
+    pub fn capacity(&self) -> u64 {
+        self.entries.policy().max_capacity().unwrap_or(u64::MAX)
+    }
 }
 
 #[derive(Clone, Copy)]
