@@ -815,7 +815,7 @@ var Client = class {
       try {
         return await this.#ask({ kind, method, params: object(params), options: { ...options, timeoutMs } });
       } catch (error) {
-        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN;
+        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
         const waitMs = isUnknown ? error.retryAfterMs ?? REPEAT_MS : 0;
         const isOver = this.state.status === "closed" || options.signal?.aborted || Date.now() + waitMs >= until;
         if (kind === "once" || !isUnknown || isOver) throw error;

@@ -7,6 +7,8 @@ import { connect, createServer } from "node:net";
 export class Proxy {
   /** How many connections were accepted so far. */
   accepted = 0;
+  /** How many times bytes came from clients so far. */
+  received = 0;
 
   #target;
   #listener = null;
@@ -94,7 +96,10 @@ export class Proxy {
       client.destroy();
       server.destroy();
     };
-    client.on("data", (bytes) => this.#silent.up || server.write(bytes));
+    client.on("data", (bytes) => {
+      this.received += 1;
+      if (!this.#silent.up) server.write(bytes);
+    });
     server.on("data", (bytes) => this.#silent.down || client.write(bytes));
     for (const end of [client, server]) end.setNoDelay(true).on("error", part).on("close", part);
   }

@@ -168,8 +168,8 @@ export class Client {
       try {
         return (await this.#ask({ kind, method, params: object(params), options: { ...options, timeoutMs } })) as Written;
       } catch (error) {
-        // The server could not tell what became of it. Under its key it may be repeated.
-        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN;
+        // The server, not this client, could not tell what became of it. Under its key it may be repeated.
+        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
         const waitMs = isUnknown ? (error.retryAfterMs ?? REPEAT_MS) : 0;
         const isOver = this.state.status === "closed" || options.signal?.aborted || Date.now() + waitMs >= until;
         if (kind === "once" || !isUnknown || isOver) throw error;
