@@ -21,6 +21,7 @@ mod records;
 mod routing;
 mod sessions;
 mod slow_readers;
+mod sse;
 mod stampede;
 mod subscriptions;
 mod tracking;
