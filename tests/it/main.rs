@@ -10,6 +10,7 @@ mod drain;
 mod exact;
 mod feed;
 mod filter;
+mod foreign;
 mod generation;
 mod group_commit;
 mod harness;
