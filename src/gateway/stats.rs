@@ -52,12 +52,12 @@ struct Local {
 pub(super) async fn events(State(edge): State<Edge>) -> Response {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let events = stream::unfold((edge.gateway, ticks), async |(gateway, mut ticks)| {
+    let events = stream::unfold((edge.gateway.clone(), ticks), async |(gateway, mut ticks)| {
         ticks.tick().await;
         let text = serde_json::to_vec(&Snapshot::take(&gateway)).ok()?;
         Some((sse::event(None, &text), (gateway, ticks)))
     });
-    sse::answer(events, &edge.stop)
+    sse::answer(events, &edge)
 }
 
 impl Snapshot {

@@ -14,7 +14,7 @@ use crate::{
 use super::{Tiers, entry::Entry, freshness::Verdict};
 
 /// What a reader asks of an answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// At least this state: what the client has seen already.
     pub min_stamp: Option<Stamp>,

@@ -1,0 +1,54 @@
+import { type WireError } from "./errors.js";
+import { elements, slice } from "./json.js";
+import type { WireRecord } from "./record.js";
+
+/** One message from the server, sorted. */
+export type Incoming =
+  | { kind: "answer"; id: number; result: unknown; error: WireError | undefined }
+  /** A state for the subscription of that id. */
+  | { kind: "state"; subscription: string; record: WireRecord }
+  /** The node asks to be left, that long from now. */
+  | { kind: "drain"; reconnectInMs: number }
+  /** Nothing that this version knows. */
+  | { kind: "other" };
+
+interface Wire {
+  id?: unknown;
+  method?: string;
+  params?: { subscription?: string; result?: WireRecord; reconnect_in_ms?: number };
+  result?: unknown;
+  error?: WireError;
+}
+
+type Parse = ((text: string) => unknown) | undefined;
+
+/** Reads a message. With `parse`, the values of records are read by it, from their own text. Throws where it is no JSON. */
+export function read(text: string, parse?: Parse): Incoming {
+  const { id, method, params, result, error } = JSON.parse(text) as Wire;
+  if (method === "freshet_subscription" && params?.subscription !== undefined && params.result) {
+    const record = reread(params.result, text, ["params", "result"], parse);
+    return { kind: "state", subscription: params.subscription, record };
+  }
+  if (method === "freshet_drain" && typeof params?.reconnect_in_ms === "number") {
+    return { kind: "drain", reconnectInMs: params.reconnect_in_ms };
+  }
+  if (method === undefined && typeof id === "number") {
+    return { kind: "answer", id, result: rereadResult(result, text, parse), error };
+  }
+  return { kind: "other" };
+}
+
+function rereadResult(result: unknown, text: string, parse: Parse): unknown {
+  if (parse === undefined || typeof result !== "object" || result === null) return result;
+  const { records } = result as { records?: WireRecord[] };
+  if (records === undefined) return reread(result as WireRecord, text, ["result"], parse);
+  const texts = elements(slice(text, ["result", "records"]) ?? "[]");
+  return { records: records.map((record, at) => reread(record, texts[at] ?? "", [], parse)) };
+}
+
+// An absence stays `null`, whatever `parse` makes of that text.
+function reread(record: WireRecord, text: string, path: readonly string[], parse: Parse): WireRecord {
+  if (parse === undefined || record.value === null || record.value === undefined) return record;
+  const value = slice(text, [...path, "value"]);
+  return value === undefined ? record : { ...record, value: parse(value) };
+}
