@@ -210,8 +210,13 @@ impl Connection {
 
     /// Whether the reader must pause; if so, `waker` is woken when it need not any more.
     pub(super) fn must_pause(&self, waker: &Waker) -> bool {
+        let is_full = || self.is_full(self.outgoing.lock().tail_len());
+        if !is_full() {
+            return false;
+        }
+        // Registered only now, or else every push would wake the reader; looked at again, for what was freed meanwhile.
         self.reader.register(waker);
-        self.is_full(self.outgoing.lock().tail_len())
+        is_full()
     }
 
     /// Whether as many requests are under way as may be, or `waiting` bytes are more than may wait to be sent.
