@@ -4,13 +4,12 @@ use std::{
     cell::RefCell,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
     time::{Duration, Instant},
 };
 
-use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::{
@@ -21,6 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Shared,
+    admission::{Admission, Admitted},
+    close::{close_frame, close_label},
     outgoing::{Outgoing, Progress},
 };
 use crate::{
@@ -46,10 +47,7 @@ pub struct Connection {
     place: usize,
     outgoing: Mutex<Outgoing>,
     tasks: TaskTracker,
-    /// Requests under way.
-    requests: AtomicUsize,
-    /// Wakes the reader after it paused for requests or for the tail.
-    reader: AtomicWaker,
+    pub(super) admission: Admission,
     /// Told when the tail has been taken by the socket, when the connection ended and, while the node drains, when no
     /// request is under way.
     room: Notify,
@@ -77,8 +75,7 @@ impl Connection {
                 this: this.clone(),
                 place,
                 tasks,
-                requests: AtomicUsize::new(0),
-                reader: AtomicWaker::new(),
+                admission: Admission::default(),
                 room: Notify::new(),
                 draining: AtomicBool::new(false),
                 ended: CancellationToken::new(),
@@ -174,7 +171,7 @@ impl Connection {
     async fn quiet(&self) {
         loop {
             let told = self.room.notified();
-            if self.requests.load(Ordering::SeqCst) == 0 || self.ended.is_cancelled() {
+            if self.admission.under_way() == 0 || self.ended.is_cancelled() {
                 return;
             }
             told.await;
@@ -202,27 +199,27 @@ impl Connection {
         }
     }
 
-    /// Counts a request in; the guard counts it out.
-    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
-        self.requests.fetch_add(1, Ordering::AcqRel);
-        RequestGuard(self.clone())
-    }
-
     /// Whether the reader must pause; if so, `waker` is woken when it need not any more.
     pub(super) fn must_pause(&self, waker: &Waker) -> bool {
-        let is_full = || self.is_full(self.outgoing.lock().tail_len());
-        if !is_full() {
-            return false;
-        }
-        // Registered only now, or else every push would wake the reader; looked at again, for what was freed meanwhile.
-        self.reader.register(waker);
-        is_full()
+        self.admission.must_pause(waker, || self.is_full(self.outgoing.lock().tail_len()))
     }
 
     /// Whether as many requests are under way as may be, or `waiting` bytes are more than may wait to be sent.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
         let config = &self.shared.config;
-        self.requests.load(Ordering::Acquire) >= config.requests_max || waiting as u64 > config.tail_max.as_u64()
+        self.admission.under_way() >= config.requests_max || waiting as u64 > config.tail_max.as_u64()
+    }
+
+    /// Counts a request in, until the guard is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>) -> Admitted {
+        Admitted::new(self.clone())
+    }
+
+    /// Notes that a request has ended.
+    pub(super) fn end_request(&self) {
+        if self.admission.end() && self.shared.draining.load(Ordering::SeqCst) {
+            self.room.notify_waiters();
+        }
     }
 
     /// Notes that the client is alive, and says when.
@@ -315,7 +312,7 @@ impl Connection {
         }
         if tail == 0 {
             self.room.notify_waiters();
-            self.reader.wake();
+            self.admission.wake_reader();
         }
         if flushed.progress == Progress::Gone {
             self.ended.cancel();
@@ -335,54 +332,5 @@ impl Outlet for Connection {
         if self.flush() == Progress::Blocked {
             self.drain_later();
         }
-    }
-}
-
-/// A request under way.
-pub(super) struct RequestGuard(Arc<Connection>);
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        let is_last = self.0.requests.fetch_sub(1, Ordering::SeqCst) == 1;
-        self.0.reader.wake();
-        if is_last && self.0.shared.draining.load(Ordering::SeqCst) {
-            self.0.room.notify_waiters();
-        }
-    }
-}
-
-/// The label a close code is counted under. A client may close with any of two thousand codes of its own making: those
-/// are counted as one.
-fn close_label(number: u32) -> String {
-    let is_known = u16::try_from(number).is_ok_and(|number| number < 3000 || CloseCode::from_number(number).is_some());
-    if is_known { number.to_string() } else { "private".into() }
-}
-
-/// A close frame as a server writes it.
-///
-/// # Source
-/// RFC 6455, sections 5.2 and 5.5.1.
-fn close_frame(code: CloseCode) -> Vec<u8> {
-    let reason = code.reason().as_bytes();
-    let mut frame = vec![0x88, u8::try_from(2 + reason.len()).unwrap_or(2)];
-    frame.extend_from_slice(&code.number().to_be_bytes());
-    frame.extend_from_slice(reason);
-    frame
-}
-
-/// A ping frame without payload.
-pub(super) const PING: [u8; 2] = [0x89, 0x00];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_that_clients_make_up_share_a_label() {
-        for code in CloseCode::ALL {
-            assert_eq!(close_label(code.number().into()), code.number().to_string());
-        }
-        assert_eq!(close_label(1005), "1005");
-        assert_eq!((close_label(3000), close_label(4999)), ("private".into(), "private".into()));
     }
 }

@@ -5,8 +5,14 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Connection, Shared, connection::PING};
+use super::{Config, Connection, Shared};
 use crate::protocol::CloseCode;
+
+/// A ping frame without payload.
+///
+/// # Source
+/// RFC 6455, section 5.5.2.
+const PING: [u8; 2] = [0x89, 0x00];
 
 /// Sweeps until `stop`.
 pub(super) async fn run(shared: &Shared, stop: CancellationToken) {

@@ -5,6 +5,8 @@
 //! marks, never a queue of states. Every end has a close code. Leaves the operations to `service`, and which slots
 //! have something new to `hub`.
 
+mod admission;
+mod close;
 mod connection;
 mod frames;
 mod heartbeat;

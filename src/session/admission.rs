@@ -1,0 +1,65 @@
+//! How many requests of one connection are under way, and when its reader must pause for them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
+
+use futures_util::task::AtomicWaker;
+
+use super::Connection;
+
+/// A connection's requests under way, and its reader where it waits for room.
+#[derive(Default)]
+pub(super) struct Admission {
+    under_way: AtomicUsize,
+    reader: AtomicWaker,
+}
+
+impl Admission {
+    /// Requests under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
+    /// Whether the reader must pause since `is_full`; if so, `waker` is woken when it should look again.
+    pub(super) fn must_pause(&self, waker: &Waker, is_full: impl Fn() -> bool) -> bool {
+        if !is_full() {
+            return false;
+        }
+        // Registered only now, or else every push would wake the reader; looked at again, for what was freed meanwhile.
+        self.reader.register(waker);
+        is_full()
+    }
+
+    /// Lets a reader that pauses look again.
+    pub(super) fn wake_reader(&self) {
+        self.reader.wake();
+    }
+
+    /// Counts a request out; true if it was the last.
+    pub(super) fn end(&self) -> bool {
+        let was_last = self.under_way.fetch_sub(1, Ordering::SeqCst) == 1;
+        self.wake_reader();
+        was_last
+    }
+}
+
+/// A request under way: counted in when made, and out when dropped.
+pub(super) struct Admitted(Arc<Connection>);
+
+impl Admitted {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        connection.admission.under_way.fetch_add(1, Ordering::SeqCst);
+        Admitted(connection)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.end_request();
+    }
+}
