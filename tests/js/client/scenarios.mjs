@@ -148,6 +148,7 @@ export const scenarios = [
       };
       const g = generation(stamp);
       push(version + 2, `${g}.${version + 2}`, 3);
+      await watch.until(a, ({ value }) => value.price === 3);
       push(version + 1, `${g}.${version + 1}`, 2);
       push(version + 2, `${g}.${version + 2}`, 3);
       push(version + 900, `${g - 1}.${version + 900}`, 4);
@@ -219,11 +220,12 @@ export const scenarios = [
   },
   {
     claim: "what was under way when the connection broke is repeated where that is harmless, and only there",
-    rules: ["R1", "R2", "R3"],
+    rules: ["R1", "R2", "R3", "S4"],
     run: async ({ server, line, open }) => {
       const a = key("A");
       const client = await open(line.url, QUICK);
       await client.put(a, product(1));
+      await (await client.watch([a])).until(a);
       line.hold();
       const more = { increment: { stock: 1 } };
       const [read, keyed, once] = [
@@ -241,6 +243,8 @@ export const scenarios = [
       assert.equal((await keyed).key, a);
       assert.equal(await stock(), 2, "each was done once");
       assert.equal(line.asked("patch").length, 3);
+      const again = line.said.filter(({ from, connection }) => from === "client" && connection === 2);
+      assert.deepEqual(again.map(({ message }) => message.method), ["subscribe", "get", "patch"]);
     },
   },
   {
