@@ -57,6 +57,7 @@ export async function chromium() {
 function lines(program, args) {
   const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
   const driver = new Driver((command) => child.stdin.write(`${JSON.stringify(command)}\n`));
+  child.once("exit", () => driver.ended());
   createInterface({ input: child.stdout }).on("line", (line) => driver.heard(JSON.parse(line)));
   const end = async () => {
     const exited = child.exitCode === null && once(child, "exit");

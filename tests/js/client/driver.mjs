@@ -39,6 +39,12 @@ export class Driver {
     return client;
   }
 
+  /** The adapter is gone: nothing that is asked will be answered. */
+  ended() {
+    for (const { reject } of this.#waiting.values()) reject(new Error("the client under test has ended"));
+    this.#waiting.clear();
+  }
+
   command(command) {
     const id = (count += 1);
     return new Promise((resolve, reject) => {

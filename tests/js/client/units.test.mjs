@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Backoff, Client, compareStamps, idempotencyKey } from "../../../clients/typescript/dist/index.js";
 import { elements, slice } from "../../../clients/typescript/dist/json.js";
-import { Backoff, Client, compareStamps, idempotencyKey } from "../../../web/freshet.js";
 
 const almostOne = () => 1 - Number.EPSILON;
 
