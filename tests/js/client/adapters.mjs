@@ -23,7 +23,10 @@ export function node() {
 export async function rust() {
   const build = ["build", "--locked", "--example", "client_under_test", "--message-format=json-render-diagnostics"];
   const { stdout } = await promisify(execFile)("cargo", build, { cwd: repository, maxBuffer: 2 ** 26 });
-  const built = stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  const built = stdout
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   const { executable } = built.find(({ target, executable }) => executable && target.name === "client_under_test");
   return lines(executable, []);
 }

@@ -100,7 +100,10 @@ class Client {
   /** Until the connection's latest state has this status, or `check` holds for it. */
   async until(wanted) {
     const holds = typeof wanted === "string" ? ({ status }) => status === wanted : wanted;
-    await until(`the connection is ${wanted}; it was ${JSON.stringify(this.states)}`, () => this.state && holds(this.state));
+    await until(
+      `the connection is ${wanted}; it was ${JSON.stringify(this.states)}`,
+      () => this.state && holds(this.state),
+    );
     return this.state;
   }
 }
