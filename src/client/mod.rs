@@ -46,7 +46,7 @@ pub use self::{
     error::{Error, Refusal},
     options::{Options, ReadOptions, WriteOptions},
     reconnect::Status,
-    record::{Record, Written},
+    record::{Column, ColumnKind, Description, Record, Written},
     subscription::Subscription,
 };
 use self::{
@@ -133,6 +133,14 @@ impl Client {
         let records = record::read_list(&self.call(params.method("get_many"), Kind::Read).await?)?;
         let asked = keys.iter().zip(records);
         Ok(asked.map(|(key, record)| self.inner.shared.answered(collection, key.as_ref(), record)).collect())
+    }
+
+    /// What a collection consists of.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn describe(&self, collection: &str) -> Result<Description, Error> {
+        record::read(&self.call(Params::new(collection).method("describe"), Kind::Read).await?)
     }
 
     /// Replaces a record by `value`, the text of a JSON object, which is sent as it is.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use super::{Edge, Inner, sse};
-use crate::tiers::freshness::Verdict;
+use crate::{telemetry::latency::Distribution, tiers::freshness::Verdict};
 
 /// The time between two snapshots.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ struct Snapshot {
     pushes: u64,
     /// Times a socket took no more and its pushes were conflated.
     conflations: u64,
+    /// How long states took to their watchers' sockets since the snapshot before.
+    delivery: Delivery,
     /// The last mark applied.
     applied: u64,
     /// The age of the certificate: how long ago this node knew that it had applied every change.
@@ -40,26 +42,45 @@ struct Snapshot {
     local: Local,
 }
 
+/// From commit to socket, at most; each write to a socket counts once, with its oldest state.
+#[derive(Debug, Serialize)]
+struct Delivery {
+    count: u64,
+    p50_ms: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
+impl From<Distribution> for Delivery {
+    fn from(interval: Distribution) -> Self {
+        let millis = |q| interval.quantile(q).map(|took| took.as_secs_f64() * 1e3);
+        Delivery { count: interval.count(), p50_ms: millis(0.5), p99_ms: millis(0.99) }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Local {
     entries: u64,
     bytes: u64,
+    /// The most that `bytes` may be.
+    capacity: u64,
 }
 
 /// One snapshot a second, the first at once.
 pub(super) async fn events(State(edge): State<Edge>) -> Response {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let events = stream::unfold((edge.gateway, ticks), async |(gateway, mut ticks)| {
+    let delivered = edge.gateway.sessions.delivery().read();
+    let events = stream::unfold((edge.gateway.clone(), ticks, delivered), async |(gateway, mut ticks, before)| {
         ticks.tick().await;
-        let text = serde_json::to_vec(&Snapshot::take(&gateway)).ok()?;
-        Some((sse::event(None, &text), (gateway, ticks)))
+        let delivered = gateway.sessions.delivery().read();
+        let text = serde_json::to_vec(&Snapshot::take(&gateway, delivered.since(&before))).ok()?;
+        Some((sse::event(None, &text), (gateway, ticks, delivered)))
     });
-    sse::answer(events, &edge.stop)
+    sse::answer(events, &edge)
 }
 
 impl Snapshot {
-    fn take(gateway: &Inner) -> Self {
+    fn take(gateway: &Inner, delivered: Distribution) -> Self {
         let text = gateway.telemetry.text();
         let count = |name| labelled(&text, name).values().sum();
         let tiers = gateway.service().tiers();
@@ -77,10 +98,15 @@ impl Snapshot {
             published: count("freshet_hub_published_total"),
             pushes: count("freshet_session_pushes_total"),
             conflations: count("freshet_session_blocked_total"),
+            delivery: delivered.into(),
             applied: tiers.applied().0,
             age_ms: u64::try_from(tiers.freshness().age().as_millis()).unwrap_or(u64::MAX),
             fresh: tiers.freshness().verdict() == Verdict::Fresh,
-            local: Local { entries: tiers.local().entries(), bytes: tiers.local().bytes() },
+            local: Local {
+                entries: tiers.local().entries(),
+                bytes: tiers.local().bytes(),
+                capacity: tiers.local().capacity(),
+            },
         }
     }
 }
