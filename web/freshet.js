@@ -80,10 +80,12 @@ function endOfValue(text, start) {
   for (let at = start; at < text.length; ) {
     const sign = text[at];
     if (sign === '"') at = endOfString(text, at);
-    else if ("{[".includes(sign)) depth += 1, at += 1;
-    else if ("}]".includes(sign)) depth -= 1, at += 1;
-    else if (depth > 0) at += 1;
-    else return endOfScalar(text, at);
+    else if (depth === 0 && !"{[".includes(sign)) return endOfScalar(text, at);
+    else {
+      if ("{[".includes(sign)) depth += 1;
+      else if ("}]".includes(sign)) depth -= 1;
+      at += 1;
+    }
     if (depth === 0) return at;
   }
   return text.length;
@@ -353,7 +355,8 @@ function address(given) {
     throw new TypeError(`${given} is no URL: give one such as wss://shop.example/v1/ws`);
   }
   url.protocol = url.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`${given} is no WebSocket's URL: it begins with wss:// or ws://`);
+  if (!/^wss?:$/.test(url.protocol))
+    throw new TypeError(`${given} is no WebSocket's URL: it begins with wss:// or ws://`);
   if (url.pathname === "/") url.pathname = "/v1/ws";
   url.hash = "";
   return url.href;
@@ -691,7 +694,13 @@ var Watches = class {
   #unsubscribe(id) {
     const nothing = () => {
     };
-    this.#requests.ask({ kind: "bound", method: "unsubscribe", params: JSON.stringify([id]), done: nothing, failed: nothing });
+    this.#requests.ask({
+      kind: "bound",
+      method: "unsubscribe",
+      params: JSON.stringify([id]),
+      done: nothing,
+      failed: nothing
+    });
   }
   #hand(topic, state) {
     for (const reader of [...topic.readers.keys()]) this.#handTo(reader, topic, state);
@@ -813,7 +822,12 @@ var Client = class {
     for (; ; ) {
       const timeoutMs = Math.max(1, until - Date.now());
       try {
-        return await this.#ask({ kind, method, params: object(params), options: { ...options, timeoutMs } });
+        return await this.#ask({
+          kind,
+          method,
+          params: object(params),
+          options: { ...options, timeoutMs }
+        });
       } catch (error) {
         const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
         const waitMs = isUnknown ? error.retryAfterMs ?? REPEAT_MS : 0;
@@ -848,7 +862,13 @@ var Client = class {
   #probe() {
     const nothing = () => {
     };
-    this.#requests.ask({ kind: "bound", method: "unsubscribe", params: '["heartbeat"]', done: nothing, failed: nothing });
+    this.#requests.ask({
+      kind: "bound",
+      method: "unsubscribe",
+      params: '["heartbeat"]',
+      done: nothing,
+      failed: nothing
+    });
   }
 };
 function idempotencyKey() {
@@ -864,7 +884,10 @@ function reading({ minStamp, maxStaleMs }) {
   return { min_stamp: minStamp && JSON.stringify(minStamp), max_stale_ms: maxStaleMs?.toString() };
 }
 function writing({ ifStamp, idempotencyKey: idempotencyKey2 }) {
-  return { if_stamp: ifStamp && JSON.stringify(ifStamp), idempotency_key: idempotencyKey2 && JSON.stringify(idempotencyKey2) };
+  return {
+    if_stamp: ifStamp && JSON.stringify(ifStamp),
+    idempotency_key: idempotencyKey2 && JSON.stringify(idempotencyKey2)
+  };
 }
 export {
   Backoff,

@@ -35,10 +35,10 @@ pub enum Error {
     /// The client is closed, or the server told it not to come back.
     #[error("use a connection that is closed for good")]
     Disconnected,
-    /// No answer within the time limit, and nothing was written.
+    /// No answer within the time limit, and nothing was done.
     #[error("get an answer in time")]
     Timeout,
-    /// The connection or the time limit ended after a write was sent: it may or may not have happened.
+    /// The connection, the client or the time limit ended after a write was sent: it may or may not have happened.
     #[error("learn whether the write happened")]
     OutcomeUnknown,
     /// A value handed in is no JSON.
@@ -104,6 +104,13 @@ impl Refusal {
     /// The code's meaning; `None` for one this version does not know.
     pub fn kind(&self) -> Option<Code> {
         Code::from_number(self.code)
+    }
+
+    /// What a close with 1009 says of the messages before it.
+    pub(super) fn too_large() -> Self {
+        let message = "the server closed the connection over a message that was too large".to_owned();
+        let code = i64::from(Code::TooLarge.number());
+        Refusal { code, message, reason: "too_large".to_owned(), retry_after: None, data: Map::new() }
     }
 
     pub(super) fn read(text: &str) -> Result<Self, serde_json::Error> {

@@ -2,12 +2,14 @@
 //!
 //! For: programs that read, write or watch records, the command line among them.
 //!
-//! Promises: many requests share the connection, up to [`Options::in_flight_max`]; further ones wait. A lost
-//! connection is replaced with full-jitter backoff ([`reconnect`]), and meanwhile requests wait within their own time
-//! limit. What was in flight is sent again only when that is harmless: reads, and writes with an idempotency key; any
-//! other write ends as [`Error::OutcomeUnknown`] (`an_interrupted_write_is_never_repeated_by_itself`). Subscriptions
-//! resume from the last stamp of each key; a key's states never go back, and a slow reader keeps only the latest one
-//! (`lower_stamps_are_refused`). Every task ends when the last clone of the [`Client`] is dropped.
+//! Promises: the rules of `docs/client.md`, which hold for every Freshet client and are checked on this one by
+//! `tests/js/client/rust.test.mjs`. Many requests share the connection, up to [`Options::in_flight_max`]; further ones
+//! wait. A lost connection is replaced with full-jitter backoff ([`reconnect`]), and meanwhile requests wait within their
+//! own time limit. What was in flight is sent again only when that is harmless: reads, and writes with an idempotency key;
+//! any other write ends as [`Error::OutcomeUnknown`] (`an_interrupted_write_is_never_repeated_by_itself`). A key is
+//! subscribed once, however many subscriptions here share it (`subscriptions_share_their_keys_on_the_wire`), and resumed
+//! from its last stamp; its states never go back (`lower_stamps_are_refused`), and a slow reader keeps only the latest
+//! one. Every task ends when the last clone of the [`Client`] is dropped.
 //!
 //! Leaves to others: TLS (terminate it in front), caching, and waiting out refusals such as `overloaded`, which
 //! [`Error::is_retryable`] and [`Refusal::retry_after`] tell of.
@@ -15,8 +17,11 @@
 mod connection;
 pub mod error;
 mod incoming;
+mod known;
+mod mailbox;
 pub mod options;
 mod pending;
+mod pulse;
 mod reader;
 pub mod reconnect;
 pub mod record;
@@ -26,11 +31,15 @@ mod shared;
 pub mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
+mod topics;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::sleep,
+};
 use tokio_util::{sync::DropGuard, task::TaskTracker};
 
 pub use self::{
@@ -46,12 +55,16 @@ use self::{
     shared::Shared,
 };
 use crate::{
+    protocol::Code,
     record::{Patch, Stamp},
     resilience::Deadline,
 };
 
 /// Commands that wait for the connection's task; when full, callers wait within their time limit.
 const COMMANDS_MAX: usize = 256;
+
+/// How long a write of unknown outcome is left alone before it is repeated, unless the server says.
+const REPEAT_WAIT: Duration = Duration::from_millis(500);
 
 /// A connection to a Freshet node, replaced by itself when lost. Cheap to clone; the last clone dropped closes it.
 #[derive(Clone, Debug)]
@@ -107,7 +120,8 @@ impl Client {
     /// As [`Client::get`].
     pub async fn get_with(&self, collection: &str, key: &str, options: ReadOptions) -> Result<Record, Error> {
         let params = Params::new(collection).text("key", key).read_options(options);
-        record::read(&self.call(params.method("get"), Kind::Repeatable).await?)
+        let record = record::read(&self.call(params.method("get"), Kind::Read).await?)?;
+        Ok(self.inner.shared.answered(collection, key, record))
     }
 
     /// Reads several records of one collection, answered in the order asked.
@@ -116,7 +130,9 @@ impl Client {
     /// As [`Client::get`].
     pub async fn get_many<K: AsRef<str>>(&self, collection: &str, keys: &[K]) -> Result<Vec<Record>, Error> {
         let params = Params::new(collection).texts("keys", keys);
-        record::read_list(&self.call(params.method("get_many"), Kind::Repeatable).await?)
+        let records = record::read_list(&self.call(params.method("get_many"), Kind::Read).await?)?;
+        let asked = keys.iter().zip(records);
+        Ok(asked.map(|(key, record)| self.inner.shared.answered(collection, key.as_ref(), record)).collect())
     }
 
     /// What a collection consists of.
@@ -124,7 +140,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn describe(&self, collection: &str) -> Result<Description, Error> {
-        record::read(&self.call(Params::new(collection).method("describe"), Kind::Repeatable).await?)
+        record::read(&self.call(Params::new(collection).method("describe"), Kind::Read).await?)
     }
 
     /// Replaces a record by `value`, the text of a JSON object, which is sent as it is.
@@ -186,11 +202,9 @@ impl Client {
         keys: &[K],
         since: impl IntoIterator<Item = (String, Stamp)>,
     ) -> Result<Subscription, Error> {
-        let keys = keys.iter().map(|key| key.as_ref().to_owned()).collect();
         let subscription = Subscription::open(&self.inner.shared, collection, keys, since);
-        // The text is made when it is sent: until then, and at each reconnect, the stamps may have moved on.
-        self.call(String::new(), Kind::Subscribe(subscription.number())).await?;
-        Ok(subscription)
+        let granted = Deadline::after(self.inner.options.request_timeout).limit(subscription.granted()).await;
+        granted.unwrap_or(Err(Error::Timeout)).map(|()| subscription)
     }
 
     /// Presents `token`, now and at every reconnect.
@@ -199,7 +213,7 @@ impl Client {
     /// As [`Client::get`].
     pub async fn authenticate(&self, token: &str) -> Result<(), Error> {
         let text = Params::empty().text("token", token).method("authenticate");
-        self.call(text, Kind::Repeatable).await?;
+        self.call(text, Kind::Read).await?;
         *self.inner.shared.token.lock() = Some(token.to_owned());
         Ok(())
     }
@@ -216,19 +230,30 @@ impl Client {
     }
 
     async fn write(&self, text: String, options: &WriteOptions) -> Result<Written, Error> {
-        let kind = if options.idempotency_key.is_some() { Kind::Repeatable } else { Kind::Once };
-        record::read(&self.call(text, kind).await?)
+        let kind = if options.idempotency_key.is_some() { Kind::Keyed } else { Kind::Once };
+        let deadline = Deadline::after(self.inner.options.request_timeout);
+        loop {
+            let answer = self.call_until(text.clone(), kind, deadline).await;
+            // The server could not tell what became of it. Under its key it may be repeated.
+            let unknown = answer.as_ref().err().and_then(Error::refusal).filter(|_| kind == Kind::Keyed);
+            let unknown = unknown.filter(|refusal| refusal.kind() == Some(Code::OutcomeUnknown));
+            match unknown.map(|refusal| refusal.retry_after.unwrap_or(REPEAT_WAIT)) {
+                Some(wait) if wait < deadline.left() => sleep(wait).await,
+                _ => return record::read(&answer?),
+            }
+        }
     }
 
     async fn call(&self, text: String, kind: Kind) -> Result<Box<RawValue>, Error> {
+        self.call_until(text, kind, Deadline::after(self.inner.options.request_timeout)).await
+    }
+
+    async fn call_until(&self, text: String, kind: Kind, deadline: Deadline) -> Result<Box<RawValue>, Error> {
         let (reply, answer) = oneshot::channel();
         let call = Call::new(text, kind, reply);
         let sent = call.sent.clone();
-        match Deadline::after(self.inner.options.request_timeout).limit(self.exchange(call, answer)).await {
-            Ok(answer) => answer,
-            Err(_) if kind != Kind::Once || !sent.load(Ordering::Acquire) => Err(Error::Timeout),
-            Err(_) => Err(Error::OutcomeUnknown),
-        }
+        let exchanged = deadline.limit(self.exchange(call, answer)).await;
+        exchanged.unwrap_or_else(|_| Err(pending::end(kind, &sent, Error::Timeout)))
     }
 
     async fn exchange(

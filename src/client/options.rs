@@ -10,7 +10,7 @@ use crate::record::Stamp;
 pub struct Options {
     /// Sent as a bearer token with the upgrade.
     pub token: Option<String>,
-    /// For TCP and the WebSocket's opening together. 5 s.
+    /// For TCP and the WebSocket's opening together. 10 s.
     pub connect_timeout: Duration,
     /// For a request from call to answer, reconnects included. 10 s.
     pub request_timeout: Duration,
@@ -20,8 +20,10 @@ pub struct Options {
     pub backoff_base: Duration,
     /// The ceiling of any wait before a reconnect. 20 s.
     pub backoff_limit: Duration,
-    /// A ping goes out this often; three times without any sign of the server is a lost connection. 15 s.
+    /// After so long a silence a ping asks for a sign of life. 15 s.
     pub heartbeat: Duration,
+    /// How long that sign may take, before the connection counts as lost. 10 s.
+    pub heartbeat_timeout: Duration,
     /// The largest message accepted from the server, in bytes. 64 MiB.
     pub message_bytes_max: usize,
 }
@@ -30,12 +32,13 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             token: None,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             in_flight_max: NonZeroUsize::new(1024).unwrap_or(NonZeroUsize::MIN),
             backoff_base: Duration::from_millis(500),
             backoff_limit: Duration::from_secs(20),
             heartbeat: Duration::from_secs(15),
+            heartbeat_timeout: Duration::from_secs(10),
             message_bytes_max: 64 << 20,
         }
     }

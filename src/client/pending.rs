@@ -11,19 +11,21 @@ use std::{
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::Error;
+use super::{Error, Refusal};
 
 /// What may be done with a request whose connection was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Sent again: a read, or a write with an idempotency key.
-    Repeatable,
-    /// A write that must not be sent twice.
+    /// Sent again.
+    Read,
+    /// Sent again: the server does a write of one idempotency key once.
+    Keyed,
+    /// Not sent again: it may have happened.
     Once,
-    /// A subscription, by its number here; resumed rather than repeated.
+    /// Dropped: the subscription of the topic of that number, which the next connection asks for anew.
     Subscribe(u64),
-    /// The end of a subscription; nobody waits for it.
-    Forget,
+    /// Dropped: the end of a subscription; nobody waits for it.
+    Unsubscribe,
 }
 
 /// A request on its way.
@@ -32,7 +34,7 @@ pub(super) struct Call {
     /// Everything behind the id; empty for a subscription.
     pub(super) tail: String,
     pub(super) kind: Kind,
-    /// Whether a byte of it may have left.
+    /// Whether a byte of it may have left, on any connection.
     pub(super) sent: Arc<AtomicBool>,
     reply: Option<oneshot::Sender<Result<Box<RawValue>, Error>>>,
 }
@@ -52,22 +54,30 @@ impl Call {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
-    /// Whether a caller, still there or gone, made it.
-    pub(super) fn is_asked(&self) -> bool {
-        self.reply.is_some()
-    }
-
     pub(super) fn answer(self, answer: Result<Box<RawValue>, Error>) {
         // The caller may have gone, which is its right.
         let _ = self.reply.map(|reply| reply.send(answer));
     }
+
+    /// Ends it without an answer from the server: a write that has left may have happened, else it is `error`.
+    pub(super) fn fail(self, error: Error) {
+        let error = end(self.kind, &self.sent, error);
+        self.answer(Err(error));
+    }
 }
 
-/// The requests sent and not answered, by id. As long as [`super::Options::in_flight_max`], the subscriptions being
-/// resumed, and those whose callers went since the last heartbeat.
+/// How a request of `kind` ends that gets no answer because of `error`.
+pub(super) fn end(kind: Kind, sent: &AtomicBool, error: Error) -> Error {
+    let is_write = matches!(kind, Kind::Keyed | Kind::Once);
+    if is_write && sent.load(Ordering::Acquire) { Error::OutcomeUnknown } else { error }
+}
+
+/// The requests sent and not answered, by id: as many as [`super::Options::in_flight_max`], the subscriptions being
+/// asked for, and those whose callers went since the last sign of life. And those held back for the next connection.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     calls: BTreeMap<u64, Call>,
+    held: Vec<Call>,
     last_id: u64,
 }
 
@@ -80,18 +90,29 @@ impl Pending {
         self.last_id
     }
 
+    /// Keeps `call` for the next connection.
+    pub(super) fn hold(&mut self, call: Call) {
+        self.held.push(call);
+    }
+
     pub(super) fn take(&mut self, id: u64) -> Option<Call> {
         self.calls.remove(&id)
     }
 
+    /// Whether no answer is awaited.
     pub(super) fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
 
-    /// Forgets those whose callers gave up waiting. Their late answers are ignored, but for a subscription's: its id
-    /// is needed to end it on the server.
+    /// Forgets those whose callers gave up waiting. Their late answers are ignored.
     pub(super) fn prune(&mut self) {
-        self.calls.retain(|_, call| !call.is_abandoned() || matches!(call.kind, Kind::Subscribe(_)));
+        self.calls.retain(|_, call| !call.is_abandoned());
+    }
+
+    /// After a message that was too large closed the connection: none may be repeated, as it may have been that one.
+    pub(super) fn refuse(&mut self) {
+        let unanswered = std::mem::take(&mut self.calls);
+        unanswered.into_values().for_each(|call| call.fail(Refusal::too_large().into()));
     }
 
     /// Ends the connection: what must not be repeated is answered, the rest returned in the order sent.
@@ -99,12 +120,12 @@ impl Pending {
         let mut again = Vec::new();
         for call in std::mem::take(&mut self.calls).into_values().filter(|call| !call.is_abandoned()) {
             match call.kind {
-                Kind::Once => call.answer(Err(Error::OutcomeUnknown)),
-                Kind::Repeatable => again.push(call),
-                Kind::Subscribe(_) if call.is_asked() => again.push(call),
-                Kind::Subscribe(_) | Kind::Forget => {}
+                Kind::Once => call.fail(Error::OutcomeUnknown),
+                Kind::Read | Kind::Keyed => again.push(call),
+                Kind::Subscribe(_) | Kind::Unsubscribe => {}
             }
         }
+        again.append(&mut self.held);
         again
     }
 }

@@ -78,6 +78,9 @@ impl Driver {
             self.report(Status::Connected);
             let began = Instant::now();
             let (end, drain_at) = self.session(socket, std::mem::take(&mut backlog)).await;
+            if matches!(end, End::TooLarge(_)) {
+                self.pending.lock().refuse();
+            }
             backlog = self.pending.lock().drain();
             self.shared.lost();
             if began.elapsed() >= STEADY {
@@ -91,14 +94,14 @@ impl Driver {
                     let wait = if began.elapsed() >= STEADY { Duration::ZERO } else { backoff.next_wait() };
                     self.reconnect("the node drained".into(), wait, &mut backoff).await
                 }
-                End::Lost(reason) => {
+                End::Lost(reason) | End::TooLarge(reason) => {
                     let asked = drain_at.map(|moment| moment.saturating_duration_since(Instant::now()));
                     let wait = asked.unwrap_or_else(|| backoff.next_wait());
                     self.reconnect(reason, wait, &mut backoff).await
                 }
             };
         };
-        backlog.into_iter().for_each(|call| call.answer(Err(Error::Disconnected)));
+        backlog.into_iter().for_each(|call| call.fail(Error::Disconnected));
         self.shared.end_all();
         self.report(Status::Closed { reason });
     }

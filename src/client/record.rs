@@ -30,6 +30,13 @@ pub struct Record {
     pub reset: bool,
 }
 
+impl Record {
+    /// Whether it is a deletion that the store does not remember.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.version == 0 && self.value.is_none()
+    }
+}
+
 /// What a write came to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[non_exhaustive]

@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use parking_lot::Mutex;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::{
     self, Message,
@@ -17,12 +17,11 @@ use super::{
     Options,
     connection::Socket,
     pending::{Call, Kind, Pending},
+    pulse::{Beat, Pulse},
     request::{Params, with_id},
     shared::Shared,
 };
 
-/// The least time between pings, whatever the options say.
-const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 /// How many commands go into one flush.
 const BATCH_MAX: usize = 256;
 /// How long a draining connection waits for answers under way.
@@ -39,6 +38,8 @@ pub(super) enum End {
     Drained,
     /// Lost, for the reason given.
     Lost(String),
+    /// Lost, for the reason given, over a message of ours that was too large.
+    TooLarge(String),
     /// Closed with a code of the 44xx kind that no reconnect mends.
     Refused(String),
 }
@@ -57,7 +58,7 @@ pub(super) struct News {
     pub(super) heard: Instant,
     pub(super) drain_at: Option<Instant>,
     leaving: Option<End>,
-    /// Subscriptions to resume again, and when.
+    /// Topics to subscribe again, and when.
     pub(super) later: Vec<(Instant, u64)>,
 }
 
@@ -110,16 +111,15 @@ impl<'a> Session<'a> {
         commands: &mut mpsc::Receiver<Call>,
     ) -> Result<End, tungstenite::Error> {
         for number in self.shared.to_resume() {
-            self.send(sink, Call::unasked(String::new(), Kind::Subscribe(number))).await?;
+            self.subscribe(sink, number).await?;
         }
         for call in backlog {
             self.send(sink, call).await?;
         }
-        let period = self.options.heartbeat.max(HEARTBEAT_MIN);
-        let mut heartbeat = interval_at(Instant::now() + period, period);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Pulse::new(self.options);
         loop {
             sink.flush().await?;
+            let due = pulse.due(self.news.lock().heard);
             tokio::select! {
                 () = self.shared.stop.cancelled() => return Ok(End::Stopped),
                 () = self.drain_due() => {
@@ -128,10 +128,15 @@ impl<'a> Session<'a> {
                 }
                 () = self.shared.nudge.notified() => self.do_chores(sink).await?,
                 () = self.resume_due() => {}
-                _ = heartbeat.tick() => match self.is_silent() {
-                    true => return Ok(End::Lost("the server fell silent".into())),
-                    false => sink.feed(Message::Ping(Default::default())).await?,
-                },
+                () = sleep_until(due) => {
+                    self.pending.lock().prune();
+                    let heard = self.news.lock().heard;
+                    match pulse.take(heard) {
+                        Beat::Quiet => {}
+                        Beat::Ask => sink.feed(Message::Ping(Default::default())).await?,
+                        Beat::Dead => return Ok(End::Lost("the server fell silent".into())),
+                    }
+                }
                 call = commands.recv() => match call {
                     Some(call) => self.send_all(sink, call, commands).await?,
                     None => return Ok(End::Stopped),
@@ -156,41 +161,40 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes `call` into the buffer, unless nobody waits for it any more.
+    /// Writes `call` into the buffer, unless nobody waits for it any more. While the node drains, a write that could
+    /// not be repeated is kept for the next connection.
     async fn send(&self, sink: &mut Sink, call: Call) -> Result<(), tungstenite::Error> {
         if call.is_abandoned() {
             return Ok(());
         }
-        let tail = match call.kind {
-            Kind::Subscribe(number) => match self.shared.watch(number) {
-                Some(watch) => watch.request(),
-                None => return Ok(()),
-            },
-            _ => call.tail.clone(),
-        };
+        if call.kind == Kind::Once && self.drain_at().is_some() {
+            self.pending.lock().hold(call);
+            return Ok(());
+        }
+        let tail = call.tail.clone();
         // Pending before it leaves: whatever happens now, the outcome is told by the answer or by its absence.
         let id = self.pending.lock().add(call);
         sink.feed(Message::text(with_id(id, &tail))).await
     }
 
+    /// Asks for the topic's subscription, unless that was done already.
+    async fn subscribe(&self, sink: &mut Sink, number: u64) -> Result<(), tungstenite::Error> {
+        match self.shared.request(number) {
+            Some(tail) => self.send(sink, Call::unasked(tail, Kind::Subscribe(number))).await,
+            None => Ok(()),
+        }
+    }
+
     async fn do_chores(&self, sink: &mut Sink) -> Result<(), tungstenite::Error> {
         let chores = self.shared.chores();
-        for number in chores.resume {
-            let known = self.shared.watch(number).is_none_or(|watch| watch.server_id().is_some());
-            if !known {
-                self.send(sink, Call::unasked(String::new(), Kind::Subscribe(number))).await?;
-            }
+        for number in chores.subscribe {
+            self.subscribe(sink, number).await?;
         }
         for id in chores.forget {
             let tail = Params::empty().text("id", &id).method("unsubscribe");
-            self.send(sink, Call::unasked(tail, Kind::Forget)).await?;
+            self.send(sink, Call::unasked(tail, Kind::Unsubscribe)).await?;
         }
         Ok(())
-    }
-
-    fn is_silent(&self) -> bool {
-        self.pending.lock().prune();
-        self.news.lock().heard.elapsed() > self.options.heartbeat.max(HEARTBEAT_MIN) * 3
     }
 
     async fn drain_due(&self) {
@@ -221,7 +225,7 @@ impl<'a> Session<'a> {
         self.news.lock().later.retain(|&(moment, number)| {
             let due = moment <= now;
             if due {
-                self.shared.resume(number);
+                self.shared.subscribe(number);
             }
             !due
         });

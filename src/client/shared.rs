@@ -1,18 +1,12 @@
 //! What the client's handles and its task both touch.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refusal, subscription::Watch};
+use super::{Record, Refusal, mailbox::Mailbox, topics::Topics};
 
 /// Shared between [`super::Client`], its subscriptions and the task that keeps the connection.
 #[derive(Debug)]
@@ -23,16 +17,15 @@ pub(super) struct Shared {
     pub(super) token: Mutex<Option<String>>,
     /// Tells the session to look at `chores` again.
     pub(super) nudge: Notify,
-    watches: Mutex<HashMap<u64, Arc<Watch>>>,
+    topics: Mutex<Topics>,
     chores: Mutex<Chores>,
-    last_number: AtomicU64,
 }
 
-/// What the session has to do beside the callers' requests. At most one entry a subscription in each list.
+/// What the session has to do beside the callers' requests. At most one entry a topic in each list.
 #[derive(Debug, Default)]
 pub(super) struct Chores {
-    /// Subscriptions to resume, by number.
-    pub(super) resume: Vec<u64>,
+    /// Topics to subscribe, by number.
+    pub(super) subscribe: Vec<u64>,
     /// The server's ids of subscriptions nobody reads any more.
     pub(super) forget: Vec<String>,
 }
@@ -43,49 +36,63 @@ impl Shared {
             stop: CancellationToken::new(),
             token: Mutex::new(token),
             nudge: Notify::new(),
-            watches: Mutex::default(),
+            topics: Mutex::default(),
             chores: Mutex::default(),
-            last_number: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn next_number(&self) -> u64 {
-        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    /// Adds a reader of a key, and subscribes to it if it is the first.
+    pub(super) fn join(&self, collection: &str, key: &str, reader: &Arc<Mailbox>) {
+        let number = self.topics.lock().join(collection, key, reader);
+        number.into_iter().for_each(|number| self.subscribe(number));
     }
 
-    pub(super) fn add(&self, number: u64, watch: Arc<Watch>) {
-        self.watches.lock().insert(number, watch);
+    /// Takes a reader of a key away, and ends the subscription if it was the last.
+    pub(super) fn leave(&self, collection: &str, key: &str, reader: &Arc<Mailbox>) {
+        let mut topics = self.topics.lock();
+        self.forget(topics.leave(collection, key, reader));
     }
 
-    pub(super) fn watch(&self, number: u64) -> Option<Arc<Watch>> {
-        self.watches.lock().get(&number).cloned()
-    }
-
-    /// Every subscription that was once confirmed, by number.
+    /// Every topic's number, oldest first.
     pub(super) fn to_resume(&self) -> Vec<u64> {
-        let watches = self.watches.lock();
-        let mut numbers: Vec<u64> = watches.iter().filter(|(_, w)| w.is_confirmed()).map(|(&n, _)| n).collect();
-        numbers.sort_unstable();
-        numbers
+        self.topics.lock().numbers()
     }
 
-    /// Drops the subscription here and, when the server knows it, there.
-    pub(super) fn forget(&self, number: u64) {
-        let watch = self.watches.lock().remove(&number);
-        if let Some(id) = watch.and_then(|watch| watch.server_id()) {
-            self.chores.lock().forget.push(id);
-            self.nudge.notify_one();
-        }
+    /// The `subscribe` of a topic, unless it has gone or was asked for already.
+    pub(super) fn request(&self, number: u64) -> Option<String> {
+        self.topics.lock().request(number)
     }
 
-    pub(super) fn resume(&self, number: u64) {
-        self.chores.lock().resume.push(number);
+    /// The session shall subscribe to that topic.
+    pub(super) fn subscribe(&self, number: u64) {
+        self.chores.lock().subscribe.push(number);
         self.nudge.notify_one();
     }
 
-    pub(super) fn forget_on_server(&self, id: String) {
-        self.chores.lock().forget.push(id);
-        self.nudge.notify_one();
+    /// The server has confirmed a topic. If nobody reads it any more, that ends it.
+    pub(super) fn confirmed(&self, number: u64, id: String) {
+        let mut topics = self.topics.lock();
+        self.forget(topics.confirm(number, id));
+    }
+
+    /// The server has refused a topic for now.
+    pub(super) fn postponed(&self, number: u64) {
+        self.topics.lock().postpone(number);
+    }
+
+    /// The server has refused a topic for good.
+    pub(super) fn refused(&self, number: u64, refusal: Option<Refusal>) {
+        self.topics.lock().refuse(number, refusal);
+    }
+
+    /// A state came for the subscription that the server calls `id`.
+    pub(super) fn pushed(&self, id: &str, record: &Record) {
+        self.topics.lock().push(id, record);
+    }
+
+    /// An answer brought a state of `key`. Returns the newest one known.
+    pub(super) fn answered(&self, collection: &str, key: &str, record: Record) -> Record {
+        self.topics.lock().answer(collection, key, record)
     }
 
     /// Takes the chores that came up.
@@ -95,23 +102,22 @@ impl Shared {
 
     /// The connection is gone, and all server-side ids with it.
     pub(super) fn lost(&self) {
+        let mut topics = self.topics.lock();
+        topics.lost();
         *self.chores.lock() = Chores::default();
-        for watch in self.watches.lock().values() {
-            watch.detach();
-        }
-    }
-
-    /// The server will not resume that subscription.
-    pub(super) fn end(&self, number: u64, refusal: Option<Refusal>) {
-        if let Some(watch) = self.watches.lock().remove(&number) {
-            watch.end(refusal);
-        }
     }
 
     /// No connection will come again: every subscription ends.
     pub(super) fn end_all(&self) {
-        for (_, watch) in self.watches.lock().drain() {
-            watch.end(None);
+        self.topics.lock().end();
+    }
+
+    /// Called with the topics locked: an id must not outlive the connection that it is of, as the next one may use it
+    /// for something else.
+    fn forget(&self, id: Option<String>) {
+        if let Some(id) = id {
+            self.chores.lock().forget.push(id);
+            self.nudge.notify_one();
         }
     }
 }

@@ -96,12 +96,14 @@ async fn next(subscription: &mut Subscription) -> Record {
     timeout(LIMIT, subscription.next()).await.expect("a state in time").expect("a live subscription")
 }
 
-/// Subscribes to `keys` and has `peer` call the subscription `id`.
-async fn subscribed(client: &Client, peer: &mut Peer, keys: &[&str], id: &str) -> Subscription {
+/// Subscribes to `keys` and has `peer` call each subscription by its key and `suffix`.
+async fn subscribed(client: &Client, peer: &mut Peer, keys: &[&str], suffix: &str) -> Subscription {
     let serve = async {
-        let (request, params) = peer.expect("subscribe").await;
-        assert_eq!(params["keys"], json!(keys));
-        peer.answer(request, json!(id)).await;
+        for key in keys {
+            let (request, params) = peer.expect("subscribe").await;
+            assert_eq!(params, json!({"collection": "c", "key": key}));
+            peer.answer(request, json!(format!("{key}{suffix}"))).await;
+        }
     };
     let (subscription, ()) = tokio::join!(client.subscribe("c", keys, []), serve);
     subscription.expect("subscribed")
@@ -147,9 +149,9 @@ async fn nobody_there_is_an_error_at_once() {
 #[tokio::test]
 async fn a_lost_connection_is_resumed_from_the_last_stamps() {
     let (server, client, mut peer) = connected().await;
-    let mut subscription = subscribed(&client, &mut peer, &["a", "b"], "s1").await;
-    for pushed in [state("a", 1, 5), state("b", 1, 3), state("a", 1, 7)] {
-        peer.push("s1", pushed).await;
+    let mut subscription = subscribed(&client, &mut peer, &["a", "b"], "1").await;
+    for (id, pushed) in [("a1", state("a", 1, 5)), ("b1", state("b", 1, 3)), ("a1", state("a", 1, 7))] {
+        peer.push(id, pushed).await;
     }
     // How many states are skipped depends on who is faster; which one is last does not.
     let all = [("a".to_owned(), Stamp::new(1, 7)), ("b".to_owned(), Stamp::new(1, 3))].into();
@@ -159,20 +161,51 @@ async fn a_lost_connection_is_resumed_from_the_last_stamps() {
     drop(peer);
 
     let mut peer = server.accept().await;
-    let (id, params) = peer.expect("subscribe").await;
-    assert_eq!(params, json!({"collection": "c", "keys": ["a", "b"], "since": {"a": "1.7", "b": "1.3"}}));
-    peer.answer(id, json!("t9")).await;
+    for (key, stamp) in [("a", "1.7"), ("b", "1.3")] {
+        let (id, params) = peer.expect("subscribe").await;
+        assert_eq!(params, json!({"collection": "c", "key": key, "since": {key: stamp}}));
+        peer.answer(id, json!(format!("{key}9"))).await;
+    }
     // The old id and older states are of no consequence on the new connection.
-    peer.push("s1", state("a", 1, 99)).await;
-    peer.push("t9", state("a", 1, 6)).await;
-    peer.push("t9", state("a", 1, 7)).await;
-    peer.push("t9", state("a", 1, 8)).await;
+    peer.push("a1", state("a", 1, 99)).await;
+    peer.push("a9", state("a", 1, 6)).await;
+    peer.push("a9", state("a", 1, 7)).await;
+    peer.push("a9", state("a", 1, 8)).await;
     assert_eq!(next(&mut subscription).await.stamp, Stamp::new(1, 8));
     let mut reset = state("b", 2, 1);
     reset["reset"] = json!(true);
-    peer.push("t9", reset).await;
+    peer.push("b9", reset).await;
     let reset = next(&mut subscription).await;
     assert!(reset.reset && reset.stamp == Stamp::new(2, 1));
+}
+
+#[tokio::test]
+async fn subscriptions_share_their_keys_on_the_wire() {
+    let (_server, client, mut peer) = connected().await;
+    let mut first = subscribed(&client, &mut peer, &["a"], "1").await;
+    peer.push("a1", state("a", 1, 5)).await;
+    assert_eq!(next(&mut first).await.version, 5);
+    // Only `b` is asked for; `a` is known.
+    let serve = async {
+        let (id, params) = peer.expect("subscribe").await;
+        assert_eq!(params["key"], "b");
+        peer.answer(id, json!("b1")).await;
+    };
+    let (second, ()) = tokio::join!(client.subscribe("c", &["a", "b"], []), serve);
+    let mut second = second.expect("subscribed");
+    assert_eq!(next(&mut second).await.version, 5);
+    drop(first);
+    peer.push("a1", state("a", 1, 6)).await;
+    assert_eq!(next(&mut second).await.version, 6);
+    let (read, ()) = tokio::join!(client.get("c", "a"), async {
+        let (id, _) = peer.expect("get").await;
+        peer.answer(id, state("a", 1, 4)).await;
+    });
+    assert_eq!(read.expect("answered").version, 6, "an answer is not older than what was handed over");
+    drop(second);
+    for id in ["a1", "b1"] {
+        assert_eq!(peer.expect("unsubscribe").await.1, json!({"id": id}));
+    }
 }
 
 #[tokio::test]
@@ -222,21 +255,21 @@ async fn a_write_without_an_answer_is_unknown_and_one_never_sent_is_not() {
 #[tokio::test]
 async fn a_drain_is_honoured_after_the_answers_under_way() {
     let (server, client, mut peer) = connected().await;
-    let mut subscription = subscribed(&client, &mut peer, &["a"], "s1").await;
+    let mut subscription = subscribed(&client, &mut peer, &["a"], "1").await;
     let began = tokio::time::Instant::now();
     let serve = async {
         let (under_way, _) = peer.expect("get").await;
         peer.say(json!({"jsonrpc": "2.0", "method": "freshet_drain", "params": {"reconnect_in_ms": 100}})).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        peer.answer(under_way, state("a", 1, 1)).await;
+        peer.answer(under_way, state("b", 1, 1)).await;
         assert!(peer.request().await.is_none(), "the client takes its leave");
         let mut peer = server.accept().await;
         let (id, _) = peer.expect("subscribe").await;
-        peer.answer(id, json!("s1")).await;
-        peer.push("s1", state("a", 1, 2)).await;
+        peer.answer(id, json!("a2")).await;
+        peer.push("a2", state("a", 1, 2)).await;
         peer
     };
-    let (got, _peer) = tokio::join!(client.get("c", "a"), serve);
+    let (got, _peer) = tokio::join!(client.get("c", "b"), serve);
     assert_eq!(got.expect("answered before the leave").version, 1);
     assert_eq!(next(&mut subscription).await.version, 2);
     assert!(began.elapsed() >= Duration::from_millis(200));
@@ -255,8 +288,8 @@ async fn a_close_during_a_drain_keeps_to_the_spread() {
 #[tokio::test]
 async fn a_refused_resumption_ends_the_subscription_and_a_passing_one_is_retried() {
     let (server, client, mut peer) = connected().await;
-    let mut kept = subscribed(&client, &mut peer, &["a"], "s1").await;
-    let mut ended = subscribed(&client, &mut peer, &["b"], "s2").await;
+    let mut kept = subscribed(&client, &mut peer, &["a"], "1").await;
+    let mut ended = subscribed(&client, &mut peer, &["b"], "1").await;
     peer.close(1012).await;
     let mut peer = server.accept().await;
     let (first, _) = peer.expect("subscribe").await;
@@ -266,7 +299,7 @@ async fn a_refused_resumption_ends_the_subscription_and_a_passing_one_is_retried
     assert!(timeout(LIMIT, ended.next()).await.expect("told").is_none());
     assert_eq!(ended.refusal().map(|refusal| refusal.reason), Some("forbidden".into()));
     let (again, params) = peer.expect("subscribe").await;
-    assert_eq!(params["keys"], json!(["a"]));
+    assert_eq!(params["key"], "a");
     peer.answer(again, json!("s3")).await;
     peer.push("s3", state("a", 1, 1)).await;
     assert_eq!(next(&mut kept).await.version, 1);
@@ -275,15 +308,15 @@ async fn a_refused_resumption_ends_the_subscription_and_a_passing_one_is_retried
 #[tokio::test]
 async fn a_dropped_subscription_ends_on_the_server() {
     let (_server, client, mut peer) = connected().await;
-    drop(subscribed(&client, &mut peer, &["a"], "s1").await);
+    drop(subscribed(&client, &mut peer, &["a"], "1").await);
     let (_, params) = peer.expect("unsubscribe").await;
-    assert_eq!(params, json!({"id": "s1"}));
+    assert_eq!(params, json!({"id": "a1"}));
 }
 
 #[tokio::test]
 async fn an_expired_token_closes_for_good() {
     let (_server, client, mut peer) = connected().await;
-    let mut subscription = subscribed(&client, &mut peer, &["a"], "s1").await;
+    let mut subscription = subscribed(&client, &mut peer, &["a"], "1").await;
     peer.close(4401).await;
     assert!(timeout(LIMIT, subscription.next()).await.expect("told").is_none());
     assert!(matches!(client.get("c", "a").await, Err(Error::Disconnected)));
@@ -293,7 +326,7 @@ async fn an_expired_token_closes_for_good() {
 #[tokio::test]
 async fn every_task_ends_with_the_last_clone() {
     let (_server, client, mut peer) = connected().await;
-    let mut subscription = subscribed(&client, &mut peer, &["a"], "s1").await;
+    let mut subscription = subscribed(&client, &mut peer, &["a"], "1").await;
     let tasks = client.inner.tasks.clone();
     drop(client.clone());
     assert!(!tasks.is_empty());
@@ -316,7 +349,8 @@ async fn waiting_to_reconnect_ends_with_the_client() {
 #[tokio::test]
 async fn a_silent_server_is_left() {
     let (server, url) = Server::start().await;
-    let options = Options { heartbeat: Duration::from_millis(40), ..quick() };
+    let soon = Duration::from_millis(40);
+    let options = Options { heartbeat: soon, heartbeat_timeout: soon, ..quick() };
     let (client, _mute) = tokio::join!(Client::connect(&url, options), server.accept());
     let client = client.expect("a connection");
     let _peer = server.accept().await;

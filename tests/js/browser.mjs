@@ -24,7 +24,8 @@ export async function launch() {
 async function installed() {
   const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
   for (const place of places.filter(Boolean)) {
-    if (await access(place).then(() => true, () => false)) return place;
+    const isThere = await access(place).then(() => true).catch(() => false);
+    if (isThere) return place;
   }
   throw new Error("there is no Chromium: install it (Debian: apt-get install chromium), or name it in CHROMIUM");
 }

@@ -35,7 +35,9 @@ test("a line refuses, takes and cuts connections", async () => {
   assert.equal((await get()).status, 404);
   line.stall();
   const unanswered = get();
-  await assert.rejects(Promise.race([unanswered, new Promise((_, fail) => setTimeout(fail, 100, new Error("silence")))]));
+  await assert.rejects(
+    Promise.race([unanswered, new Promise((_, fail) => setTimeout(fail, 100, new Error("silence")))]),
+  );
   line.cut();
   await assert.rejects(unanswered);
 });

@@ -103,7 +103,12 @@ export class Server {
   async kill() {
     await this.#end("SIGKILL");
     const lock = join(this.#folder, "data", "postmaster.pid");
-    await until("PostgreSQL has ended", () => stat(lock).then(() => false, () => true));
+    await until("PostgreSQL has ended", () =>
+      stat(lock).then(
+        () => false,
+        () => true,
+      ),
+    );
   }
 
   /** Starts it again after `stop` or `kill`, at the same addresses and with the same data. */
@@ -143,7 +148,9 @@ export class Server {
   async metrics() {
     const text = await (await fetch(`${this.operations}/metrics`)).text();
     const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-    return Object.fromEntries(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").pop())]));
+    return Object.fromEntries(
+      lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").pop())]),
+    );
   }
 
   async #run() {
@@ -153,7 +160,11 @@ export class Server {
     const ended = () => (this.#child === null ? new Error(`freshet ended at its start:\n${this.output}`) : null);
     await until("freshet announces its addresses", announced, { ended, within: 60_000 });
     ({ open: this.#public, operations: this.#operations } = announced());
-    const isReady = () => fetch(`${this.operations}/readyz`).then((response) => response.ok, () => false);
+    const isReady = () =>
+      fetch(`${this.operations}/readyz`).then(
+        (response) => response.ok,
+        () => false,
+      );
     await until("freshet is ready", isReady, { ended, within: 60_000 });
   }
 

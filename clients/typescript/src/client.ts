@@ -97,9 +97,15 @@ export class Client {
   }
 
   /** Reads several records of one collection, answered in the order asked. */
-  async getMany<T = unknown>(collection: string, keys: readonly string[], options: ReadOptions = {}): Promise<RecordState<T>[]> {
+  async getMany<T = unknown>(
+    collection: string,
+    keys: readonly string[],
+    options: ReadOptions = {},
+  ): Promise<RecordState<T>[]> {
     const params = object({ collection: JSON.stringify(collection), keys: JSON.stringify(keys), ...reading(options) });
-    const { records } = (await this.#ask({ kind: "read", method: "get_many", params, options })) as { records: WireRecord[] };
+    const { records } = (await this.#ask({ kind: "read", method: "get_many", params, options })) as {
+      records: WireRecord[];
+    };
     const newest = records.map((record, at) => this.#watches.answered(collection, keys[at] as string, stateOf(record)));
     return newest as RecordState<T>[];
   }
@@ -166,7 +172,12 @@ export class Client {
     for (;;) {
       const timeoutMs = Math.max(1, until - Date.now());
       try {
-        return (await this.#ask({ kind, method, params: object(params), options: { ...options, timeoutMs } })) as Written;
+        return (await this.#ask({
+          kind,
+          method,
+          params: object(params),
+          options: { ...options, timeoutMs },
+        })) as Written;
       } catch (error) {
         // The server, not this client, could not tell what became of it. Under its key it may be repeated.
         const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
@@ -183,7 +194,9 @@ export class Client {
     const { signal } = options;
     if (signal?.aborted) return Promise.reject(closed("the request was given up"));
     return new Promise((resolve, reject) => {
-      const over = <A>(act: (value: A) => void) => (value: A) => (signal?.removeEventListener("abort", abort), act(value));
+      const over =
+        <A>(act: (value: A) => void) =>
+        (value: A) => (signal?.removeEventListener("abort", abort), act(value));
       const abort = (): void => giveUp(closed("the request was given up"));
       const timeoutMs = this.#timeoutMs(options);
       const giveUp = this.#requests.ask({ kind, method, params, timeoutMs, done: over(resolve), failed: over(reject) });
@@ -205,7 +218,13 @@ export class Client {
   // There is no subscription of that id: `false` is the answer, and the server had next to nothing to do.
   #probe(): void {
     const nothing = (): void => {};
-    this.#requests.ask({ kind: "bound", method: "unsubscribe", params: '["heartbeat"]', done: nothing, failed: nothing });
+    this.#requests.ask({
+      kind: "bound",
+      method: "unsubscribe",
+      params: '["heartbeat"]',
+      done: nothing,
+      failed: nothing,
+    });
   }
 }
 
@@ -228,5 +247,8 @@ function reading({ minStamp, maxStaleMs }: ReadOptions): Record<string, string |
 }
 
 function writing({ ifStamp, idempotencyKey }: WriteOptions): Record<string, string | undefined> {
-  return { if_stamp: ifStamp && JSON.stringify(ifStamp), idempotency_key: idempotencyKey && JSON.stringify(idempotencyKey) };
+  return {
+    if_stamp: ifStamp && JSON.stringify(ifStamp),
+    idempotency_key: idempotencyKey && JSON.stringify(idempotencyKey),
+  };
 }

@@ -10,7 +10,7 @@ export function slice(text: string, path: readonly string[]): string | undefined
 /** The texts of an array's elements. */
 export function elements(text: string): string[] {
   const found: string[] = [];
-  for (let at = skipBlank(text, skipBlank(text, 0) + 1); at < text.length && text[at] !== "]"; ) {
+  for (let at = skipBlank(text, skipBlank(text, 0) + 1); at < text.length && text[at] !== "]";) {
     const end = endOfValue(text, at);
     found.push(text.slice(at, end));
     at = skipSeparator(text, end, ",");
@@ -25,7 +25,7 @@ export function object(members: Readonly<Record<string, string | undefined>>): s
 }
 
 function member(text: string, name: string): string | undefined {
-  for (let at = skipBlank(text, skipBlank(text, 0) + 1); at < text.length && text[at] === '"'; ) {
+  for (let at = skipBlank(text, skipBlank(text, 0) + 1); at < text.length && text[at] === '"';) {
     const endOfName = endOfString(text, at);
     const start = skipSeparator(text, endOfName, ":");
     const end = endOfValue(text, start);
@@ -37,13 +37,15 @@ function member(text: string, name: string): string | undefined {
 
 function endOfValue(text: string, start: number): number {
   let depth = 0;
-  for (let at = start; at < text.length; ) {
+  for (let at = start; at < text.length;) {
     const sign = text[at] as string;
     if (sign === '"') at = endOfString(text, at);
-    else if ("{[".includes(sign)) (depth += 1), (at += 1);
-    else if ("}]".includes(sign)) (depth -= 1), (at += 1);
-    else if (depth > 0) at += 1;
-    else return endOfScalar(text, at);
+    else if (depth === 0 && !"{[".includes(sign)) return endOfScalar(text, at);
+    else {
+      if ("{[".includes(sign)) depth += 1;
+      else if ("}]".includes(sign)) depth -= 1;
+      at += 1;
+    }
     if (depth === 0) return at;
   }
   return text.length;

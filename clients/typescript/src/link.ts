@@ -82,7 +82,10 @@ export class Link {
     const socket = new WebSocket(this.#urls[this.#turn % this.#urls.length] as string);
     this.#socket = socket;
     // Handlers ask whether the socket is still ours: an abandoned one may speak for minutes.
-    const own = <E>(act: (event: E) => void) => (event: E) => void (socket === this.#socket && act(event));
+    const own =
+      <E>(act: (event: E) => void) =>
+      (event: E) =>
+        void (socket === this.#socket && act(event));
     socket.onopen = own(() => this.#opened());
     socket.onmessage = own(({ data }: { data: unknown }) => this.#heard(data));
     socket.onclose = own(({ code }: { code: number }) => this.#closed(code));

@@ -81,7 +81,8 @@ function address(given: string): string {
     throw new TypeError(`${given} is no URL: give one such as wss://shop.example/v1/ws`);
   }
   url.protocol = url.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`${given} is no WebSocket's URL: it begins with wss:// or ws://`);
+  if (!/^wss?:$/.test(url.protocol))
+    throw new TypeError(`${given} is no WebSocket's URL: it begins with wss:// or ws://`);
   if (url.pathname === "/") url.pathname = "/v1/ws";
   url.hash = "";
   return url.href;

@@ -172,7 +172,13 @@ export class Watches {
   // Nobody waits for the answer: the subscription ends with the socket at the latest.
   #unsubscribe(id: string): void {
     const nothing = (): void => {};
-    this.#requests.ask({ kind: "bound", method: "unsubscribe", params: JSON.stringify([id]), done: nothing, failed: nothing });
+    this.#requests.ask({
+      kind: "bound",
+      method: "unsubscribe",
+      params: JSON.stringify([id]),
+      done: nothing,
+      failed: nothing,
+    });
   }
 
   #hand(topic: Topic, state: RecordState): void {

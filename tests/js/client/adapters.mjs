@@ -23,7 +23,10 @@ export function node() {
 export async function rust() {
   const build = ["build", "--locked", "--example", "client_under_test", "--message-format=json-render-diagnostics"];
   const { stdout } = await promisify(execFile)("cargo", build, { cwd: repository, maxBuffer: 2 ** 26 });
-  const built = stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  const built = stdout
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   const { executable } = built.find(({ target, executable }) => executable && target.name === "client_under_test");
   return lines(executable, []);
 }
@@ -57,6 +60,7 @@ export async function chromium() {
 function lines(program, args) {
   const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
   const driver = new Driver((command) => child.stdin.write(`${JSON.stringify(command)}\n`));
+  child.once("exit", () => driver.ended());
   createInterface({ input: child.stdout }).on("line", (line) => driver.heard(JSON.parse(line)));
   const end = async () => {
     const exited = child.exitCode === null && once(child, "exit");

@@ -51,7 +51,9 @@ test("components that use one record share a subscription and show each newer st
   await shows("open R2:7 ");
   await line.untilAsked("unsubscribe");
   await line.refuse();
-  await until("the page says that it waits", async () => /^(waiting|connecting) R2:7 $/.test(await page.textContent("#root")));
+  await until("the page says that it waits", async () =>
+    /^(waiting|connecting) R2:7 $/.test(await page.textContent("#root")),
+  );
   await line.accept();
   await shows("open R2:7 ");
   await page.evaluate((url) => void globalThis.show(url, ["R2"], "no_such_collection"), line.url);

@@ -16,7 +16,9 @@ test("web/freshet.js is what clients/typescript/src compiles to", async () => {
   try {
     const fresh = join(folder, "freshet.js");
     await promisify(execFile)(process.execPath, [join(repository, "clients/typescript/bundle.mjs"), fresh]);
-    const [made, committed] = await Promise.all([fresh, join(repository, "web/freshet.js")].map((path) => readFile(path, "utf8")));
+    const [made, committed] = await Promise.all(
+      [fresh, join(repository, "web/freshet.js")].map((path) => readFile(path, "utf8")),
+    );
     assert.ok(made === committed, "it is not: run `npm run build` in clients/typescript, and commit web/freshet.js");
   } finally {
     await rm(folder, { recursive: true });

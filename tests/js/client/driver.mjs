@@ -39,6 +39,12 @@ export class Driver {
     return client;
   }
 
+  /** The adapter is gone: nothing that is asked will be answered. */
+  ended() {
+    for (const { reject } of this.#waiting.values()) reject(new Error("the client under test has ended"));
+    this.#waiting.clear();
+  }
+
   command(command) {
     const id = (count += 1);
     return new Promise((resolve, reject) => {
@@ -94,7 +100,10 @@ class Client {
   /** Until the connection's latest state has this status, or `check` holds for it. */
   async until(wanted) {
     const holds = typeof wanted === "string" ? ({ status }) => status === wanted : wanted;
-    await until(`the connection is ${wanted}; it was ${JSON.stringify(this.states)}`, () => this.state && holds(this.state));
+    await until(
+      `the connection is ${wanted}; it was ${JSON.stringify(this.states)}`,
+      () => this.state && holds(this.state),
+    );
     return this.state;
   }
 }

@@ -46,7 +46,9 @@ export class Line {
 
   /** The pushes that passed for `key`. */
   pushed(key) {
-    const pushes = this.said.filter(({ from, message }) => from === "server" && message.method === "freshet_subscription");
+    const pushes = this.said.filter(
+      ({ from, message }) => from === "server" && message.method === "freshet_subscription",
+    );
     return pushes.map(({ message }) => message.params).filter(({ result }) => result.key === key);
   }
 

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 
 import WebSocket from "ws";
 
-import { Client } from "../../../web/freshet.js";
+import { Client } from "../../../clients/typescript/dist/index.js";
 import { adapter } from "./adapter.mjs";
 
 const makeClient = (url, options) => new Client(url, { WebSocket, ...options });

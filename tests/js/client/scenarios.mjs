@@ -10,7 +10,11 @@ import { until } from "../until.mjs";
 const QUICK = { backoffBaseMs: 20, backoffCapMs: 200 };
 
 const product = (price) => ({ name: "a lamp", price });
-const failed = (answer) => answer.then((ok) => assert.fail(`it succeeded: ${JSON.stringify(ok)}`), (error) => error);
+const failed = (answer) =>
+  answer.then(
+    (ok) => assert.fail(`it succeeded: ${JSON.stringify(ok)}`),
+    (error) => error,
+  );
 const generation = (stamp) => Number(stamp.split(".")[0]);
 const key = (name) => `${name}-${Math.random().toString(36).slice(2, 10)}`;
 
@@ -26,7 +30,10 @@ export const scenarios = [
       const patched = await client.patch(a, { merge: { name: "a chair" }, increment: { stock: 3 } }, { returns: true });
       assert.deepEqual([patched.value.name, patched.value.stock, patched.value.price], ["a chair", 3, 5]);
       const conflict = await failed(client.put(a, product(6), { ifStamp: put.stamp }));
-      assert.deepEqual([conflict.code, conflict.reason, conflict.data.stamp], [-32006, "version_conflict", patched.stamp]);
+      assert.deepEqual(
+        [conflict.code, conflict.reason, conflict.data.stamp],
+        [-32006, "version_conflict", patched.stamp],
+      );
       const gone = await client.delete(a);
       const [absent, never] = await client.getMany([a, b]);
       assert.deepEqual([absent.value, absent.stamp, never.value, never.version], [null, gone.stamp, null, 0]);
@@ -102,7 +109,9 @@ export const scenarios = [
       await server.call("put", { collection: "products", key: a, value: product(2) });
       await line.accept();
       await watch.until(a, ({ value }) => value.price === 2);
-      const since = line.said.slice(before).filter(({ from, message }) => from === "client" && message.method === "subscribe");
+      const since = line.said
+        .slice(before)
+        .filter(({ from, message }) => from === "client" && message.method === "subscribe");
       const told = Object.assign({}, ...since.map(({ message }) => message.params.since));
       assert.deepEqual([told[b], told[none]], [known.stamp, undefined], "version 0 is nothing to resume from");
       assert.deepEqual(watch.stamps(b), [known.stamp], "what had not changed is not handed over again");
@@ -129,7 +138,11 @@ export const scenarios = [
       await Promise.all(writes);
       await watch.until(a, ({ value }) => value?.stock === writes.length);
       const stocks = watch.records.filter(({ value }) => value).map(({ value }) => value.stock);
-      assert.deepEqual(stocks, [...stocks].sort((x, y) => x - y), "each write counted once, and in order");
+      assert.deepEqual(
+        stocks,
+        [...stocks].sort((x, y) => x - y),
+        "each write counted once, and in order",
+      );
     },
   },
   {
@@ -148,12 +161,16 @@ export const scenarios = [
       };
       const g = generation(stamp);
       push(version + 2, `${g}.${version + 2}`, 3);
+      await watch.until(a, ({ value }) => value.price === 3);
       push(version + 1, `${g}.${version + 1}`, 2);
       push(version + 2, `${g}.${version + 2}`, 3);
       push(version + 900, `${g - 1}.${version + 900}`, 4);
       push(version + 3, `${g}.${version + 3}`, 5);
       await watch.until(a, ({ value }) => value.price === 5);
-      assert.deepEqual(watch.records.map(({ value }) => value.price), [1, 3, 5]);
+      assert.deepEqual(
+        watch.records.map(({ value }) => value.price),
+        [1, 3, 5],
+      );
       const read = await client.get(a);
       assert.equal(read.value.price, 5, "nor is an older answer");
     },
@@ -189,6 +206,10 @@ export const scenarios = [
       assert.equal(generation(after.stamp), generation(before.stamp) + 1);
       await client.put(a, product(2));
       await watch.until(a, ({ value }) => value.price === 2);
+      const [{ subscription }] = line.pushed(a);
+      const result = { key: a, version: 1, stamp: `${generation(before.stamp)}.1`, value: product(3), reset: true };
+      line.say({ method: "freshet_subscription", params: { subscription, result } });
+      await watch.until(a, ({ value }) => value.price === 3);
     },
   },
   {
@@ -219,11 +240,12 @@ export const scenarios = [
   },
   {
     claim: "what was under way when the connection broke is repeated where that is harmless, and only there",
-    rules: ["R1", "R2", "R3"],
+    rules: ["R1", "R2", "R3", "S4"],
     run: async ({ server, line, open }) => {
       const a = key("A");
       const client = await open(line.url, QUICK);
       await client.put(a, product(1));
+      await (await client.watch([a])).until(a);
       line.hold();
       const more = { increment: { stock: 1 } };
       const [read, keyed, once] = [
@@ -241,6 +263,11 @@ export const scenarios = [
       assert.equal((await keyed).key, a);
       assert.equal(await stock(), 2, "each was done once");
       assert.equal(line.asked("patch").length, 3);
+      const again = line.said.filter(({ from, connection }) => from === "client" && connection === 2);
+      assert.deepEqual(
+        again.map(({ message }) => message.method),
+        ["subscribe", "get", "patch"],
+      );
     },
   },
   {
@@ -289,7 +316,9 @@ export const scenarios = [
       const client = await open(line.url, QUICK);
       const unknown = { code: -32012, message: "lost", data: { reason: "outcome_unknown", retry_after_ms: 20 } };
       let times = 1;
-      line.edit((message) => (message.result?.stamp && times-- > 0 ? { jsonrpc: "2.0", id: message.id, error: unknown } : message));
+      line.edit((message) =>
+        message.result?.stamp && times-- > 0 ? { jsonrpc: "2.0", id: message.id, error: unknown } : message,
+      );
       await client.put(a, product(1), { idempotencyKey: key("named") });
       assert.equal(line.asked("put").length, 2);
       times = 1;
@@ -407,7 +436,9 @@ export const scenarios = [
       await client.until("open");
       const busy = { code: -32009, message: "busy", data: { reason: "overloaded", retry_after_ms: 20 } };
       let times = 2;
-      line.edit((message) => (message.result && times-- > 0 ? { jsonrpc: "2.0", id: message.id, error: busy } : message));
+      line.edit((message) =>
+        message.result && times-- > 0 ? { jsonrpc: "2.0", id: message.id, error: busy } : message,
+      );
       const watch = await client.watch([a]);
       await watch.until(a);
       assert.equal(line.asked("subscribe").length, 3);

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Backoff, Client, compareStamps, idempotencyKey } from "../../../clients/typescript/dist/index.js";
 import { elements, slice } from "../../../clients/typescript/dist/json.js";
-import { Backoff, Client, compareStamps, idempotencyKey } from "../../../web/freshet.js";
 
 const almostOne = () => 1 - Number.EPSILON;
 
@@ -20,7 +20,10 @@ test("waits are drawn evenly from zero to the ceiling (B1)", () => {
   const waits = Array.from({ length: 20_000 }, () => new Backoff(500, 20_000).next());
   const tenths = Array.from({ length: 10 }, (_, n) => waits.filter((ms) => Math.floor(ms / 50) === n).length);
   // 2,000 in each are expected, with a standard deviation of 42.
-  assert.ok(tenths.every((count) => Math.abs(count - 2_000) < 300), String(tenths));
+  assert.ok(
+    tenths.every((count) => Math.abs(count - 2_000) < 300),
+    String(tenths),
+  );
 });
 
 test("only a connection that lasted ends the row of failures (B2)", async () => {

@@ -1,0 +1,193 @@
+//! The Rust client, driven by lines of JSON: what the scenarios of `tests/js/client` use to hold it to `docs/client.md`.
+//!
+//! A line on stdin is a command, `{"id":1,"do":"get","client":"c1","collection":"products","key":"A"}`; a line on stdout
+//! is its answer, `{"id":1,"ok":...}` or `{"id":1,"error":...}`, or an event.
+
+use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
+
+use freshet::{
+    client::{Client, Error, Options, Status, WriteOptions},
+    record::{Patch, patch::Members},
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use tokio::{runtime::Runtime, task::AbortHandle};
+
+/// One line: what to do, and with what. Each operation takes what it needs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Command {
+    id: u64,
+    r#do: String,
+    client: String,
+    url: String,
+    options: Times,
+    watch: String,
+    collection: String,
+    key: String,
+    keys: Vec<String>,
+    value: Option<Box<RawValue>>,
+    merge: Option<Box<RawValue>>,
+    increment: Option<HashMap<String, serde_json::Number>>,
+    if_stamp: Option<String>,
+    idempotency_key: Option<String>,
+    returns: bool,
+}
+
+/// The options of a client, in milliseconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Times {
+    backoff_base_ms: Option<u64>,
+    backoff_cap_ms: Option<u64>,
+    connect_timeout_ms: Option<u64>,
+    request_timeout_ms: Option<u64>,
+    heartbeat_ms: Option<u64>,
+    heartbeat_timeout_ms: Option<u64>,
+}
+
+/// The clients and watches by the names that they were given.
+#[derive(Debug, Default)]
+struct Held {
+    clients: Mutex<HashMap<String, Client>>,
+    watches: Mutex<HashMap<String, AbortHandle>>,
+}
+
+fn main() -> Result<(), Box<dyn StdError>> {
+    let runtime = Runtime::new()?;
+    let _entered = runtime.enter();
+    let held = Arc::new(Held::default());
+    for line in std::io::stdin().lines() {
+        let command: Command = serde_json::from_str(&line?)?;
+        // Taken here, in the order of the lines; what the client is asked then runs beside the rest.
+        let client = held.clients.lock().get(&command.client).cloned();
+        let held = held.clone();
+        tokio::spawn(async move {
+            let id = command.id;
+            match held.run(client, command).await {
+                Ok(ok) => say(&json!({"id": id, "ok": ok})),
+                Err(error) => say(&json!({"id": id, "error": explained(&error)})),
+            }
+        });
+    }
+    Ok(())
+}
+
+impl Held {
+    async fn run(&self, client: Option<Client>, command: Command) -> Result<Value, Error> {
+        let Some(client) = client else {
+            return self.open(command).await;
+        };
+        let write = WriteOptions {
+            if_stamp: command.if_stamp.as_deref().and_then(|stamp| stamp.parse().ok()),
+            idempotency_key: command.idempotency_key.clone(),
+            returns_value: command.returns,
+        };
+        let (collection, key) = (&*command.collection, &*command.key);
+        match &*command.r#do {
+            "get" => client.get(collection, key).await.map(|record| json!(record)),
+            "getMany" => client.get_many(collection, &command.keys).await.map(|records| json!(records)),
+            "put" => {
+                let value = command.value.as_deref().map_or("null", RawValue::get);
+                client.put(collection, key, value, write).await.map(|written| json!(written))
+            }
+            "patch" => client.patch(collection, key, &patch(&command), write).await.map(|written| json!(written)),
+            "delete" => client.delete(collection, key, write).await.map(|written| json!(written)),
+            "watch" => {
+                let watching = tokio::spawn(watch(client, command.watch.clone(), command.collection, command.keys));
+                self.watches.lock().insert(command.watch, watching.abort_handle());
+                Ok(Value::Null)
+            }
+            "unwatch" => {
+                self.watches.lock().remove(&command.watch).iter().for_each(AbortHandle::abort);
+                Ok(Value::Null)
+            }
+            "close" => {
+                client.close().await;
+                Ok(Value::Null)
+            }
+            other => panic!("there is no operation {other:?}"),
+        }
+    }
+
+    async fn open(&self, command: Command) -> Result<Value, Error> {
+        let client = Client::connect(&command.url, options(&command.options)).await?;
+        let mut status = client.status();
+        let name = command.client.clone();
+        tokio::spawn(async move {
+            loop {
+                let state = state(&status.borrow_and_update());
+                say(&json!({"event": "state", "client": name, "state": state}));
+                if status.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.clients.lock().insert(command.client, client);
+        Ok(Value::Null)
+    }
+}
+
+async fn watch(client: Client, name: String, collection: String, keys: Vec<String>) {
+    let refused = |error: &Error| say(&json!({"event": "refused", "watch": name, "error": explained(error)}));
+    let mut subscription = match client.subscribe(&collection, &keys, []).await {
+        Ok(subscription) => subscription,
+        Err(error) => return refused(&error),
+    };
+    while let Some(record) = subscription.next().await {
+        say(&json!({"event": "record", "watch": name, "record": record}));
+    }
+    refused(&subscription.refusal().map_or(Error::Disconnected, Error::Rpc));
+}
+
+fn options(times: &Times) -> Options {
+    let mut options = Options::default();
+    let set = |option: &mut Duration, ms: Option<u64>| *option = ms.map_or(*option, Duration::from_millis);
+    set(&mut options.backoff_base, times.backoff_base_ms);
+    set(&mut options.backoff_limit, times.backoff_cap_ms);
+    set(&mut options.connect_timeout, times.connect_timeout_ms);
+    set(&mut options.request_timeout, times.request_timeout_ms);
+    set(&mut options.heartbeat, times.heartbeat_ms);
+    set(&mut options.heartbeat_timeout, times.heartbeat_timeout_ms);
+    options
+}
+
+fn patch(command: &Command) -> Patch {
+    let merge = command.merge.as_deref().map_or("{}", RawValue::get);
+    let amount = |(column, amount): (&String, &serde_json::Number)| {
+        (column.clone(), amount.to_string().parse().expect("a JSON number is a decimal"))
+    };
+    Patch {
+        merge: Members::parse(merge).expect("the scenario merges an object"),
+        increment: command.increment.iter().flatten().map(amount).collect(),
+    }
+}
+
+fn state(status: &Status) -> Value {
+    match status {
+        Status::Connected => json!({"status": "open"}),
+        Status::Draining(wait) => json!({"status": "open", "reconnectInMs": wait.as_millis()}),
+        Status::Reconnecting { reason, wait } => {
+            json!({"status": "waiting", "retryInMs": wait.as_millis(), "reason": reason})
+        }
+        other => json!({"status": "closed", "reason": format!("{other:?}")}),
+    }
+}
+
+fn explained(error: &Error) -> Value {
+    let (code, reason) = match error {
+        Error::Rpc(refusal) => {
+            return json!({"code": refusal.code, "reason": refusal.reason, "data": refusal.data});
+        }
+        Error::Timeout => (-32_011, "deadline"),
+        Error::OutcomeUnknown => (-32_012, "outcome_unknown"),
+        Error::Disconnected => (0, "closed"),
+        _ => (0, "other"),
+    };
+    json!({"code": code, "reason": reason, "data": {}, "message": error.to_string()})
+}
+
+fn say(message: &Value) {
+    println!("{message}");
+}
