@@ -3,6 +3,7 @@
 //! Promises: results go to stdout, everything else to stderr; a value is printed as the text it came in, numbers
 //! untouched; the exit code says what happened ([`Error::exit_code`]). Leaves to others how requests travel (`client`).
 
+mod bench;
 mod config;
 mod database;
 mod delete;
@@ -75,6 +76,8 @@ enum Command {
     ShardOf(shard_of::Args),
     /// Look for everything that would keep a node from serving, or would cost data.
     Doctor(doctor::Args),
+    /// Measure a running node under load.
+    Bench(bench::Args),
     /// Print or check the configuration.
     Config(config::Args),
 }
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Shards(args) => block_on(shards::run(args, &mut output)),
         Command::ShardOf(args) => block_on(shard_of::run(args, &mut output)),
         Command::Doctor(args) => block_on(doctor::run(args, &mut output)),
+        Command::Bench(args) => block_on(bench::run(args, &server, &mut output)),
         Command::Config(args) => config::run(args, &mut output),
     };
     match done {

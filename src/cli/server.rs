@@ -27,6 +27,11 @@ impl fmt::Debug for ServerArgs {
 }
 
 impl ServerArgs {
+    /// Where the node is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Connects.
     ///
     /// # Errors
