@@ -144,6 +144,13 @@ mod tests {
             "freshet shard-of products 85123A 22423",
             "freshet shard-of readings -5 7 --key-type int8 --shards 64",
             "freshet doctor --deep",
+            "freshet bench get --connections 16 --in-flight 16 --keys 100000 --zipf 0.99 --fill",
+            "freshet bench get --keys-from skus.txt --rate 5000 --duration 30s --warm-up 2s --pid 17 --format json",
+            "freshet bench put --collection orders --value {\"total\":%n}",
+            "freshet bench patch --idempotent --keys 1000",
+            "freshet bench fan-out --subscribers 10000 --rate 2 --probe 500",
+            "freshet bench latency --database-url postgres://u@db1/shop --writers 4 --key-column sku",
+            "freshet bench idle --connections 10000 --pid 17",
             "freshet config print",
             "freshet config check --config freshet.toml",
         ] {
@@ -169,6 +176,11 @@ mod tests {
             "freshet shard-of products a --key-type text --shards 0",
             "freshet shard-of products a --key-type text --shards 64 --database-url postgres://h/d",
             "freshet config",
+            "freshet bench",
+            "freshet bench get --keys 5 --keys-from skus.txt",
+            "freshet bench get --fill-value {}",
+            "freshet bench latency --writers 4",
+            "freshet bench idle",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

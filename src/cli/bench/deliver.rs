@@ -154,8 +154,8 @@ struct Delivery<'a> {
     probe: Option<Probe>,
     clock: Clock,
     began: Instant,
-    /// Number of the first write.
-    base: u64,
+    /// What each key's `stock` was before the first write.
+    bases: Vec<u64>,
     made: Vec<Made>,
     frames: u64,
     tally: Tally,
@@ -204,7 +204,7 @@ impl<'a> Delivery<'a> {
             probe,
             clock,
             began,
-            base: 0,
+            bases: vec![0; plan.keys.len()],
             made: Vec::new(),
             frames: 0,
             tally: Tally::new(),
@@ -217,7 +217,7 @@ impl<'a> Delivery<'a> {
         Ok(delivery)
     }
 
-    /// Numbers begin above every number there is, so that no write is without effect.
+    /// Counting begins at what the snapshots show.
     fn wait_for_snapshots(&mut self) -> Result<(), Error> {
         while self.watchers.iter().any(|watcher| watcher.last.is_none()) {
             self.turn(None)?;
@@ -228,7 +228,10 @@ impl<'a> Delivery<'a> {
                 )));
             }
         }
-        self.base = self.watchers.iter().filter_map(|watcher| watcher.last).max().unwrap_or(0) + 1;
+        for (n, watcher) in self.watchers.iter().enumerate() {
+            let base = &mut self.bases[n % self.plan.keys.len()];
+            *base = watcher.last.unwrap_or_default().max(*base);
+        }
         Ok(())
     }
 
@@ -273,7 +276,7 @@ impl<'a> Delivery<'a> {
             }
             let key = n % self.plan.keys.len();
             self.made.push(Made { due, answered: None, missing: self.watching[key] });
-            self.writer.write(self.base + n as u64, &self.plan.keys[key], key)?;
+            self.writer.write(n, &self.plan.keys[key])?;
         }
     }
 
@@ -328,7 +331,9 @@ impl<'a> Delivery<'a> {
         if last >= Some(number) {
             self.tally.errors.add(|| format!("a watcher got state {number} after {}", last.unwrap_or_default()));
         }
-        let Some(made) = number.checked_sub(self.base).and_then(|n| self.made.get_mut(n as usize)) else { return };
+        let (keys, key) = (self.plan.keys.len(), watcher % self.plan.keys.len());
+        let nth = number.checked_sub(self.bases[key] + 1).map(|nth| nth as usize * keys + key);
+        let Some(made) = nth.and_then(|n| self.made.get_mut(n)) else { return };
         made.missing = made.missing.saturating_sub(1);
         if made.due >= self.clock.start && made.due < self.clock.end {
             self.tally.latency.saturating_record(now.saturating_sub(made.due));
@@ -338,11 +343,11 @@ impl<'a> Delivery<'a> {
     }
 
     fn take_answers(&mut self) -> Result<(), Error> {
-        let Delivery { writer, scratch, tally, made, base, clock, began, .. } = self;
+        let Delivery { writer, scratch, tally, made, clock, began, .. } = self;
         let Tally { errors, write_latency, .. } = tally;
         let now = clock.now();
         writer.answers(scratch, errors, |number, at| {
-            let Some(made) = number.checked_sub(*base).and_then(|n| made.get_mut(n as usize)) else { return };
+            let Some(made) = made.get_mut(number) else { return };
             let at = at.map_or(now, |at| u64::try_from(at.duration_since(*began).as_nanos()).unwrap_or(now));
             made.answered = Some(at);
             if made.due >= clock.start && made.due < clock.end {
@@ -364,14 +369,12 @@ impl<'a> Delivery<'a> {
     /// Waits until everybody has the last state of what they watch.
     fn settle(&mut self) -> Result<(), Error> {
         let until = self.clock.now() + LIMIT;
-        let keys = self.plan.keys.len();
-        let made = self.made.len();
-        // The last write of each key; a key that was never written has none.
-        let last_of = |key: usize| (0..made).rev().take(keys).find(|n| n % keys == key);
-        let last: Vec<Option<u64>> = (0..keys).map(|key| last_of(key).map(|n| self.base + n as u64)).collect();
+        let (keys, made) = (self.plan.keys.len(), self.made.len());
+        let last: Vec<u64> =
+            (0..keys).map(|key| self.bases[key] + (made + keys - 1 - key) as u64 / keys as u64).collect();
         let behind = |delivery: &Self| {
             let watchers = delivery.watchers.iter().enumerate();
-            watchers.filter(|(n, watcher)| last[n % keys].is_some_and(|last| watcher.last != Some(last))).count()
+            watchers.filter(|(n, watcher)| watcher.last != Some(last[n % keys])).count()
         };
         while behind(self) > 0 && self.clock.now() < until {
             self.turn(None)?;

@@ -1,6 +1,7 @@
 //! Who changes the records that are watched: this process through the node, or `psql` behind the node's back.
 //!
-//! Every write sets `stock` to its number, so that a pushed state says which write it shows.
+//! Every write adds one to `stock`, so that a pushed state says how many writes it shows, in whatever order they were
+//! carried out.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -20,7 +21,7 @@ use super::{
     target::Target,
 };
 
-/// A source of writes. Writes of one key are made in order.
+/// A source of writes.
 pub(super) enum Writer {
     Node(NodeWriter),
     Psql(PsqlWriter),
@@ -35,7 +36,7 @@ pub(super) struct NodeWriter {
 /// Writes by as many `psql` processes, each statement a transaction.
 pub(super) struct PsqlWriter {
     sessions: Vec<Session>,
-    answers: mpsc::Receiver<Result<(u64, Instant), String>>,
+    answers: mpsc::Receiver<Result<(usize, Instant), String>>,
     collection: String,
     key_column: String,
 }
@@ -44,7 +45,7 @@ struct Session {
     psql: Child,
     stdin: Option<ChildStdin>,
     /// The numbers of the statements given to it, for the thread that reads its answers.
-    given: mpsc::Sender<u64>,
+    given: mpsc::Sender<usize>,
 }
 
 impl Writer {
@@ -63,11 +64,11 @@ impl Writer {
         Ok(Writer::Psql(PsqlWriter { sessions, answers, collection, key_column }))
     }
 
-    /// Starts write `number`, of the `key_number`th key.
-    pub(super) fn write(&mut self, number: u64, key: &str, key_number: usize) -> Result<(), Error> {
+    /// Starts write `number`.
+    pub(super) fn write(&mut self, number: usize, key: &str) -> Result<(), Error> {
         match self {
             Writer::Node(node) => node.write(number, key),
-            Writer::Psql(psql) => psql.write(number, key, key_number),
+            Writer::Psql(psql) => psql.write(number, key),
         }
     }
 
@@ -76,12 +77,12 @@ impl Writer {
         &mut self,
         scratch: &mut Vec<u8>,
         errors: &mut Errors,
-        mut each: impl FnMut(u64, Option<Instant>),
+        mut each: impl FnMut(usize, Option<Instant>),
     ) -> Result<(), Error> {
         match self {
             Writer::Node(NodeWriter { socket, .. }) => {
                 socket.receive(scratch, |text| match answer::read(text) {
-                    Some(Incoming::Result { id, .. }) => each(id as u64, None),
+                    Some(Incoming::Result { id, .. }) => each(id, None),
                     Some(Incoming::Notification) => {}
                     _ => errors.add(|| format!("a write: {}", answer::refusal(text))),
                 })?;
@@ -101,10 +102,10 @@ impl Writer {
 }
 
 impl NodeWriter {
-    fn write(&mut self, number: u64, key: &str) -> Result<(), Error> {
+    fn write(&mut self, number: usize, key: &str) -> Result<(), Error> {
         let collection = &self.collection;
         let text = format!(
-            r#"{{"jsonrpc":"2.0","id":{number},"method":"patch","params":{{"collection":"{collection}","key":"{key}","value":{{"stock":{number}}}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{number},"method":"patch","params":{{"collection":"{collection}","key":"{key}","increment":{{"stock":1}}}}}}"#
         );
         self.socket.queue(text.as_bytes());
         self.socket.flush()
@@ -112,11 +113,11 @@ impl NodeWriter {
 }
 
 impl PsqlWriter {
-    fn write(&mut self, number: u64, key: &str, key_number: usize) -> Result<(), Error> {
+    fn write(&mut self, number: usize, key: &str) -> Result<(), Error> {
         let count = self.sessions.len();
-        let session = &mut self.sessions[key_number % count];
+        let session = &mut self.sessions[number % count];
         let (table, column) = (quoted(&self.collection, '"'), quoted(&self.key_column, '"'));
-        let statement = format!("UPDATE {table} SET stock = {number} WHERE {column} = {};\n", quoted(key, '\''));
+        let statement = format!("UPDATE {table} SET stock = stock + 1 WHERE {column} = {};\n", quoted(key, '\''));
         let stdin = session.stdin.as_mut().expect("it is taken at the end only");
         // A reader that has gone is told by the pipe below.
         let _ = session.given.send(number);
@@ -125,7 +126,7 @@ impl PsqlWriter {
 }
 
 impl Session {
-    fn start(url: &str, answer: &mpsc::Sender<Result<(u64, Instant), String>>) -> Result<Self, Error> {
+    fn start(url: &str, answer: &mpsc::Sender<Result<(usize, Instant), String>>) -> Result<Self, Error> {
         let mut psql = Command::new("psql")
             .args(["-X", "-v", "ON_ERROR_STOP=1", url])
             .stdin(Stdio::piped())
