@@ -2,6 +2,7 @@
 
 use std::{io, process::ExitCode};
 
+use super::bench;
 use crate::{
     app,
     client::{self, error::explained},
@@ -87,6 +88,9 @@ pub enum Error {
     /// The database could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Nothing could be measured, or answers were wrong.
+    #[error("failed to {0}")]
+    Bench(#[from] bench::Error),
     /// What was looked for was found, and it is nothing good.
     #[error("{0}")]
     Found(String),
@@ -112,7 +116,8 @@ impl Error {
             Error::Away(_) => 69,
             Error::Client(error) => client_code(error),
             Error::Database(error) | Error::Migrate(migrate::Error::Connect(error)) => database_code(error),
-            Error::Store(store::Error::Unavailable { .. }) => 69,
+            Error::Store(store::Error::Unavailable { .. }) | Error::Bench(bench::Error::Connect { .. }) => 69,
+            Error::Bench(bench::Error::Url { .. }) => 2,
             _ => 1,
         }
     }

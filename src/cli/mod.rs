@@ -3,6 +3,7 @@
 //! Promises: results go to stdout, everything else to stderr; a value is printed as the text it came in, numbers
 //! untouched; the exit code says what happened ([`Error::exit_code`]). Leaves to others how requests travel (`client`).
 
+mod bench;
 mod completions;
 mod config;
 mod database;
@@ -82,6 +83,8 @@ enum Command {
     ShardOf(shard_of::Args),
     /// Look for everything that would keep a node from serving, or would cost data.
     Doctor(doctor::Args),
+    /// Measure a running node under load.
+    Bench(bench::Args),
     /// Print or check the configuration.
     Config(config::Args),
     /// Print the script that completes this command line in a shell.
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Shards(args) => block_on(shards::run(args, &mut output)),
         Command::ShardOf(args) => block_on(shard_of::run(args, &mut output)),
         Command::Doctor(args) => block_on(doctor::run(args, &mut output)),
+        Command::Bench(args) => block_on(bench::run(args, &server, &mut output)),
         Command::Config(args) => config::run(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
     };
@@ -156,6 +160,13 @@ mod tests {
             "freshet shard-of products 85123A 22423",
             "freshet shard-of readings -5 7 --key-type int8 --shards 64",
             "freshet doctor --deep",
+            "freshet bench get --connections 16 --in-flight 16 --keys 100000 --zipf 0.99 --fill",
+            "freshet bench get --keys-from skus.txt --rate 5000 --duration 30s --warm-up 2s --pid 17 --format json",
+            "freshet bench put --collection orders --value {\"total\":%n}",
+            "freshet bench patch --idempotent --keys 1000",
+            "freshet bench fan-out --subscribers 10000 --rate 2 --probe 500",
+            "freshet bench latency --database-url postgres://u@db1/shop --writers 4 --key-column sku",
+            "freshet bench idle --connections 10000 --pid 17",
             "freshet config print",
             "freshet config check --config freshet.toml",
         ] {
@@ -187,6 +198,11 @@ mod tests {
             "freshet shard-of products a --key-type text --shards 0",
             "freshet shard-of products a --key-type text --shards 64 --database-url postgres://h/d",
             "freshet config",
+            "freshet bench",
+            "freshet bench get --keys 5 --keys-from skus.txt",
+            "freshet bench get --fill-value {}",
+            "freshet bench latency --writers 4",
+            "freshet bench idle",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,6 +1,7 @@
 //! Everything that needs a real server: one binary, one scenario a file.
 
 mod bad_input;
+mod bench;
 mod binary;
 mod breaches;
 mod capture;

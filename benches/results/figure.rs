@@ -1,0 +1,88 @@
+//! A figure: what Freshet reached, what it is compared with, and what was asked for.
+
+use serde::Serialize;
+
+/// Rounds of one measurement.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Samples(pub Vec<f64>);
+
+impl Samples {
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        match sorted.len() {
+            0 => f64::NAN,
+            len if len.is_multiple_of(2) => f64::midpoint(sorted[len / 2 - 1], sorted[len / 2]),
+            len => sorted[len / 2],
+        }
+    }
+
+    pub fn min(&self) -> f64 {
+        self.0.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    pub fn max(&self) -> f64 {
+        self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    }
+}
+
+/// What was asked for: the least that will do, and the aim.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum Goal {
+    /// Times the yardstick, or more.
+    RatioAtLeast(f64, f64),
+    /// Times the yardstick, or less.
+    RatioAtMost(f64, f64),
+    /// The figure itself, or less.
+    AtMost(f64, f64),
+    /// Shown for what it is.
+    None,
+}
+
+/// A measured figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// Names it for [`super::notes`].
+    pub id: &'static str,
+    pub title: String,
+    pub unit: &'static str,
+    pub freshet: Samples,
+    /// The yardstick's name and its rounds, in turns with Freshet's.
+    pub yardstick: Option<(String, Samples)>,
+    pub goal: Goal,
+    /// Processor time of Freshet's side and of the yardstick's for one of what the figure counts, in microseconds.
+    pub costs_us: Option<(f64, f64)>,
+    /// Who had the processor in the last round.
+    pub usage: String,
+}
+
+impl Figure {
+    /// Freshet over the yardstick, round by round.
+    pub fn ratios(&self) -> Option<Samples> {
+        let (_, yardstick) = self.yardstick.as_ref()?;
+        Some(Samples(self.freshet.0.iter().zip(&yardstick.0).map(|(freshet, other)| freshet / other).collect()))
+    }
+
+    /// What the goal speaks of.
+    pub fn measure(&self) -> Samples {
+        match self.goal {
+            Goal::RatioAtLeast(..) | Goal::RatioAtMost(..) => self.ratios().unwrap_or_default(),
+            Goal::AtMost(..) | Goal::None => self.freshet.clone(),
+        }
+    }
+
+    /// `aim`, `goal` or `not reached`.
+    pub fn verdict(&self) -> &'static str {
+        let reached = self.measure().median();
+        let (does, aims) = match self.goal {
+            Goal::RatioAtLeast(goal, aim) => (reached >= goal, reached >= aim),
+            Goal::RatioAtMost(goal, aim) | Goal::AtMost(goal, aim) => (reached <= goal, reached <= aim),
+            Goal::None => return "",
+        };
+        match (does, aims) {
+            (_, true) => "aim",
+            (true, false) => "goal",
+            (false, false) => "**not reached**",
+        }
+    }
+}

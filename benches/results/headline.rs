@@ -1,0 +1,91 @@
+//! Three things a shop does, each by Freshet and by the naive build, durable, with the same client.
+
+use super::{
+    client::bench,
+    database::Database,
+    figure::{Figure, Goal, Samples},
+    pace::Pace,
+    server::Server,
+};
+
+const LOAD: [&str; 4] = ["--connections", "64", "--in-flight", "16"];
+const ORDER: &str = r#"{"customer":"C%n","sku":"85123A","quantity":1,"total":295}"#;
+const PAYMENT: &str = r#"{"status":"paid","payment":%n}"#;
+
+/// A thing to do.
+struct Deed<'a> {
+    id: &'static str,
+    title: &'static str,
+    words: Vec<&'a str>,
+    goal: Goal,
+    /// Counts in a database what the answers claimed, if anything can be counted.
+    count: Option<&'static str>,
+}
+
+/// Product query, order create, payment callback.
+pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
+    let keys = database.popular_keys()?.display().to_string();
+    let deeds = [
+        Deed {
+            id: "query",
+            title: "product query",
+            words: vec!["get", "--keys-from", &keys, "--zipf", "0.99"],
+            goal: Goal::RatioAtLeast(15.4, 50.0),
+            count: None,
+        },
+        Deed {
+            id: "order",
+            title: "order create",
+            words: vec!["put", "--collection", "orders", "--value", ORDER],
+            goal: Goal::RatioAtLeast(7.75, 15.0),
+            count: Some("SELECT count(*) FROM orders"),
+        },
+        Deed {
+            id: "payment",
+            title: "payment callback (idempotent patch)",
+            words: vec!["patch", "--idempotent", "--collection", "orders", "--keys", "100000", "--value", PAYMENT],
+            goal: Goal::RatioAtLeast(16.0, 30.0),
+            count: None,
+        },
+    ];
+    let freshet = Server::node(&database.url("freshet"), &[]);
+    let naive = Server::naive(&database.url("naive"));
+    deeds.iter().map(|deed| deed.measure(database, &freshet, &naive, pace)).collect()
+}
+
+impl Deed<'_> {
+    fn measure(&self, database: &Database, freshet: &Server, naive: &Server, pace: &Pace) -> Result<Figure, String> {
+        let words = [&self.words[..], &LOAD].concat();
+        let (mut own, mut other, mut usage) = (Samples::default(), Samples::default(), String::new());
+        let mut costs = [f64::NAN; 2];
+        for _ in 0..pace.rounds {
+            let sides = [("naive", naive, &mut other), ("freshet", freshet, &mut own)];
+            for ((name, server, samples), cost) in sides.into_iter().zip(&mut costs) {
+                let before = self.counted(database, name)?;
+                let report = bench(&server.url("/v1/ws"), &words, &[server.pid(), database.pid()], pace)?;
+                // What was answered in the window must be there; the warm-up's writes are there too.
+                let (made, answered) = (self.counted(database, name)? - before, report.number("/answers"));
+                if self.count.is_some() && (made as f64) < answered {
+                    return Err(format!("{}: {name} answered {answered} and made {made}", self.title));
+                }
+                samples.0.push(report.number("/answers_per_s"));
+                *cost = report.cost_us("/answers_per_s");
+                usage = report.usage();
+            }
+        }
+        Ok(Figure {
+            id: self.id,
+            title: self.title.to_owned(),
+            unit: "/s",
+            freshet: own,
+            yardstick: Some(("naive build".to_owned(), other)),
+            goal: self.goal,
+            costs_us: Some((costs[1], costs[0])),
+            usage,
+        })
+    }
+
+    fn counted(&self, database: &Database, name: &str) -> Result<i64, String> {
+        self.count.map_or(Ok(0), |sql| database.number(name, sql))
+    }
+}

@@ -1,0 +1,70 @@
+//! `freshet bench latency`: how long a change takes from its write to the sockets that watch.
+
+use std::num::NonZeroUsize;
+
+use super::{
+    Error,
+    clock::ClockArgs,
+    deliver::{self, Plan, Report},
+    fill::FillArgs,
+    keys,
+    target::Target,
+    writer::Writer,
+};
+
+/// Who writes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// How many records are watched, each by one connection.
+    #[arg(long, default_value = "1000")]
+    keys: NonZeroUsize,
+    /// Writes a second, over all records in turns.
+    #[arg(long, default_value = "100")]
+    rate: f64,
+    /// Write by psql to the node's database instead of through the node.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// How many psql processes write.
+    #[arg(long, default_value = "4", requires = "database_url")]
+    writers: NonZeroUsize,
+    /// The column that holds the key, for psql.
+    #[arg(long, default_value = "sku", requires = "database_url")]
+    key_column: String,
+    #[command(flatten)]
+    clock: ClockArgs,
+    #[command(flatten)]
+    pub(super) fill: FillArgs,
+    /// The collection; its records need a number `stock`.
+    #[arg(long, default_value = "products")]
+    pub(super) collection: String,
+    /// Also tell how much of a processor this process and those below it use, such as the node's. May be repeated.
+    #[arg(long, value_name = "PID")]
+    pid: Vec<u32>,
+}
+
+impl Args {
+    pub(super) fn keys(&self) -> Vec<String> {
+        (0..self.keys.get() as u32).map(keys::generated).collect()
+    }
+}
+
+/// Subscribes, writes and times.
+///
+/// # Errors
+/// As [`deliver::run`]; also when psql cannot be started.
+pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Report, Error> {
+    let plan = Plan {
+        scenario: "latency",
+        collection: &args.collection,
+        keys,
+        watchers: args.keys,
+        rate: args.rate,
+        probe_rate: None,
+        clock: &args.clock,
+        pids: &args.pid,
+    };
+    deliver::run(&plan, target, |poll, token| match &args.database_url {
+        None => Writer::node(target, &args.collection, poll.registry(), token),
+        Some(url) => Writer::psql(url, &args.collection, &args.key_column, args.writers.get()),
+    })
+}
