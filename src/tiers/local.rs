@@ -56,13 +56,16 @@ impl Local {
     pub fn new(config: &Config) -> Self {
         let entries = Cache::builder()
             .max_capacity(config.capacity.as_u64())
-            .weigher(|id: &RecordId, state: &Arc<State>| {
-                let value = state.value.as_ref().map_or(0, bytes::Bytes::len);
-                u32::try_from(id.key.as_str().len() + value + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
-            })
+            .weigher(|id: &RecordId, state: &Arc<State>| Self::weight(id, state))
             .expire_after(Lifetime { present: config.ttl, absent: config.absent_ttl })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Local { entries }
+    }
+
+    /// The bytes that a record counts for against [`Config::capacity`].
+    pub fn weight(id: &RecordId, state: &State) -> u32 {
+        let value = state.value.as_ref().map_or(0, bytes::Bytes::len);
+        u32::try_from(id.key.as_str().len() + value + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
     }
 
     /// The entry of a record.
