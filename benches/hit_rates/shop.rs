@@ -75,11 +75,8 @@ fn schema() -> Schema {
         min: None,
         constraint: None,
     };
-    let columns = vec![
-        column("key", DataType::Text),
-        column("stock", DataType::Int8),
-        column("document", DataType::Json),
-    ];
+    let columns =
+        vec![column("key", DataType::Text), column("stock", DataType::Int8), column("document", DataType::Json)];
     Schema { name: COLLECTION.into(), key: "key".into(), columns }
 }
 
@@ -107,7 +104,8 @@ fn draw(key: usize, of: usize) -> usize {
 
 /// The keys that the shop's sales change, one after the other: what is sold most is what is looked at most.
 pub fn sold_keys(trace: &Trace) -> Vec<u32> {
-    let sold: Vec<String> = Sales::embedded().expect("the shipped sales").map(|sale| sale.expect("a sale").sku).collect();
+    let sold: Vec<String> =
+        Sales::embedded().expect("the shipped sales").map(|sale| sale.expect("a sale").sku).collect();
     let mut counts: HashMap<&str, usize> = HashMap::new();
     sold.iter().for_each(|sku| *counts.entry(sku).or_default() += 1);
     let mut skus: Vec<&str> = counts.keys().copied().collect();
