@@ -56,7 +56,7 @@ impl<'a> Node<'a> {
 impl Cache for Node<'_> {
     fn read(&mut self, key: u32) -> bool {
         let id = &self.shop.ids[key as usize];
-        if self.service.get_now(COLLECTION, id.key.as_str()).is_some() {
+        if self.service.get_now(COLLECTION, id.key.as_str(), Instant::now(), |_, _| ()).is_some() {
             return true;
         }
         let answer = self.runtime.block_on(self.service.get(id, &Wish::default())).expect("answered");

@@ -1,6 +1,6 @@
 //! The records behind a trace's keys, and which of them change: sizes and sales of a real shop.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use freshet::{
     cli::demo::{catalogue, sales::Sales},
@@ -10,7 +10,7 @@ use freshet::{
         Memory, Operation, ShardId, Store, Write, Written,
         memory::{ColumnSchema, DataType, Schema},
     },
-    tiers::local::Local,
+    tiers::{entry::Entry, local::Local},
 };
 use tokio::runtime::Runtime;
 
@@ -91,7 +91,8 @@ fn weigh(runtime: &Runtime, store: &Store, ids: &[RecordId]) -> Vec<u64> {
     let fetched = runtime.block_on(read).expect("read");
     let states: HashMap<Key, State> =
         fetched.rows.iter().map(|row| (row.key.clone(), row.state(fetched.generation))).collect();
-    ids.iter().map(|id| u64::from(Local::weight(id, &states[&id.key]))).collect()
+    let entry = |id: &RecordId| Entry::new(id.clone(), states[&id.key].clone(), Instant::now());
+    ids.iter().map(|id| u64::from(Local::weight(&entry(id)))).collect()
 }
 
 /// The same product for a key in every run, and no relation between keys that are close.

@@ -1,6 +1,7 @@
 //! The registry of watched records: coming, going, and offering a state to all who watch.
 
 use std::{
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,8 +43,7 @@ impl Outlet for Connection {
     }
 
     fn write_marked(&self) {
-        let mut slots = self.slots.lock();
-        while slots.next_due(false).is_some() {}
+        self.slots.lock().give_due(false, |_| ControlFlow::Continue(()));
     }
 }
 
@@ -61,9 +61,9 @@ pub fn registry(c: &mut Criterion) {
             hub.unwatch(&topic, place);
         });
     });
-    let state = state(1);
+    let (state, begun) = (state(1), Instant::now());
     assert!(!hub.is_watched(one.as_ref()));
-    group.bench_function("publish, nobody watches", |b| b.iter(|| hub.publish(&one, &state)));
+    group.bench_function("publish, nobody watches", |b| b.iter(|| hub.publish(&one, &state, begun)));
     for watchers in [1, 100, 1_000] {
         let id = id(WATCHED + watchers);
         let connections: Vec<_> = (0..watchers).map(|_| Arc::new(Connection::default())).collect();
@@ -98,7 +98,7 @@ impl FanOut {
         self.version += 1;
         let state = state(self.version);
         let begun = Instant::now();
-        self.hub.publish(&self.id, &state);
+        self.hub.publish(&self.id, &state, begun);
         let spent = begun.elapsed();
         assert!(self.connections.iter().all(|connection| connection.slots.lock().is_marked()));
         self.runtime.block_on(async {

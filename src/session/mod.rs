@@ -31,7 +31,10 @@ pub use connection::Connection;
 pub use requests::answer;
 
 use self::roster::Roster;
-use crate::{service::Service, telemetry::Telemetry};
+use crate::{
+    service::Service,
+    telemetry::{Latency, Telemetry},
+};
 
 /// Limits and intervals of connections.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -96,6 +99,7 @@ pub(crate) struct Shared {
     messages: IntCounter,
     errors: IntCounterVec,
     pushes: IntCounter,
+    delivery: Latency,
     blocked: IntCounter,
     closed: IntCounterVec,
     open: IntGauge,
@@ -112,6 +116,10 @@ impl Sessions {
             messages: telemetry.counter("freshet_session_messages_total", "Messages received from clients."),
             errors: telemetry.counters("freshet_session_errors_total", "Error answers, by reason.", "reason"),
             pushes: telemetry.counter("freshet_session_pushes_total", "States pushed to subscribers."),
+            delivery: telemetry.latency(
+                "freshet_session_delivery_seconds",
+                "From a state's commit to the socket: at most so long, for the oldest state in each write.",
+            ),
             blocked: telemetry
                 .counter("freshet_session_blocked_total", "Times a socket took no more and its pushes were conflated."),
             closed: telemetry.counters("freshet_session_closed_total", "Connections ended, by close code.", "code"),
@@ -144,6 +152,12 @@ impl Sessions {
     /// The limits in force.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// How long states take from their commit to their watchers' sockets, at most: each write to a socket counts once,
+    /// with its oldest state.
+    pub fn delivery(&self) -> &Latency {
+        &self.shared.delivery
     }
 
     /// Connections open now.

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::{
@@ -67,7 +68,14 @@ impl Write for Feed<'_> {
 /// Reads a connection to its end.
 pub(super) async fn run(connection: Arc<Connection>, socket: OwnedReadHalf, read_ahead: Vec<u8>) {
     let parser = WebSocketContext::new(Role::Server, Some(limits(&connection.shared.config)));
-    let mut reader = Reader { connection: connection.clone(), socket, parser, state: State::Open, rest: None };
+    let mut reader = Reader {
+        connection: connection.clone(),
+        socket,
+        parser,
+        state: State::Open,
+        rest: None,
+        read_at: Instant::now(),
+    };
     let _leave = Leave(connection.clone());
     if reader.read_ahead(&read_ahead) {
         connection.ended.run_until_cancelled(poll_fn(|context| reader.poll(context))).await;
@@ -100,6 +108,8 @@ struct Reader {
     state: State,
     /// What was read and not looked at when the connection had to pause.
     rest: Option<Vec<u8>>,
+    /// When the bytes at hand were read, or taken up again.
+    read_at: Instant,
 }
 
 /// What is made of the bytes that come.
@@ -115,7 +125,7 @@ enum State {
 impl Reader {
     /// Looks at bytes that came with the upgrade; false when they already ended the connection.
     fn read_ahead(&mut self, bytes: &[u8]) -> bool {
-        self.connection.heard();
+        self.read_at = self.connection.heard();
         bytes.is_empty() || BUFFERS.with_borrow_mut(|buffers| self.take(bytes, &mut buffers.output))
     }
 
@@ -127,12 +137,13 @@ impl Reader {
             }
             let goes_on = BUFFERS.with_borrow_mut(|Buffers { input, output }| {
                 if let Some(rest) = self.rest.take() {
+                    self.read_at = Instant::now();
                     return Poll::Ready(self.take(&rest, output));
                 }
                 let mut buffer = ReadBuf::new(input);
                 match ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer)) {
                     Ok(()) if !buffer.filled().is_empty() => {
-                        self.connection.heard();
+                        self.read_at = self.connection.heard();
                         Poll::Ready(self.take(buffer.filled(), output))
                     }
                     _ => Poll::Ready(false),
@@ -158,7 +169,7 @@ impl Reader {
                 // Nothing is begun after our close frame: it could not be answered.
                 Ok(Message::Text(_) | Message::Binary(_)) if is_closed => {}
                 Ok(Message::Text(text)) => {
-                    requests::take(&self.connection, text, feed.output);
+                    requests::take(&self.connection, text, self.read_at, feed.output);
                     // One read may bring hundreds of requests, each for a large record.
                     if self.connection.is_full(feed.output.len()) {
                         self.rest = Some(feed.input.to_vec());

@@ -4,7 +4,7 @@
 //! on the latest (`a_slow_reader_skips_states_and_ends_on_the_latest`), and what is kept for it is a mark a
 //! key. An event's id resumes all of the stream's keys.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, State},
@@ -149,11 +149,14 @@ impl Watch {
     /// Waits for the next newer state of any key.
     async fn next(&mut self) -> Bytes {
         loop {
-            let due = self.mailbox.slots.lock().next_due(false);
-            if let Some(due) = due {
-                self.seen[usize::try_from(due.subscription).unwrap_or_default()] = due.frame.stamp;
-                let body = due.frame.body_after(due.topic.id().key.as_str(), due.sent);
-                return sse::event(Some(&self.token()), &body);
+            let mut taken = None;
+            self.mailbox.slots.lock().give_due(false, |due| {
+                taken = Some((due.subscription, due.frame.stamp, due.record()));
+                ControlFlow::Break(())
+            });
+            if let Some((place, stamp, record)) = taken {
+                self.seen[usize::try_from(place).unwrap_or_default()] = stamp;
+                return sse::event(Some(&self.token()), &record);
             }
             self.mailbox.told.notified().await;
         }
