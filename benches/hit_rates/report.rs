@@ -34,7 +34,13 @@ impl<'a> Bench<'a> {
     fn new(name: &'a str, trace: &'a Trace, sizes: Sizes) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let shop = Shop::new(&runtime, trace.distinct, sizes);
-        Bench { name, trace, weights: shop.weights.clone(), shop, runtime }
+        let mut weights = shop.weights.clone();
+        if sizes == Sizes::Equal {
+            // Versions differ in their digits, and so entries by a few bytes, which a number of entries must not show.
+            let most = weights.iter().copied().max().expect("a trace has keys");
+            weights.fill(most);
+        }
+        Bench { name, trace, weights, shop, runtime }
     }
 
     fn node(&mut self, capacity: u64, upkeep: &Upkeep<'_>) -> Tally {
