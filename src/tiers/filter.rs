@@ -93,6 +93,11 @@ impl Filters {
         self.slot(collection).read().current.is_some()
     }
 
+    /// The memory that the collection's filter in use takes; 0 where there is none.
+    pub fn bytes(&self, collection: CollectionId) -> u64 {
+        self.slot(collection).read().current.as_ref().map_or(0, |bits| bits.bloom.len() / 8)
+    }
+
     /// Takes in a record that exists.
     pub fn add(&self, id: &RecordId) {
         let mut slot = self.slot(id.collection).write();

@@ -59,13 +59,16 @@ impl Local {
     pub fn new(config: &Config) -> Self {
         let entries = Cache::builder()
             .max_capacity(config.capacity.as_u64())
-            .weigher(|_: &RecordId, entry: &Arc<Entry>| {
-                u32::try_from(entry.text_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
-            })
+            .weigher(|_: &RecordId, entry: &Arc<Entry>| Self::weight(entry))
             .expire_after(AsTheySay)
             .build_with_hasher(foldhash::fast::RandomState::default());
         let lifetime = Lifetime { present: config.ttl, absent: config.absent_ttl };
         Local { entries, front: Arc::new(Front::new()), lifetime }
+    }
+
+    /// The bytes that an entry counts for against [`Config::capacity`].
+    pub fn weight(entry: &Entry) -> u32 {
+        u32::try_from(entry.text_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
     }
 
     /// Answers from the entry of a record, if there is one.
