@@ -1,9 +1,13 @@
 //! The demonstration page, embedded: what a browser needs to watch records live.
+//!
+//! It comes with the stream of the node's counters on the public listener, too: the page may ask nobody but its own
+//! host. A node without the page keeps them on the operations listener.
 
 use axum::{Router, http::HeaderMap, routing::get};
 use bytes::Bytes;
+use tokio::sync::watch;
 
-use super::{Edge, document::Document};
+use super::{Edge, document::Document, shop::Shop, stats};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -26,6 +30,8 @@ const PROTECTION: &[(&str, &str)] = &[
 pub struct Page {
     /// The list of products it searches, as JSON.
     pub products_index: Bytes,
+    /// What is played beside the node.
+    pub shop: watch::Receiver<Shop>,
 }
 
 impl Page {
@@ -43,7 +49,8 @@ impl Page {
             ("/figure.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/figure.js"))),
             ("/products.json", "application/json", self.products_index.clone()),
         ];
-        files.into_iter().fold(Router::new(), |router, (path, media, body)| {
+        let counters = Router::new().route("/v1/stats/events", get(stats::events));
+        files.into_iter().fold(counters, |router, (path, media, body)| {
             let document = Document::new(media, body).with(PROTECTION);
             router.route(path, get(async move |headers: HeaderMap| document.answer(&headers)))
         })

@@ -7,7 +7,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
-use super::{Edge, Inner, sse};
+use super::{Edge, Inner, shop::Shop, sse};
 use crate::tiers::freshness::Verdict;
 
 /// The time between two snapshots.
@@ -38,6 +38,9 @@ struct Snapshot {
     age_ms: u64,
     fresh: bool,
     local: Local,
+    /// Beside the demonstration page only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shop: Option<Shop>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +84,7 @@ impl Snapshot {
             age_ms: u64::try_from(tiers.freshness().age().as_millis()).unwrap_or(u64::MAX),
             fresh: tiers.freshness().verdict() == Verdict::Fresh,
             local: Local { entries: tiers.local().entries(), bytes: tiers.local().bytes() },
+            shop: gateway.page.as_ref().map(|page| page.shop.borrow().clone()),
         }
     }
 }
