@@ -49,7 +49,8 @@ async fn the_page_is_protected_and_revalidated() {
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
-        ("/figure.js", "text/javascript; charset=utf-8"),
+        ("/freshet.js", "text/javascript; charset=utf-8"),
+        ("/inter.woff2", "font/woff2"),
         ("/products.json", "application/json"),
     ] {
         let response = node.http.get(node.url(path)).send().await.expect("answered");
