@@ -29,7 +29,7 @@ const HELD = [
   ["Connections", ({ connections }) => count(connections)],
   ["Subscriptions", ({ watchers }) => count(watchers)],
   ["Records in L1", ({ local }) => count(local.entries)],
-  ["Memory for them", ({ local }) => bytes(local.bytes)],
+  ["Memory for them", ({ local }) => `${bytes(local.bytes)} of ${bytes(local.capacity)}`],
 ];
 
 export class NodeView {

@@ -1,6 +1,9 @@
 //! Every node's reader of the change feed.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prometheus::{IntCounter, IntGauge};
@@ -37,8 +40,11 @@ pub struct Follower {
     batcher: Batcher,
     tiers: Tiers,
     hub: Hub,
-    /// Changed records whose state could not be read yet; their watchers are owed it.
-    owed: HashSet<RecordId>,
+    /// Changed records whose state could not be read yet; their watchers are owed it. With each, the moment before which
+    /// it was not changed.
+    owed: HashMap<RecordId, Instant>,
+    /// When the last poll began: what the next one reports was committed after it.
+    polled: Instant,
     /// Reads under way. They outlast polls: a partition that somebody has locked holds up its own records only.
     reading: FuturesUnordered<BoxFuture<'static, Read>>,
     changes: IntCounter,
@@ -46,8 +52,15 @@ pub struct Follower {
     position: IntGauge,
 }
 
-/// A record with the era its read began in and what it came to.
-type Read = (RecordId, Era, Result<Loaded, Error>);
+/// A read of a changed record.
+struct Read {
+    id: RecordId,
+    /// The record was not changed before this.
+    since: Instant,
+    /// The era it began in.
+    era: Era,
+    result: Result<Loaded, Error>,
+}
 
 impl Follower {
     /// A follower that keeps `tiers` current and tells `hub`.
@@ -60,7 +73,8 @@ impl Follower {
             store,
             tiers,
             hub,
-            owed: HashSet::new(),
+            owed: HashMap::new(),
+            polled: Instant::now(),
             reading: FuturesUnordered::new(),
             changes: telemetry.counter("freshet_changes_applied_total", "Changes taken from the feed."),
             resyncs: telemetry.counter("freshet_changes_resyncs_total", "Times that history was lost and read anew."),
@@ -77,7 +91,7 @@ impl Follower {
             let polled = tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.tiers.reset_met() => {
-                    self.owed.extend(self.hub.watched());
+                    self.owe_watched();
                     continue;
                 }
                 polled = tail.poll() => polled,
@@ -114,12 +128,13 @@ impl Follower {
             self.apply(change, poll.position);
         }
         self.tiers.advance(poll.position, poll.begun);
+        self.polled = poll.begun;
         self.position.set(i64::try_from(poll.position.0).unwrap_or(i64::MAX));
     }
 
     fn start_over(&mut self, poll: &Poll, first: bool) {
         self.tiers.reset(poll.position, poll.generations.as_deref());
-        self.owed.extend(self.hub.watched());
+        self.owe_watched();
         if !first {
             self.resyncs.inc();
             tracing::warn!("the feed's history was lost; every cached and watched record is read anew");
@@ -134,8 +149,18 @@ impl Follower {
         let held = self.tiers.holds(&id);
         self.tiers.note(change, seen);
         if held || self.hub.is_watched(id.as_ref()) {
-            self.owed.insert(id);
+            self.owe(id, self.polled);
         }
+    }
+
+    fn owe(&mut self, id: RecordId, since: Instant) {
+        self.owed.entry(id).or_insert(since);
+    }
+
+    /// Nobody knows what changed, nor when.
+    fn owe_watched(&mut self) {
+        let now = Instant::now();
+        self.hub.watched().into_iter().for_each(|id| self.owe(id, now));
     }
 
     /// Reads the records that are owed, for the time of `pause`, and passes their states on; what fails stays owed.
@@ -150,34 +175,34 @@ impl Follower {
                 Some(read) = self.reading.next() => failed.extend(self.pass_on(read)),
             }
         }
-        self.owed.extend(failed);
+        failed.into_iter().for_each(|(id, since)| self.owe(id, since));
     }
 
     fn begin_reads(&mut self) {
         while self.reading.len() < READS_AT_ONCE {
-            let Some(id) = self.owed.iter().next().cloned() else { return };
-            self.owed.remove(&id);
+            let Some(id) = self.owed.keys().next().cloned() else { return };
+            let since = self.owed.remove(&id).expect("it was just seen");
             let (batcher, era) = (self.batcher.clone(), self.tiers.era());
             self.reading.push(Box::pin(async move {
-                let read = batcher.load(&id, Join::Later, Deadline::after(READ_LIMIT)).await;
-                (id, era, read)
+                let result = batcher.load(&id, Join::Later, Deadline::after(READ_LIMIT)).await;
+                Read { id, since, era, result }
             }));
         }
     }
 
     /// Gives a state to the tiers and the watchers; returns the record if it has to be read again.
-    fn pass_on(&self, (id, era, read): Read) -> Option<RecordId> {
-        match read {
+    fn pass_on(&self, Read { id, since, era, result }: Read) -> Option<(RecordId, Instant)> {
+        match result {
             Ok(loaded) => match self.tiers.install(&id, &loaded, era) {
                 Some(state) => {
-                    self.hub.publish(&id, &state);
+                    self.hub.publish(&id, &state, since);
                     None
                 }
                 // Overtaken: the change that did it is still to come, or was read by somebody else.
-                None => Some(id),
+                None => Some((id, since)),
             },
             Err(Error::NotOwned { .. }) => None,
-            Err(_) => Some(id),
+            Err(_) => Some((id, since)),
         }
     }
 }

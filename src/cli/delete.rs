@@ -5,7 +5,7 @@ use super::{Error, Output, ServerArgs, put};
 /// What to remove.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The collection.
+    /// The collection, which is a tracked table's name, such as products.
     collection: String,
     /// The key.
     key: String,

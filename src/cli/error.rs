@@ -35,16 +35,25 @@ pub enum Error {
         client::Error,
     ),
     /// Some of many writes failed; each was reported.
-    #[error("{failed} of {total} lines failed")]
+    #[error("{failed} of {total} rows were rejected")]
     Lines {
-        /// Lines that are not in the store.
+        /// Rows that are not in the store.
         failed: u64,
-        /// Lines read.
+        /// Rows read.
         total: u64,
     },
     /// A file or stdin could not be read.
     #[error("failed to read {path}")]
     Input {
+        /// Which one.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that keeps what was done could not be written.
+    #[error("failed to write {path}")]
+    Keep {
         /// Which one.
         path: String,
         /// What the system said.
@@ -57,6 +66,9 @@ pub enum Error {
     /// The server ended a subscription or the connection for good.
     #[error("{0}")]
     Ended(String),
+    /// Nodes that were to be looked at cannot be reached; each was reported.
+    #[error("cannot reach {0}")]
+    Away(String),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
@@ -97,6 +109,7 @@ impl Error {
         match self {
             Error::Usage(_) | Error::Config(_) => 2,
             Error::Absent(_) => 3,
+            Error::Away(_) => 69,
             Error::Client(error) => client_code(error),
             Error::Database(error) | Error::Migrate(migrate::Error::Connect(error)) => database_code(error),
             Error::Store(store::Error::Unavailable { .. }) => 69,

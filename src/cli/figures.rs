@@ -39,6 +39,33 @@ pub(super) fn lasting(seconds: f64) -> String {
     }
 }
 
+/// How often something happens a second: `0`, `0.4`, `12`, `3,120`.
+pub(super) fn rate(per_second: f64) -> String {
+    match per_second {
+        r if r < 0.05 => "0".into(),
+        r if r < 10.0 => format!("{r:.1}"),
+        r => grouped(r.round() as u64),
+    }
+}
+
+/// A part of one in per cent: `98.1%`; only what is everything is `100%`.
+pub(super) fn share(part: f64) -> String {
+    match part {
+        p if p >= 1.0 => "100%".into(),
+        p => format!("{:.1}%", (p * 100.0).min(99.9)),
+    }
+}
+
+/// A short time: `0.42 ms`, `3.1 ms`, `120 ms`, `2.5 s`.
+pub(super) fn latency(millis: f64) -> String {
+    match millis {
+        ms if ms < 1.0 => format!("{ms:.2} ms"),
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1_000.0 => format!("{ms:.0} ms"),
+        ms => lasting(ms / 1_000.0),
+    }
+}
+
 /// Ascending numbers with their runs drawn together: `0-3, 7, 9-12`.
 pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
@@ -69,6 +96,13 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.19, 59.6, 600.0, 7_300.0, 1e6].map(lasting), ["0.2 s", "60 s", "10 min", "2 h", "12 days"]);
         assert_eq!((counted(1, "shard"), counted(64, "shard")), ("1 shard".into(), "64 shards".into()));
+    }
+
+    #[test]
+    fn live_figures_read_well() {
+        assert_eq!([0.01, 0.44, 12.4, 3_120.0].map(rate), ["0", "0.4", "12", "3,120"]);
+        assert_eq!([0.0, 0.981, 0.99999, 1.0].map(share), ["0.0%", "98.1%", "99.9%", "100%"]);
+        assert_eq!([0.421, 3.12, 120.4, 2_500.0].map(latency), ["0.42 ms", "3.1 ms", "120 ms", "2.5 s"]);
     }
 
     #[test]

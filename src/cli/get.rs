@@ -10,17 +10,24 @@ use crate::{
 
 /// What to print.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  freshet get products 85123A
+  freshet get products 85123A 22423 --format json | jq .value.price
+  freshet get products 85123A --min-stamp 1.17        at least the state of that stamp
+
+A record that does not exist is printed as absent, and the exit code is 3.")]
 pub struct Args {
-    /// The collection.
+    /// The collection, which is a tracked table's name, such as products.
     collection: String,
     /// The keys.
     #[arg(required = true)]
     keys: Vec<String>,
     /// Nothing older than this stamp; for a single key.
-    #[arg(long)]
+    #[arg(long, value_name = "STAMP")]
     min_stamp: Option<Stamp>,
-    /// How long past its freshness a value may be when nothing fresher can answer; for a single key.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    /// How long past its freshness a value may be when nothing fresher can answer, such as 5s; for a single key.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_stale: Option<Duration>,
 }
 

@@ -3,6 +3,7 @@
 //! Promises: results go to stdout, everything else to stderr; a value is printed as the text it came in, numbers
 //! untouched; the exit code says what happened ([`Error::exit_code`]). Leaves to others how requests travel (`client`).
 
+mod completions;
 mod config;
 mod database;
 mod delete;
@@ -11,6 +12,7 @@ mod doctor;
 mod error;
 mod figures;
 mod get;
+mod input;
 mod lines;
 mod load;
 mod migrate;
@@ -19,17 +21,20 @@ mod output;
 mod patch;
 mod pretty;
 mod put;
+mod screen;
 mod serve;
 mod server;
 mod shard_of;
 mod shards;
 mod table;
+mod top;
 mod watch;
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
+use self::server::EVERYWHERE;
 pub use self::{
     error::Error,
     output::{Format, Output},
@@ -43,7 +48,7 @@ struct Cli {
     #[command(flatten)]
     server: ServerArgs,
     /// How results are printed.
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t)]
     format: Format,
     #[command(subcommand)]
     command: Command,
@@ -63,10 +68,12 @@ enum Command {
     Patch(patch::Args),
     /// Remove a record.
     Delete(delete::Args),
-    /// Print records whenever they change.
+    /// Show records as they change.
     Watch(watch::Args),
-    /// Put many records from JSON lines.
+    /// Put many records from JSON lines or CSV.
     Load(load::Args),
+    /// Show what nodes are doing, live.
+    Top(top::Args),
     /// Set the database up: run the migrations and create the partitions that are missing.
     Migrate(migrate::Args),
     /// Show where every shard stands.
@@ -77,6 +84,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Print or check the configuration.
     Config(config::Args),
+    /// Print the script that completes this command line in a shell.
+    Completions(completions::Args),
 }
 
 /// Runs the command line of this process.
@@ -92,11 +101,13 @@ pub fn main() -> ExitCode {
         Command::Delete(args) => block_on(delete::run(args, &server, &mut output)),
         Command::Watch(args) => block_on(watch::run(args, &server, &mut output)),
         Command::Load(args) => block_on(load::run(args, &server, &mut output)),
+        Command::Top(args) => block_on(top::run(args, &mut output)),
         Command::Migrate(args) => block_on(migrate::run(args, &mut output)),
         Command::Shards(args) => block_on(shards::run(args, &mut output)),
         Command::ShardOf(args) => block_on(shard_of::run(args, &mut output)),
         Command::Doctor(args) => block_on(doctor::run(args, &mut output)),
         Command::Config(args) => config::run(args, &mut output),
+        Command::Completions(args) => completions::run(&args, &mut output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,7 +144,12 @@ mod tests {
             "freshet patch products 85123A --increment stock=-1 --increment price=0.10 --return",
             "freshet delete products 85123A --if-stamp 1.17 --idempotency-key k",
             "freshet watch products 85123A 85123B --count 3",
+            "freshet watch products a --keys-from - --field price --field attributes.colour",
             "freshet load products - --key-column sku --in-flight 64",
+            r"freshet load products p.csv.gz --delimiter \t --null \N --restart --progress p --rejected r",
+            "freshet top",
+            "freshet top a:8081 http://b:8081 --once --format json",
+            "freshet completions bash",
             "freshet migrate --config freshet.toml --folder migrations --check",
             "freshet migrate --database-url postgres://u:p@db1/shop",
             "freshet shards --data-dir /var/lib/freshet/demo --all --format json",
@@ -157,7 +173,13 @@ mod tests {
             "freshet patch products a",
             "freshet patch products a --increment stock",
             "freshet patch products a --increment stock=1e999999999",
+            "freshet watch products",
             "freshet watch products a --count 0",
+            "freshet watch products a --lines --field price",
+            "freshet load products p.csv --delimiter ;;",
+            "freshet load products p.csv --restart --resume",
+            "freshet top https://a",
+            "freshet completions tcsh",
             "freshet migrate --database-url postgres://h/d --data-dir /tmp",
             "freshet shard-of products",
             "freshet shard-of products a --key-type text",

@@ -14,10 +14,10 @@ use crate::client::{Record, Written};
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A line about the record, then its value, indented.
+    /// Text for people.
     #[default]
     Human,
-    /// One JSON object a line.
+    /// A JSON object a line, for programs.
     Json,
 }
 
@@ -33,6 +33,11 @@ impl Output {
     /// Prints to stdout.
     pub fn new(format: Format) -> Self {
         Output { format, colours: has_colours(), to: Box::new(io::stdout()) }
+    }
+
+    /// Whom it is printed for.
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     /// How text for people is coloured.
@@ -87,6 +92,14 @@ impl Output {
             Format::Json => results.iter().try_for_each(|result| self.json(result)),
             Format::Human => self.line(text),
         }
+    }
+
+    /// Prints `text` as it is.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn text(&mut self, text: &str) -> Result<(), Error> {
+        self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()).map_err(Error::Output)
     }
 
     fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {

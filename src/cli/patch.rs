@@ -10,8 +10,15 @@ const EXPONENT_MAX: i64 = 256;
 
 /// What to change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  freshet patch products 85123A '{\"price\":100}'
+  freshet patch products 85123A --increment stock=-1 --return
+  freshet patch products 85123A --increment stock=-1 --idempotency-key order-7214
+
+A record that does not exist is created. Two increments at once are both done.")]
 pub struct Args {
-    /// The collection.
+    /// The collection, which is a tracked table's name, such as products.
     collection: String,
     /// The key.
     key: String,

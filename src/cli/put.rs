@@ -9,8 +9,16 @@ use crate::{client::WriteOptions, record::Stamp};
 
 /// What to write.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  freshet put products 85123A '{\"name\":\"HEART\",\"price\":295}'
+  freshet put products 85123A - < heart.json
+  freshet put products 85123A '{\"name\":\"HEART\",\"price\":295}' --if-stamp 1.17
+
+A column left out takes its default. When the record is not at --if-stamp, nothing is written and
+the exit code is 4.")]
 pub struct Args {
-    /// The collection.
+    /// The collection, which is a tracked table's name, such as products.
     collection: String,
     /// The key.
     key: String,
@@ -27,10 +35,10 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct Condition {
     /// Only if the record is at this stamp.
-    #[arg(long)]
+    #[arg(long, value_name = "STAMP")]
     if_stamp: Option<Stamp>,
     /// A name for this write of 1 to 255 bytes: repeating it under the same name does nothing.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     idempotency_key: Option<String>,
 }
 

@@ -5,17 +5,20 @@ use std::{fmt, time::Duration};
 use super::Error;
 use crate::client::{Client, Options};
 
+/// The heading of the options that every command takes.
+pub(super) const EVERYWHERE: &str = "Options of every command";
+
 /// Where the node is and who asks.
 #[derive(clap::Args, Clone)]
 pub struct ServerArgs {
-    /// The node's WebSocket.
-    #[arg(long, global = true, env = "FRESHET_URL", default_value = "ws://127.0.0.1:8080/v1/ws")]
+    /// The node's WebSocket, for commands that read, write or watch records.
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FRESHET_URL", default_value = "ws://127.0.0.1:8080/v1/ws")]
     url: String,
     /// The bearer token to present.
-    #[arg(long, global = true, env = "FRESHET_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "FRESHET_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// How long to wait for an answer.
-    #[arg(long, global = true, default_value = "10s", value_parser = humantime::parse_duration)]
+    /// How long to wait for an answer, such as 500ms or 10s.
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }
 
@@ -27,6 +30,11 @@ impl fmt::Debug for ServerArgs {
 }
 
 impl ServerArgs {
+    /// The node's address.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Connects.
     ///
     /// # Errors

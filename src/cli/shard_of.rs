@@ -19,7 +19,7 @@ use crate::{
 /// Whose shards to tell.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The collection.
+    /// The collection, which is a tracked table's name, such as products.
     collection: String,
     /// The keys.
     #[arg(required = true, allow_negative_numbers = true)]

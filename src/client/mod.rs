@@ -37,7 +37,7 @@ pub use self::{
     error::{Error, Refusal},
     options::{Options, ReadOptions, WriteOptions},
     reconnect::Status,
-    record::{Record, Written},
+    record::{Column, ColumnKind, Description, Record, Written},
     subscription::Subscription,
 };
 use self::{
@@ -117,6 +117,14 @@ impl Client {
     pub async fn get_many<K: AsRef<str>>(&self, collection: &str, keys: &[K]) -> Result<Vec<Record>, Error> {
         let params = Params::new(collection).texts("keys", keys);
         record::read_list(&self.call(params.method("get_many"), Kind::Repeatable).await?)
+    }
+
+    /// What a collection consists of.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn describe(&self, collection: &str) -> Result<Description, Error> {
+        record::read(&self.call(Params::new(collection).method("describe"), Kind::Repeatable).await?)
     }
 
     /// Replaces a record by `value`, the text of a JSON object, which is sent as it is.

@@ -46,6 +46,45 @@ pub struct Written {
     pub value: Option<Box<RawValue>>,
 }
 
+/// What a collection consists of.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// Its name.
+    pub collection: String,
+    /// The column that holds the key.
+    pub key_column: String,
+    /// That column's type: `text`, `uuid`, `int2`, `int4` or `int8`.
+    pub key_type: String,
+    /// Every column of a value, in the table's order.
+    pub columns: Vec<Column>,
+}
+
+/// A column of a collection.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Column {
+    /// Its name, which is the member's in a value.
+    pub name: String,
+    /// How it is written.
+    pub kind: ColumnKind,
+}
+
+/// How a column is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ColumnKind {
+    /// As a scalar: the database makes its own type of a string or a number.
+    Plain,
+    /// As any JSON, whose text is kept.
+    Json,
+    /// As any JSON, which the database normalises.
+    Jsonb,
+    /// Not at all: the database fills it.
+    Generated,
+}
+
 /// Reads an answer.
 pub(super) fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, Error> {
     serde_json::from_str(raw.get()).map_err(Error::Answer)

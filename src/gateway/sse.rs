@@ -1,7 +1,7 @@
 //! Server-Sent Events: an answer that goes on.
 //!
 //! Promises: an event is made when the socket has room for it, never earlier; a quiet stream is kept alive; every
-//! stream ends with the listener's stop.
+//! stream ends with the listener's stop, after it has told its client when to come back.
 //!
 //! # Source
 //! HTML Standard, section 9.2 (server-sent events).
@@ -15,12 +15,13 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio_util::sync::CancellationToken;
+
+use super::Edge;
 
 /// How long a stream may be quiet before a comment is sent: proxies close what seems idle, mostly after 30 s or more.
 const QUIET_MAX: Duration = Duration::from_secs(15);
-/// When a browser should reconnect.
-const HEAD: &str = "retry: 2000\n\n";
+/// When a browser should come back after a stream that broke.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// An event with `data`, and with the `id` that resumes behind it.
 pub(super) fn event(id: Option<&str>, data: &[u8]) -> Bytes {
@@ -40,17 +41,25 @@ pub(super) fn event(id: Option<&str>, data: &[u8]) -> Bytes {
     text.into()
 }
 
-/// Answers with `events` until they or the listener end.
-pub(super) fn answer(events: impl Stream<Item = Bytes> + Send + 'static, stop: &CancellationToken) -> Response {
+/// When a browser should come back.
+fn retry(wait: Duration) -> Bytes {
+    format!("retry: {}\n\n", wait.as_millis()).into()
+}
+
+/// Answers with `events` until they or the listener end. The last words send each client back after a time of its own,
+/// as the drain notice of a WebSocket does: they would all come at once otherwise.
+pub(super) fn answer(events: impl Stream<Item = Bytes> + Send + 'static, edge: &Edge) -> Response {
+    let spread = edge.gateway.sessions.config().reconnect_spread;
     let events = stream::unfold(Box::pin(events), async |mut events| {
         match tokio::time::timeout(QUIET_MAX, events.next()).await {
             Ok(event) => event.map(|event| (event, events)),
             Err(_) => Some((Bytes::from_static(b":\n\n"), events)),
         }
     });
-    let head = stream::once(std::future::ready(Bytes::from_static(HEAD.as_bytes())));
-    let body = head.chain(events).take_until(stop.clone().cancelled_owned()).map(Ok::<_, Infallible>);
-    let mut response = Response::new(Body::from_stream(body));
+    let head = stream::once(std::future::ready(retry(RETRY)));
+    let farewell = stream::once(async move { retry(rand::random_range(Duration::ZERO..=spread)) });
+    let body = head.chain(events).take_until(edge.stop.clone().cancelled_owned()).chain(farewell);
+    let mut response = Response::new(Body::from_stream(body.map(Ok::<_, Infallible>)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -47,18 +47,20 @@ struct Snapshot {
 struct Local {
     entries: u64,
     bytes: u64,
+    /// The most that `bytes` may be.
+    capacity: u64,
 }
 
 /// One snapshot a second, the first at once.
 pub(super) async fn events(State(edge): State<Edge>) -> Response {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let events = stream::unfold((edge.gateway, ticks), async |(gateway, mut ticks)| {
+    let events = stream::unfold((edge.gateway.clone(), ticks), async |(gateway, mut ticks)| {
         ticks.tick().await;
         let text = serde_json::to_vec(&Snapshot::take(&gateway)).ok()?;
         Some((sse::event(None, &text), (gateway, ticks)))
     });
-    sse::answer(events, &edge.stop)
+    sse::answer(events, &edge)
 }
 
 impl Snapshot {
@@ -83,7 +85,11 @@ impl Snapshot {
             applied: tiers.applied().0,
             age_ms: u64::try_from(tiers.freshness().age().as_millis()).unwrap_or(u64::MAX),
             fresh: tiers.freshness().verdict() == Verdict::Fresh,
-            local: Local { entries: tiers.local().entries(), bytes: tiers.local().bytes() },
+            local: Local {
+                entries: tiers.local().entries(),
+                bytes: tiers.local().bytes(),
+                capacity: tiers.local().capacity(),
+            },
             shop: gateway.page.as_ref().map(|page| page.shop.borrow().clone()),
         }
     }

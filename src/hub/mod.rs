@@ -8,7 +8,7 @@
 pub mod slots;
 pub mod topic;
 
-use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+use std::{collections::VecDeque, hash::BuildHasher, sync::Arc, time::Instant};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -51,12 +51,27 @@ pub struct Hub {
 struct Inner {
     parts: [Mutex<HashMap<RecordId, Arc<Topic>, FixedState>>; PARTS],
     hasher: FixedState,
-    /// Each outlet is here at most once, so the queue is no longer than the number of connections.
-    turns: Mutex<VecDeque<Arc<dyn Outlet>>>,
+    turns: Mutex<Turns>,
     turn_due: Notify,
     published: IntCounter,
     regressions: IntCounter,
     watchers: IntGauge,
+}
+
+/// The outlets that wait for their turn.
+#[derive(Default)]
+struct Turns {
+    /// Each outlet is here at most once, so the queue is no longer than the number of connections.
+    queue: VecDeque<Arc<dyn Outlet>>,
+    /// Some have theirs now.
+    running: bool,
+}
+
+impl Turns {
+    /// Nobody waits, or is being written.
+    fn are_settled(&self) -> bool {
+        self.queue.is_empty() && !self.running
+    }
 }
 
 impl Hub {
@@ -109,10 +124,12 @@ impl Hub {
         self.topic(record).is_none_or(|topic| topic.latest().is_some_and(|stamp| stamp.version >= version))
     }
 
-    /// Offers a state to the record's watchers; one that is not newer than the last is dropped.
-    pub fn publish(&self, id: &RecordId, state: &State) {
+    /// Offers a state to the record's watchers; one that is not newer than the last is dropped. It was not committed
+    /// before `since`: its delivery is measured from there.
+    pub fn publish(&self, id: &RecordId, state: &State, since: Instant) {
         let Some(topic) = self.topic(id.as_ref()) else { return };
-        if !topic.offer(state) {
+        let settled = self.inner.turns.lock().are_settled();
+        if !topic.offer(state, since, settled) {
             self.inner.regressions.inc();
             return;
         }
@@ -120,33 +137,35 @@ impl Hub {
         let mut due = Vec::new();
         topic.mark_all(&mut due);
         if !due.is_empty() {
-            self.inner.turns.lock().extend(due);
+            self.inner.turns.lock().queue.extend(due);
             self.inner.turn_due.notify_one();
         }
     }
 
     /// Queues an outlet for a turn, after it marked a slot of its own.
     pub fn request_turn(&self, outlet: Arc<dyn Outlet>) {
-        self.inner.turns.lock().push_back(outlet);
+        self.inner.turns.lock().queue.push_back(outlet);
         self.inner.turn_due.notify_one();
     }
 
     /// Gives outlets their turns until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let mut turn = Vec::with_capacity(TURN);
         while stop.run_until_cancelled(self.inner.turn_due.notified()).await.is_some() {
-            loop {
-                let turn: Vec<_> = {
-                    let mut turns = self.inner.turns.lock();
-                    let len = turns.len().min(TURN);
-                    turns.drain(..len).collect()
-                };
-                if turn.is_empty() {
-                    break;
-                }
-                turn.iter().for_each(|outlet| outlet.write_marked());
+            while self.next_turn(&mut turn) {
+                turn.drain(..).for_each(|outlet| outlet.write_marked());
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Takes those whose turn it is; false when nobody waits.
+    fn next_turn(&self, turn: &mut Vec<Arc<dyn Outlet>>) -> bool {
+        let mut turns = self.inner.turns.lock();
+        let len = turns.queue.len().min(TURN);
+        turn.extend(turns.queue.drain(..len));
+        turns.running = len > 0;
+        turns.running
     }
 
     fn topic(&self, record: RecordRef<'_>) -> Option<Arc<Topic>> {

@@ -1,7 +1,8 @@
 //! A connection's mailbox: one slot a subscription, holding no states, only how far it has come.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::topic::{Frame, Topic};
@@ -32,18 +33,22 @@ pub struct Slots {
     marked: std::collections::VecDeque<SlotId>,
 }
 
-/// What a marked slot has to send.
-pub struct Due {
-    /// The slot.
-    pub slot: SlotId,
-    /// Its subscription.
+/// A state that a marked slot has to send.
+pub struct Due<'a> {
+    /// The slot's subscription.
     pub subscription: u64,
-    /// What its watcher was sent before.
-    pub sent: Stamp,
-    /// The topic, for the record's key.
-    pub topic: Arc<Topic>,
     /// The state to send.
-    pub frame: Arc<Frame>,
+    pub frame: &'a Frame,
+    key: &'a str,
+    /// What the watcher was sent before.
+    sent: Stamp,
+}
+
+impl Due<'_> {
+    /// The record object to send.
+    pub fn record(&self) -> Bytes {
+        self.frame.body_after(self.key, self.sent)
+    }
 }
 
 impl Slots {
@@ -94,23 +99,27 @@ impl Slots {
         behind && self.mark(id)
     }
 
-    /// Takes the next thing to send. The slot stays marked while more is due, and with `latest_only` nothing is.
-    pub fn next_due(&mut self, latest_only: bool) -> Option<Due> {
+    /// Hands what marked slots have to send to `take`, until it breaks off or nothing is left. Of each slot, every state
+    /// that is still kept, in order, or with `latest_only` the newest.
+    pub fn give_due(&mut self, latest_only: bool, mut take: impl FnMut(&Due<'_>) -> ControlFlow<()>) {
         while let Some(&id) = self.marked.front() {
-            let slot = self.slots.get_mut(id.0 as usize)?;
-            let due = slot.topic.as_ref().and_then(|(topic, _)| {
-                let frame = topic.next_after(slot.sent, latest_only)?;
-                let (subscription, sent) = (slot.subscription, slot.sent);
-                Some(Due { slot: id, subscription, sent, topic: topic.clone(), frame })
-            });
-            if let Some(due) = due {
-                slot.sent = due.frame.stamp;
-                return Some(due);
+            if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+                let Slot { topic, subscription, sent, .. } = slot;
+                let flow = topic.as_ref().map_or(ControlFlow::Continue(()), |(topic, _)| {
+                    topic.give_after(*sent, latest_only, |frame| {
+                        let due = Due { subscription: *subscription, frame, key: topic.id().key.as_str(), sent: *sent };
+                        *sent = frame.stamp;
+                        take(&due)
+                    })
+                });
+                // The slot stays marked: there may be more.
+                if flow.is_break() {
+                    return;
+                }
+                slot.marked = false;
             }
-            slot.marked = false;
             self.marked.pop_front();
         }
-        None
     }
 
     /// Whether any slot is marked.

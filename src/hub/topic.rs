@@ -1,6 +1,6 @@
 //! One watched record: who watches it and its last few states.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,8 +12,12 @@ use crate::{
     record::{RecordId, Stamp, State},
 };
 
-/// States kept so that a healthy watcher sees each one although several came before its turn.
-const RECENT: usize = 8;
+/// States kept in any case, for watchers that take their turns by themselves.
+const RECENT_MIN: usize = 8;
+/// States, and bytes of them, kept while watchers wait for their turns: a healthy watcher shall see each state although
+/// many came before its turn. The number is that of the broadcast channel it is measured against.
+const RECENT_MAX: usize = 64;
+const RECENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A state as it goes to every watcher: encoded once.
 #[derive(Clone, Debug)]
@@ -22,14 +26,16 @@ pub struct Frame {
     pub stamp: Stamp,
     /// The record object as JSON text.
     pub body: Bytes,
+    /// It was not committed before this moment.
+    pub since: Instant,
     /// The same with `"reset": true`, for those who saw an earlier generation.
     state: State,
 }
 
 impl Frame {
-    /// Encodes `state` of the record `key`.
-    pub fn new(key: &str, state: &State) -> Self {
-        Frame { stamp: state.stamp, body: encode(key, state, false), state: state.clone() }
+    /// Encodes `state` of the record `key`, which was not committed before `since`.
+    pub fn new(key: &str, state: &State, since: Instant) -> Self {
+        Frame { stamp: state.stamp, body: encode(key, state, false), since, state: state.clone() }
     }
 
     /// The text for a watcher who was sent `sent` last: marked as a reset when history was lost in between.
@@ -43,9 +49,22 @@ impl Frame {
 }
 
 fn encode(key: &str, state: &State, reset: bool) -> Bytes {
-    let mut text = Vec::with_capacity(96 + key.len() + state.value.as_ref().map_or(4, Bytes::len));
+    let mut text =
+        Vec::with_capacity(codec::RECORD_HEAD_BYTES_MAX + key.len() + state.value.as_ref().map_or(4, Bytes::len));
     codec::record(&mut text, key, state, None, reset);
     text.into()
+}
+
+impl Recent {
+    fn push(&mut self, frame: Frame, settled: bool) {
+        self.bytes += frame.body.len();
+        self.frames.push_back(frame);
+        while self.frames.len() > RECENT_MIN
+            && (settled || self.frames.len() > RECENT_MAX || self.bytes > RECENT_BYTES_MAX)
+        {
+            self.bytes -= self.frames.pop_front().map_or(0, |oldest| oldest.body.len());
+        }
+    }
 }
 
 struct Watcher {
@@ -60,7 +79,14 @@ struct Watcher {
 pub struct Topic {
     id: RecordId,
     watchers: Mutex<Slab<Watcher>>,
-    recent: Mutex<VecDeque<Arc<Frame>>>,
+    recent: Mutex<Recent>,
+}
+
+/// The last states offered, oldest first.
+#[derive(Default)]
+struct Recent {
+    frames: VecDeque<Frame>,
+    bytes: usize,
 }
 
 impl Topic {
@@ -75,27 +101,30 @@ impl Topic {
 
     /// The stamp of the newest state offered.
     pub fn latest(&self) -> Option<Stamp> {
-        self.recent.lock().back().map(|frame| frame.stamp)
+        self.recent.lock().frames.back().map(|frame| frame.stamp)
     }
 
-    /// The next state for a watcher who was sent `sent` last: the oldest kept that is newer, or with `latest_only`
-    /// the newest.
-    pub fn next_after(&self, sent: Stamp, latest_only: bool) -> Option<Arc<Frame>> {
+    /// Hands the states newer than `sent` to `take`, until it breaks off: those that are kept, oldest first, or with
+    /// `latest_only` the newest. `take` runs under the topic's lock.
+    pub fn give_after(
+        &self,
+        sent: Stamp,
+        latest_only: bool,
+        take: impl FnMut(&Frame) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let recent = self.recent.lock();
-        let newest = recent.back().filter(|frame| frame.stamp > sent)?;
-        let next = if latest_only { newest } else { recent.iter().find(|frame| frame.stamp > sent)? };
-        Some(next.clone())
+        let newer = recent.frames.partition_point(|frame| frame.stamp <= sent);
+        let first = if latest_only { newer.max(recent.frames.len().saturating_sub(1)) } else { newer };
+        recent.frames.range(first..).try_for_each(take)
     }
 
-    pub(super) fn offer(&self, state: &State) -> bool {
+    /// Takes a state that is newer than the last. With `settled`, no watcher waits for its turn.
+    pub(super) fn offer(&self, state: &State, since: Instant, settled: bool) -> bool {
         let mut recent = self.recent.lock();
-        if recent.back().is_some_and(|newest| newest.stamp >= state.stamp) {
+        if recent.frames.back().is_some_and(|newest| newest.stamp >= state.stamp) {
             return false;
         }
-        if recent.len() == RECENT {
-            recent.pop_front();
-        }
-        recent.push_back(Arc::new(Frame::new(self.id.key.as_str(), state)));
+        recent.push(Frame::new(self.id.key.as_str(), state, since), settled);
         true
     }
 
@@ -120,5 +149,61 @@ impl Topic {
         // The outlet may go with its last reference, outside the lock.
         drop(removed);
         none_left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{CollectionId, Key};
+
+    fn topic() -> Topic {
+        Topic::new(RecordId::new(CollectionId(0), Key::from_database("a")))
+    }
+
+    fn offer(topic: &Topic, version: u64, len: usize, settled: bool) -> bool {
+        let state = State { stamp: Stamp::new(1, version), value: Some(vec![b'1'; len].into()) };
+        topic.offer(&state, Instant::now(), settled)
+    }
+
+    fn after(topic: &Topic, version: u64, latest_only: bool) -> Vec<u64> {
+        let mut given = Vec::new();
+        let flow = topic.give_after(Stamp::new(1, version), latest_only, |frame| {
+            given.push(frame.stamp.version);
+            ControlFlow::Continue(())
+        });
+        assert!(flow.is_continue());
+        given
+    }
+
+    #[test]
+    fn only_newer_states_are_offered_and_given() {
+        let topic = topic();
+        assert!(offer(&topic, 5, 10, true));
+        assert!(!offer(&topic, 5, 10, true) && !offer(&topic, 4, 10, true));
+        assert!(offer(&topic, 7, 10, true));
+        assert_eq!(after(&topic, 0, false), [5, 7]);
+        assert_eq!(after(&topic, 5, false), [7]);
+        assert_eq!(after(&topic, 0, true), [7]);
+        assert_eq!((after(&topic, 7, false), after(&topic, 7, true)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn states_are_kept_while_watchers_wait_for_their_turns() {
+        let topic = topic();
+        (1..=200).for_each(|version| assert!(offer(&topic, version, 10, false)));
+        assert_eq!(after(&topic, 0, false), (137..=200).collect::<Vec<_>>());
+        assert!(offer(&topic, 201, 10, true));
+        assert_eq!(after(&topic, 0, false), (194..=201).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn large_states_are_kept_within_a_bound() {
+        let topic = topic();
+        (1..=200).for_each(|version| assert!(offer(&topic, version, 5_000, false)));
+        let bytes: usize = topic.recent.lock().frames.iter().map(|frame| frame.body.len()).sum();
+        assert!(bytes <= RECENT_BYTES_MAX && topic.recent.lock().bytes == bytes, "{bytes} bytes are kept");
+        (201..=400).for_each(|version| assert!(offer(&topic, version, 50_000, false)));
+        assert_eq!(after(&topic, 0, false).len(), RECENT_MIN);
     }
 }

@@ -6,15 +6,25 @@ use crate::record::{Stamp, State};
 
 pub use super::frame::{frame_header, text_frame};
 
-/// What ends a notification begun with [`notification_head`].
-pub const NOTIFICATION_TAIL: &[u8] = b"}}";
+/// More than a record object's members before its value take, the key apart.
+pub const RECORD_HEAD_BYTES_MAX: usize = 96;
 
 /// Writes the record object: `key`, `version`, `stamp`, `value` (`null` for an absent one), and `stale_ms` and
 /// `reset` when they say something.
 pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>, reset: bool) {
-    record_head(out, key, state.stamp);
+    record_head(out, key, state);
+    record_tail(out, stale_ms, reset);
+}
+
+/// Writes the record object up to and with its value, which is the part that is the same for everyone.
+pub fn record_head(out: &mut Vec<u8>, key: &str, state: &State) {
+    identity(out, key, state.stamp);
     out.extend_from_slice(b",\"value\":");
     out.extend_from_slice(state.value.as_deref().unwrap_or(b"null"));
+}
+
+/// Writes what follows [`record_head`].
+pub fn record_tail(out: &mut Vec<u8>, stale_ms: Option<u64>, reset: bool) {
     if let Some(millis) = stale_ms {
         out.extend_from_slice(b",\"stale_ms\":");
         json::integer(out, millis);
@@ -27,7 +37,7 @@ pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>
 
 /// Writes the answer of a `put`, `patch` or `delete`, with the record's new value if asked for.
 pub fn written(out: &mut Vec<u8>, key: &str, stamp: Stamp, value: Option<&[u8]>) {
-    record_head(out, key, stamp);
+    identity(out, key, stamp);
     if let Some(value) = value {
         out.extend_from_slice(b",\"value\":");
         out.extend_from_slice(value);
@@ -35,7 +45,7 @@ pub fn written(out: &mut Vec<u8>, key: &str, stamp: Stamp, value: Option<&[u8]>)
     out.push(b'}');
 }
 
-fn record_head(out: &mut Vec<u8>, key: &str, stamp: Stamp) {
+fn identity(out: &mut Vec<u8>, key: &str, stamp: Stamp) {
     out.extend_from_slice(b"{\"key\":");
     json::string(out, key);
     out.extend_from_slice(b",\"version\":");
@@ -84,18 +94,20 @@ pub fn error(out: &mut Vec<u8>, id: Option<&str>, error: &RpcError) {
     out.push(b'}');
 }
 
-/// Writes a notification up to its record; the record and [`NOTIFICATION_TAIL`] follow.
-///
-/// Everything behind the head is the same for each subscriber, so it can be shared.
-pub fn notification_head(out: &mut Vec<u8>, subscription: &str) {
+/// Writes the notification of a state to one subscription. `record` is a record object.
+pub fn notification(out: &mut Vec<u8>, subscription: u64, record: &[u8]) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":\"freshet_subscription\",\"params\":{\"subscription\":");
-    json::string(out, subscription);
+    self::subscription(out, subscription);
     out.extend_from_slice(b",\"result\":");
+    out.extend_from_slice(record);
+    out.extend_from_slice(b"}}");
 }
 
-/// Writes [`NOTIFICATION_TAIL`].
-pub fn notification_tail(out: &mut Vec<u8>) {
-    out.extend_from_slice(NOTIFICATION_TAIL);
+/// Writes a subscription's id, as the JSON string that its client sends back.
+pub fn subscription(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(b"\"s");
+    json::integer(out, number);
+    out.push(b'"');
 }
 
 /// Writes the notification that asks a client to come back, in `reconnect_in_ms`, to another node.
@@ -146,11 +158,9 @@ mod tests {
 
     #[test]
     fn a_notification_is_what_the_protocol_shows() {
-        let pushed = text(|out| {
-            notification_head(out, "s1");
-            record(out, "85123A", &state(18, "{}"), None, false);
-            notification_tail(out);
-        });
+        let mut body = Vec::new();
+        record(&mut body, "85123A", &state(18, "{}"), None, false);
+        let pushed = text(|out| notification(out, 1, &body));
         let expected = r#"{"jsonrpc":"2.0","method":"freshet_subscription","params":{"subscription":"s1","result":{"key":"85123A","version":18,"stamp":"1.18","value":{}}}}"#;
         assert_eq!(pushed, expected);
         let drained = text(|out| drain(out, 750));

@@ -26,7 +26,7 @@ pub use close::CloseCode;
 pub use error::{Code, RpcError};
 pub use message::{Message, Rejected, Request, parse};
 pub use methods::{
-    AuthenticateParams, DeleteParams, GetManyParams, GetParams, Method, PatchParams, PutParams, SubscribeParams,
-    UnsubscribeParams,
+    AuthenticateParams, DeleteParams, DescribeParams, GetManyParams, GetParams, Method, PatchParams, PutParams,
+    SubscribeParams, UnsubscribeParams,
 };
 pub use scan::{PlainGet, plain_get};

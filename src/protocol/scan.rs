@@ -12,7 +12,7 @@ pub struct PlainGet<'a> {
 }
 
 /// Reads `text` when it is a `get` (or `freshet_get`) with an id and exactly the params `collection` and `key`, by
-/// name. Members may stand in any order, with whitespace between; strings must be free of escapes.
+/// name or by position. Members may stand in any order, with whitespace between; strings must be free of escapes.
 ///
 /// `None` says nothing about the text but "ask [`parse`](super::parse)". What is accepted, `parse` followed by
 /// [`GetParams::parse`](super::GetParams::parse) reads exactly alike.
@@ -139,6 +139,10 @@ impl<'a> Scan<'a> {
 
     #[inline(always)]
     fn params(&mut self) -> Option<(&'a str, &'a str)> {
+        self.space();
+        if self.peek()? == b'[' {
+            return self.positional();
+        }
         let (mut collection, mut key) = (None, None);
         self.object(|scan, name| {
             let slot = match name {
@@ -149,6 +153,15 @@ impl<'a> Scan<'a> {
             slot.replace(scan.string()?).is_none().then_some(())
         })?;
         Some((collection?, key?))
+    }
+
+    fn positional(&mut self) -> Option<(&'a str, &'a str)> {
+        self.byte(b'[')?;
+        let collection = self.string()?;
+        self.byte(b',')?;
+        let key = self.string()?;
+        self.byte(b']')?;
+        Some((collection, key))
     }
 
     #[inline(always)]
@@ -212,6 +225,8 @@ mod tests {
         assert_eq!(plain_get(PLAIN), expected);
         let other = " {\"params\" : {\"key\":\"85123A\",\n\"collection\":\"products\"}\t,\"method\":\"freshet_get\",\"id\" :7,\"jsonrpc\":\"2.0\" } \r\n";
         assert_eq!(plain_get(other), expected);
+        let positional = PLAIN.replace(r#"{"collection":"products","key":"85123A"}"#, r#" [ "products" , "85123A" ] "#);
+        assert_eq!(plain_get(&positional), expected);
         assert_eq!(plain_get(&PLAIN.replace('7', "\"a7\"")).map(|get| get.id), Some("\"a7\""));
         assert_eq!(plain_get(&PLAIN.replace('7', "-0")).map(|get| get.id), Some("-0"));
     }
@@ -266,12 +281,10 @@ mod tests {
             Just("\"method\":\"get\"".to_owned()),
             prop_oneof!["-?[0-9]{0,3}", "\"[a-z\\\\\u{e9}]{0,3}\"", Just("null".to_owned())]
                 .prop_map(|id| format!("\"id\":{id}")),
-            ("[a-c\\\\\"\u{1}\u{e9}]{0,3}", any::<bool>()).prop_map(|(key, swap)| {
-                if swap {
-                    format!("\"params\":{{\"key\":\"{key}\",\"collection\":\"c\"}}")
-                } else {
-                    format!("\"params\" : {{ \"collection\" :\"c\",\"key\":\"{key}\" }}")
-                }
+            ("[a-c\\\\\"\u{1}\u{e9}]{0,3}", 0..3_u8).prop_map(|(key, shape)| match shape {
+                0 => format!("\"params\":{{\"key\":\"{key}\",\"collection\":\"c\"}}"),
+                1 => format!("\"params\" : {{ \"collection\" :\"c\",\"key\":\"{key}\" }}"),
+                _ => format!("\"params\" : [ \"c\" ,\"{key}\"]"),
             }),
         ]
     }

@@ -1,18 +1,27 @@
 //! Reads one record.
 
+use std::time::{Duration, Instant};
+
 use crate::{
     record::{RecordId, RecordRef},
-    tiers::{Answer, Wish},
+    tiers::{Answer, Wish, entry::Entry},
 };
 
 use super::{Error, Service};
 
 impl Service {
-    /// Answers from this process's cache without waiting, if it can. `key` is taken as it came: a text that is not
-    /// canonical is simply not found here.
-    pub fn get_now(&self, collection: &str, key: &str) -> Option<Answer> {
+    /// Answers from this process's cache without waiting, if it can: `answer` is given the entry and, where it is not
+    /// proven to be fresh, its age. `key` is taken as it came: a text that is not canonical is simply not found here.
+    /// `now` is when the question was read.
+    pub fn get_now<R>(
+        &self,
+        collection: &str,
+        key: &str,
+        now: Instant,
+        answer: impl FnOnce(&Entry, Option<Duration>) -> R,
+    ) -> Option<R> {
         let collection = self.catalogue().find(collection)?.id;
-        self.tiers.get_local(RecordRef { collection, key }, &Wish::default())
+        self.tiers.answer_local(RecordRef { collection, key }, &Wish::default(), now, answer)
     }
 
     /// Reads one record through the tiers; absence is an answer.

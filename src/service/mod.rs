@@ -91,7 +91,11 @@ impl Service {
         Ok(RecordId::new(collection.id, collection.key(key)?))
     }
 
-    fn collection(&self, name: &str) -> Result<&Collection, Error> {
+    /// The collection called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCollection`], naming those that are served.
+    pub fn collection(&self, name: &str) -> Result<&Collection, Error> {
         self.catalogue().find(name).map(|collection| &**collection).ok_or_else(|| Error::UnknownCollection {
             name: name.chars().take(64).collect(),
             known: self.catalogue().iter().map(|collection| collection.name.clone()).collect(),

@@ -1,5 +1,7 @@
 //! Writes one record: put, patch and delete differ only in the operation.
 
+use std::time::Instant;
+
 use crate::{
     record::{Patch, RecordId, Stamp, State, patch::Members},
     store::{self, Loaded, Operation, Token, Write, Written},
@@ -68,22 +70,22 @@ impl Service {
             .idempotency_key
             .map(|key| Token { key, fingerprint: fingerprint(&format!("{request} {:?}", conditions.if_stamp)) });
         let write = Write { id: id.clone(), operation, if_stamp: conditions.if_stamp, token };
-        let era = self.tiers.era();
+        let (era, begun) = (self.tiers.era(), Instant::now());
         let result = self.store.write(write, self.deadline()).await;
         self.writes.with_label_values(&[outcome(&result)]).inc();
         let written = result?;
-        self.install(&id, &written, era);
+        self.install(&id, &written, era, begun);
         Ok(written)
     }
 
     /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
-    fn install(&self, id: &RecordId, written: &Written, era: Era) {
+    fn install(&self, id: &RecordId, written: &Written, era: Era, begun: Instant) {
         let Some((value, position)) = &written.installed else { return };
         let Ok(shard) = self.store.shard_of(id) else { return };
         let state = State { stamp: written.stamp, value: value.clone() };
         // A newer state may stand already; then that one is published instead, and versions only rise.
         if let Some(state) = self.tiers.install(id, &Loaded { state, position: *position, shard }, era) {
-            self.hub.publish(id, &state);
+            self.hub.publish(id, &state, begun);
         }
     }
 

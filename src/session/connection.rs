@@ -220,11 +220,13 @@ impl Connection {
         self.requests.load(Ordering::Acquire) >= config.requests_max || waiting as u64 > config.tail_max.as_u64()
     }
 
-    /// Notes that the client is alive.
-    pub(super) fn heard(&self) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// Notes that the client is alive, and says when.
+    pub(super) fn heard(&self) -> Instant {
+        let now = Instant::now();
+        let millis = u64::try_from(now.duration_since(self.opened).as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(millis, Ordering::Relaxed);
         self.pings.store(0, Ordering::Relaxed);
+        now
     }
 
     /// The time since the client was last heard.
@@ -297,20 +299,23 @@ impl Connection {
 
     /// Writes the tail and what is marked, as far as the socket takes it.
     fn flush(&self) -> Progress {
-        let (progress, pushed, tail) = BUFFER.with_borrow_mut(|buffer| {
+        let (flushed, tail) = BUFFER.with_borrow_mut(|buffer| {
             let mut outgoing = self.outgoing.lock();
-            let (progress, pushed) = outgoing.flush(buffer);
-            (progress, pushed, outgoing.tail_len())
+            let flushed = outgoing.flush(buffer);
+            (flushed, outgoing.tail_len())
         });
-        self.shared.pushes.inc_by(pushed);
+        self.shared.pushes.inc_by(flushed.states);
+        if let Some(since) = flushed.since {
+            self.shared.delivery.observe(since.elapsed());
+        }
         if tail == 0 {
             self.room.notify_waiters();
             self.reader.wake();
         }
-        if progress == Progress::Gone {
+        if flushed.progress == Progress::Gone {
             self.ended.cancel();
         }
-        progress
+        flushed.progress
     }
 }
 

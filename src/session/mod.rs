@@ -6,6 +6,7 @@
 //! have something new to `hub`.
 
 mod connection;
+mod frames;
 mod heartbeat;
 pub mod methods;
 mod outgoing;
@@ -31,7 +32,10 @@ pub use connection::Connection;
 pub use requests::answer;
 
 use self::roster::Roster;
-use crate::{service::Service, telemetry::Telemetry};
+use crate::{
+    service::Service,
+    telemetry::{Latency, Telemetry},
+};
 
 /// Limits and intervals of connections.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -96,6 +100,7 @@ pub(crate) struct Shared {
     messages: IntCounter,
     errors: IntCounterVec,
     pushes: IntCounter,
+    delivery: Latency,
     blocked: IntCounter,
     closed: IntCounterVec,
     open: IntGauge,
@@ -112,6 +117,10 @@ impl Sessions {
             messages: telemetry.counter("freshet_session_messages_total", "Messages received from clients."),
             errors: telemetry.counters("freshet_session_errors_total", "Error answers, by reason.", "reason"),
             pushes: telemetry.counter("freshet_session_pushes_total", "States pushed to subscribers."),
+            delivery: telemetry.latency(
+                "freshet_session_delivery_seconds",
+                "From a state's commit to the socket: at most so long, for the oldest state in each write.",
+            ),
             blocked: telemetry
                 .counter("freshet_session_blocked_total", "Times a socket took no more and its pushes were conflated."),
             closed: telemetry.counters("freshet_session_closed_total", "Connections ended, by close code.", "code"),
@@ -128,8 +137,7 @@ impl Sessions {
     /// Serves a socket from its upgrade to its end. `read_ahead` are bytes that came with the upgrade.
     pub fn serve(&self, socket: TcpStream, read_ahead: &[u8]) {
         let (reading, connection) = Connection::open(socket, self.shared.clone(), self.tasks.clone());
-        let read_ahead = read_ahead.to_vec();
-        self.tasks.spawn(reader::run(connection.clone(), reading, read_ahead));
+        self.tasks.spawn(reader::run(connection.clone(), reading, read_ahead.to_vec()));
         // An upgrade that was under way when the roster was gone through.
         if self.shared.draining.load(Ordering::SeqCst) {
             self.tasks.spawn(async move { connection.drain().await });
@@ -144,6 +152,12 @@ impl Sessions {
     /// The limits in force.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// How long states take from their commit to their watchers' sockets, at most: each write to a socket counts once,
+    /// with its oldest state.
+    pub fn delivery(&self) -> &Latency {
+        &self.shared.delivery
     }
 
     /// Connections open now.

@@ -1,6 +1,6 @@
 //! What a connection still has to send: the tail its socket did not take, and the marks of its subscriptions.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{collections::HashMap, io, ops::ControlFlow, sync::Arc, time::Instant};
 
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -23,6 +23,15 @@ pub(super) enum Progress {
     Blocked,
     /// The socket is gone.
     Gone,
+}
+
+/// What a flush did.
+pub(super) struct Flushed {
+    pub(super) progress: Progress,
+    /// States that were sent.
+    pub(super) states: u64,
+    /// The moment before which none of them was committed.
+    pub(super) since: Option<Instant>,
 }
 
 /// The sending side of a connection, behind its lock.
@@ -109,16 +118,15 @@ impl Outgoing {
     }
 
     /// Writes the tail, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
-    /// Returns how many states were sent.
-    pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> (Progress, u64) {
-        let mut pushed = 0;
+    pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> Flushed {
+        let mut flushed = Flushed { progress: Progress::Idle, states: 0, since: None };
         loop {
             if self.tail_len() > 0 {
                 let tail = std::mem::take(&mut self.tail);
                 self.written += self.write(&tail[self.written..]);
                 self.tail = tail;
                 if self.tail_len() > 0 {
-                    return (self.progress(), pushed);
+                    return Flushed { progress: self.progress(), ..flushed };
                 }
             }
             self.tail.clear();
@@ -129,25 +137,23 @@ impl Outgoing {
             if self.closed || self.gone || !self.slots.is_marked() {
                 self.blocked = false;
                 self.let_go_if_done();
-                return (self.progress(), pushed);
+                return Flushed { progress: self.progress(), ..flushed };
             }
             buffer.clear();
-            pushed += self.gather(buffer);
+            self.gather(buffer, &mut flushed);
             let sent = self.write(buffer);
             self.tail.extend_from_slice(&buffer[sent..]);
         }
     }
 
     /// Encodes what marked slots have to send, as much as a round takes.
-    fn gather(&mut self, buffer: &mut Vec<u8>) -> u64 {
-        let mut pushed = 0;
-        while buffer.len() < ROUND_BYTES {
-            let Some(due) = self.slots.next_due(self.blocked) else { break };
-            let body = due.frame.body_after(due.topic.id().key.as_str(), due.sent);
-            push(buffer, due.subscription, &body);
-            pushed += 1;
-        }
-        pushed
+    fn gather(&mut self, buffer: &mut Vec<u8>, flushed: &mut Flushed) {
+        self.slots.give_due(self.blocked, |due| {
+            push(buffer, due.subscription, &due.record());
+            flushed.states += 1;
+            flushed.since = Some(flushed.since.map_or(due.frame.since, |since| since.min(due.frame.since)));
+            if buffer.len() < ROUND_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -193,16 +199,7 @@ impl Outgoing {
 
 /// Writes one notification as a frame. `body` is a record object.
 pub(super) fn push(buffer: &mut Vec<u8>, subscription: u64, body: &[u8]) {
-    codec::text_frame(buffer, |out| {
-        codec::notification_head(out, &subscription_name(subscription));
-        out.extend_from_slice(body);
-        codec::notification_tail(out);
-    });
-}
-
-/// A subscription's id as its client sees it.
-pub(super) fn subscription_name(number: u64) -> String {
-    format!("s{number}")
+    codec::text_frame(buffer, |out| codec::notification(out, subscription, body));
 }
 
 /// The number of a subscription id.

@@ -4,28 +4,27 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io::{self, Read, Write},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
     net::tcp::OwnedReadHalf,
 };
-use tungstenite::{
-    Error, Message,
-    protocol::{Role, WebSocketConfig, WebSocketContext},
-};
+use tungstenite::{Error, Message};
 
-use super::{Config, Connection, requests};
+use super::{
+    Connection,
+    frames::{Frames, Incoming},
+    requests,
+};
 use crate::protocol::CloseCode;
 
 /// What a thread reads at once from any of its sockets.
 const READ_BYTES: usize = 64 * 1024;
-/// What a connection's frame parser keeps for a partial frame.
-const PARSER_BYTES: usize = 1024;
 
 /// A thread's buffers: connections use them in turn.
 struct Buffers {
@@ -38,38 +37,14 @@ thread_local! {
         RefCell::new(Buffers { input: vec![0; READ_BYTES].into_boxed_slice(), output: Vec::new() });
 }
 
-/// The parser's view of the world: bytes that were read, and a place for its pongs and close frames.
-struct Feed<'a> {
-    input: &'a [u8],
-    output: &'a mut Vec<u8>,
-}
-
-impl Read for Feed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buffer)
-    }
-}
-
-impl Write for Feed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Reads a connection to its end.
 pub(super) async fn run(connection: Arc<Connection>, socket: OwnedReadHalf, read_ahead: Vec<u8>) {
-    let parser = WebSocketContext::new(Role::Server, Some(limits(&connection.shared.config)));
-    let mut reader = Reader { connection: connection.clone(), socket, parser, state: State::Open, rest: None };
+    let message_max = connection.shared.config.message_max.as_u64();
+    let frames = Frames::new(usize::try_from(message_max).unwrap_or(usize::MAX));
+    let mut reader =
+        Reader { connection: connection.clone(), socket, frames, state: State::Open, read_at: Instant::now() };
     let _leave = Leave(connection.clone());
-    if reader.read_ahead(&read_ahead) {
+    if reader.read_ahead(read_ahead) {
         connection.ended.run_until_cancelled(poll_fn(|context| reader.poll(context))).await;
     }
 }
@@ -83,23 +58,13 @@ impl Drop for Leave {
     }
 }
 
-fn limits(config: &Config) -> WebSocketConfig {
-    let message_max = usize::try_from(config.message_max.as_u64()).unwrap_or(usize::MAX);
-    WebSocketConfig::default()
-        .read_buffer_size(PARSER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(64 * 1024)
-        .max_message_size(Some(message_max))
-        .max_frame_size(Some(message_max))
-}
-
 struct Reader {
     connection: Arc<Connection>,
     socket: OwnedReadHalf,
-    parser: WebSocketContext,
+    frames: Frames,
     state: State,
-    /// What was read and not looked at when the connection had to pause.
-    rest: Option<Vec<u8>>,
+    /// When the bytes at hand were read, or taken up again.
+    read_at: Instant,
 }
 
 /// What is made of the bytes that come.
@@ -107,16 +72,18 @@ struct Reader {
 enum State {
     /// Requests are answered.
     Open,
-    /// The parser refused something and must not be asked again. Bytes are dropped until the client hangs up: a
+    /// The connection had to pause; what was read before comes first.
+    Paused,
+    /// Something was refused, and nothing behind it can be understood. Bytes are dropped until the client hangs up: a
     /// socket closed with bytes unread would be reset, and the close frame with it.
     Deaf,
 }
 
 impl Reader {
     /// Looks at bytes that came with the upgrade; false when they already ended the connection.
-    fn read_ahead(&mut self, bytes: &[u8]) -> bool {
-        self.connection.heard();
-        bytes.is_empty() || BUFFERS.with_borrow_mut(|buffers| self.take(bytes, &mut buffers.output))
+    fn read_ahead(&mut self, mut bytes: Vec<u8>) -> bool {
+        self.read_at = self.connection.heard();
+        BUFFERS.with_borrow_mut(|buffers| self.take(&mut bytes, &mut buffers.output))
     }
 
     /// Ready when the connection is over.
@@ -126,14 +93,16 @@ impl Reader {
                 return Poll::Pending;
             }
             let goes_on = BUFFERS.with_borrow_mut(|Buffers { input, output }| {
-                if let Some(rest) = self.rest.take() {
-                    return Poll::Ready(self.take(&rest, output));
+                if self.state == State::Paused {
+                    self.state = State::Open;
+                    self.read_at = Instant::now();
+                    return Poll::Ready(self.take(&mut [], output));
                 }
                 let mut buffer = ReadBuf::new(input);
                 match ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer)) {
                     Ok(()) if !buffer.filled().is_empty() => {
-                        self.connection.heard();
-                        Poll::Ready(self.take(buffer.filled(), output))
+                        self.read_at = self.connection.heard();
+                        Poll::Ready(self.take(buffer.filled_mut(), output))
                     }
                     _ => Poll::Ready(false),
                 }
@@ -146,42 +115,20 @@ impl Reader {
 
     /// Handles every message that `bytes` complete, or as many as the connection's limits let begin; false when the
     /// connection is over.
-    fn take(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> bool {
+    fn take(&mut self, bytes: &mut [u8], output: &mut Vec<u8>) -> bool {
         if self.state == State::Deaf {
             return true;
         }
         output.clear();
-        let is_closed = self.connection.is_closed();
-        let mut feed = Feed { input: bytes, output };
-        let end = loop {
-            match self.parser.read(&mut feed) {
-                // Nothing is begun after our close frame: it could not be answered.
-                Ok(Message::Text(_) | Message::Binary(_)) if is_closed => {}
-                Ok(Message::Text(text)) => {
-                    requests::take(&self.connection, text, feed.output);
-                    // One read may bring hundreds of requests, each for a large record.
-                    if self.connection.is_full(feed.output.len()) {
-                        self.rest = Some(feed.input.to_vec());
-                        break End::None;
-                    }
-                }
-                Ok(Message::Binary(_)) => break End::Close(CloseCode::Unsupported),
-                Ok(Message::Close(frame)) => {
-                    self.connection.closed_by_client(frame.map_or(1005, |frame| frame.code.into()));
-                    // The parser has put the answer together; it leaves with the next flush.
-                    drop(self.parser.flush(&mut feed));
-                    self.connection.close_answered(feed.output);
-                    break End::Silent;
-                }
-                Ok(_) => {}
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break End::None,
-                Err(error) => break end_of(&error),
-            }
-        };
-        drop(self.parser.flush(&mut feed));
-        self.connection.send(feed.output);
+        let Reader { connection, frames, read_at, .. } = self;
+        let end = frames.with(bytes, |frames, input| answer_all(connection, frames, *read_at, input, output));
+        connection.send(output);
         match end {
             End::None => true,
+            End::Pause => {
+                self.state = State::Paused;
+                true
+            }
             End::Silent => false,
             End::Close(code) => {
                 self.state = State::Deaf;
@@ -192,9 +139,43 @@ impl Reader {
     }
 }
 
+/// Looks at every message in `input`; the answers that are at hand are written to `output`.
+fn answer_all(
+    connection: &Arc<Connection>,
+    frames: &mut Frames,
+    read_at: Instant,
+    input: &mut &mut [u8],
+    output: &mut Vec<u8>,
+) -> End {
+    let is_closed = connection.is_closed();
+    loop {
+        match frames.next(input, output) {
+            Ok(None) => return End::None,
+            // Nothing is begun after our close frame: it could not be answered.
+            Ok(Some(Incoming::Text(_) | Incoming::Other(Message::Text(_) | Message::Binary(_)))) if is_closed => {}
+            Ok(Some(Incoming::Text(text))) => requests::take(connection, text, read_at, output),
+            Ok(Some(Incoming::Other(Message::Text(text)))) => requests::take(connection, &text, read_at, output),
+            Ok(Some(Incoming::Other(Message::Binary(_)))) => return End::Close(CloseCode::Unsupported),
+            Ok(Some(Incoming::Other(Message::Close(frame)))) => {
+                connection.closed_by_client(frame.map_or(1005, |frame| frame.code.into()));
+                connection.close_answered(output);
+                return End::Silent;
+            }
+            Ok(Some(Incoming::Other(_))) => {}
+            Err(error) => return end_of(&error),
+        }
+        // One read may bring hundreds of requests, each for a large record.
+        if connection.is_full(output.len()) {
+            return End::Pause;
+        }
+    }
+}
+
 enum End {
     /// Not yet: more is to come.
     None,
+    /// Nor that, but there is more to do than the connection's limits allow now.
+    Pause,
     /// Both sides have closed.
     Silent,
     /// We close, with this code.

@@ -1,8 +1,9 @@
 //! From a message to its answer.
 
-use std::sync::Arc;
-
-use tungstenite::Utf8Bytes;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Connection, Shared,
@@ -13,13 +14,15 @@ use crate::{
     tiers::Answer,
 };
 
-/// Handles one text message. What L1 can answer is written to `output` at once; anything else becomes a task.
-pub(super) fn take(connection: &Arc<Connection>, text: Utf8Bytes, output: &mut Vec<u8>) {
+/// Handles one text message, read at `now`. What L1 can answer is written to `output` at once; anything else becomes a
+/// task.
+pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, output: &mut Vec<u8>) {
     connection.shared.messages.inc();
-    if answer_now(&connection.shared, &text, output).is_some() {
+    if answer_now(&connection.shared, text, now, output).is_some() {
         return;
     }
     let (tasks, connection, request) = (connection.tasks().clone(), connection.clone(), connection.begin_request());
+    let text = text.to_owned();
     tasks.spawn(async move {
         let caller = Caller::Session(connection.clone());
         let (answer, then) = respond(&connection.shared, &caller, &text).await;
@@ -34,17 +37,20 @@ pub(super) fn take(connection: &Arc<Connection>, text: Utf8Bytes, output: &mut V
 }
 
 /// Answers a plain `get` from L1.
-fn answer_now(shared: &Shared, text: &str, output: &mut Vec<u8>) -> Option<()> {
+fn answer_now(shared: &Shared, text: &str, now: Instant, output: &mut Vec<u8>) -> Option<()> {
     let get = protocol::plain_get(text)?;
-    let answer = shared.service.get_now(get.collection, get.key)?;
-    codec::text_frame(output, |out| codec::result(out, get.id, |out| write_record(out, get.key, &answer)));
-    Some(())
+    shared.service.get_now(get.collection, get.key, now, |entry, stale| {
+        codec::text_frame(output, |out| codec::result(out, get.id, |out| entry.write(out, stale.map(millis))));
+    })
 }
 
 /// Writes an answered record.
 pub(super) fn write_record(out: &mut Vec<u8>, key: &str, answer: &Answer) {
-    let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-    codec::record(out, key, &answer.state, stale_ms, false);
+    codec::record(out, key, &answer.state, answer.stale.map(millis), false);
+}
+
+fn millis(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Answers a message that came over HTTP: there is no connection to push to.

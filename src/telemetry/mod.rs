@@ -2,9 +2,13 @@
 //!
 //! Names are `freshet_<module>_<what>_<unit>`, with few labels and none unbounded.
 
+pub mod latency;
+
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
 };
+
+pub use latency::Latency;
 
 /// Where a node's counters are registered and read. Cheap to clone.
 #[derive(Clone, Default)]
@@ -33,9 +37,9 @@ impl Telemetry {
         self.add(IntGauge::new(name, help))
     }
 
-    /// A distribution of seconds over `buckets`.
-    pub fn seconds(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+    /// A distribution of durations.
+    pub fn latency(&self, name: &str, help: &str) -> Latency {
+        Latency(self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(latency::BUCKETS.to_vec()))))
     }
 
     fn add<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {

@@ -62,7 +62,7 @@ impl Tiers {
         if stands.is_none() {
             self.inner.stale_reads.inc();
         }
-        stands.map(|state| State::clone(&state))
+        stands
     }
 
     /// Every change visible at mark `position`, and before `begun`, has been applied.

@@ -73,18 +73,27 @@ impl Freshness {
     /// How old what is cached here may be: the time since the newest proven moment or, while nothing is proven, since
     /// the start, before which nothing was cached. Whether anything was proven is said by [`Self::verdict`] alone.
     pub fn age(&self) -> Duration {
-        let proven = Duration::from_nanos(self.proven.load(Ordering::Acquire).saturating_sub(1));
-        self.start.elapsed().saturating_sub(proven)
+        self.age_at(Instant::now())
     }
 
     /// What may be done with a cached value.
     pub fn verdict(&self) -> Verdict {
-        match self.age() {
-            _ if self.proven.load(Ordering::Acquire) == 0 => Verdict::Expired(self.age()),
+        self.verdict_at(Instant::now())
+    }
+
+    /// [`Self::verdict`] for a reader who has looked at the clock already, just now.
+    pub fn verdict_at(&self, now: Instant) -> Verdict {
+        match self.age_at(now) {
+            age if self.proven.load(Ordering::Acquire) == 0 => Verdict::Expired(age),
             age if age <= self.config.fresh => Verdict::Fresh,
             age if age <= self.config.usable => Verdict::Usable(age),
             age => Verdict::Expired(age),
         }
+    }
+
+    fn age_at(&self, now: Instant) -> Duration {
+        let proven = Duration::from_nanos(self.proven.load(Ordering::Acquire).saturating_sub(1));
+        now.saturating_duration_since(self.start).saturating_sub(proven)
     }
 
     /// The oldest value served when nothing else can answer.

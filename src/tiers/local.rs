@@ -17,10 +17,11 @@ use moka::{
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RecordId, RecordRef, State};
+use super::{entry::Entry, front::Front};
+use crate::record::{RecordId, RecordRef, Stamp, State};
 
-/// An entry's cost beyond key and value: the cache's own nodes, counted with a heap profile of moka 0.12.
-const ENTRY_OVERHEAD_BYTES: usize = 200;
+/// An entry's cost beyond key and text: its own fields, and the cache's nodes, counted with a heap profile of moka 0.12.
+const ENTRY_OVERHEAD_BYTES: usize = 280;
 /// The share of its lifetime by which an entry's expiry is spread.
 const JITTER: f64 = 0.1;
 
@@ -48,7 +49,9 @@ impl Default for Config {
 /// The cache. Cheap to clone.
 #[derive(Clone)]
 pub struct Local {
-    entries: Cache<RecordId, Arc<State>, foldhash::fast::RandomState>,
+    entries: Cache<RecordId, Arc<Entry>, foldhash::fast::RandomState>,
+    front: Arc<Front>,
+    lifetime: Lifetime,
 }
 
 impl Local {
@@ -56,18 +59,18 @@ impl Local {
     pub fn new(config: &Config) -> Self {
         let entries = Cache::builder()
             .max_capacity(config.capacity.as_u64())
-            .weigher(|id: &RecordId, state: &Arc<State>| {
-                let value = state.value.as_ref().map_or(0, bytes::Bytes::len);
-                u32::try_from(id.key.as_str().len() + value + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            .weigher(|_: &RecordId, entry: &Arc<Entry>| {
+                u32::try_from(entry.text_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
-            .expire_after(Lifetime { present: config.ttl, absent: config.absent_ttl })
+            .expire_after(AsTheySay)
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Local { entries }
+        let lifetime = Lifetime { present: config.ttl, absent: config.absent_ttl };
+        Local { entries, front: Arc::new(Front::new()), lifetime }
     }
 
-    /// The entry of a record.
-    pub fn get(&self, record: &RecordRef<'_>) -> Option<Arc<State>> {
-        self.entries.get(record)
+    /// Answers from the entry of a record, if there is one.
+    pub fn get<R>(&self, record: &RecordRef<'_>, now: Instant, answer: impl FnOnce(&Entry) -> R) -> Option<R> {
+        self.front.read(record, now, || self.entries.get(record), answer)
     }
 
     /// Whether there is an entry; does not count as a use.
@@ -75,35 +78,42 @@ impl Local {
         self.entries.contains_key(record)
     }
 
-    /// Puts what `admit` allows in place of an entry that is older, and returns what stands then. `admit` runs under
-    /// the cache's lock for the key, and says `None` when the state offered is too old.
-    pub fn install(&self, id: &RecordId, admit: impl FnOnce() -> Option<State>) -> Option<Arc<State>> {
+    /// Puts what `admit` allows in place of an entry that is older, and returns the state that stands then. `admit`
+    /// runs under the cache's lock for the key, and says `None` when the state offered is too old.
+    pub fn install(&self, id: &RecordId, admit: impl FnOnce() -> Option<State>) -> Option<State> {
         let mut admitted = None;
+        let _changing = self.front.change(&id.as_ref());
         let result = self.entries.entry(id.clone()).and_compute_with(|current| {
             let Some(state) = admit() else { return Op::Nop };
-            let state = Arc::new(state);
             admitted = Some(state.clone());
             match current {
-                Some(entry) if entry.value().stamp >= state.stamp => Op::Nop,
-                _ => Op::Put(state),
+                Some(entry) if entry.value().state().stamp >= state.stamp => Op::Nop,
+                _ => {
+                    let expires = Instant::now() + self.lifetime.of(&state);
+                    Op::Put(Arc::new(Entry::new(id.clone(), state, expires)))
+                }
             }
         });
         admitted.map(|admitted| match result {
-            CompResult::Unchanged(entry) if entry.value().stamp > admitted.stamp => entry.into_value(),
+            CompResult::Unchanged(entry) if entry.value().state().stamp > admitted.stamp => {
+                entry.value().state().clone()
+            }
             _ => admitted,
         })
     }
 
     /// Removes an entry that is older than `stamp`.
-    pub fn remove_older(&self, id: &RecordId, stamp: crate::record::Stamp) {
+    pub fn remove_older(&self, id: &RecordId, stamp: Stamp) {
+        let _changing = self.front.change(&id.as_ref());
         self.entries.entry(id.clone()).and_compute_with(|current| match current {
-            Some(entry) if entry.value().stamp < stamp => Op::Remove,
+            Some(entry) if entry.value().state().stamp < stamp => Op::Remove,
             _ => Op::Nop,
         });
     }
 
     /// Forgets everything that stands now.
     pub fn clear(&self) {
+        let _changing = self.front.change_all();
         self.entries.invalidate_all();
     }
 
@@ -116,8 +126,14 @@ impl Local {
     pub fn bytes(&self) -> u64 {
         self.entries.weighted_size()
     }
+
+    /// The most bytes it may hold.
+    pub fn capacity(&self) -> u64 {
+        self.entries.policy().max_capacity().unwrap_or(u64::MAX)
+    }
 }
 
+#[derive(Clone, Copy)]
 struct Lifetime {
     present: Duration,
     absent: Duration,
@@ -130,19 +146,22 @@ impl Lifetime {
     }
 }
 
-impl Expiry<RecordId, Arc<State>> for Lifetime {
-    fn expire_after_create(&self, _: &RecordId, state: &Arc<State>, _: Instant) -> Option<Duration> {
-        Some(self.of(state))
+/// Entries know when their time is over.
+struct AsTheySay;
+
+impl Expiry<RecordId, Arc<Entry>> for AsTheySay {
+    fn expire_after_create(&self, _: &RecordId, entry: &Arc<Entry>, now: Instant) -> Option<Duration> {
+        Some(entry.expires().saturating_duration_since(now))
     }
 
     fn expire_after_update(
         &self,
         _: &RecordId,
-        state: &Arc<State>,
-        _: Instant,
+        entry: &Arc<Entry>,
+        now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(self.of(state))
+        Some(entry.expires().saturating_duration_since(now))
     }
 }
 
@@ -151,7 +170,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::record::{CollectionId, Key, Stamp};
+    use crate::record::{CollectionId, Key};
 
     fn state(version: u64) -> State {
         State { stamp: Stamp::new(1, version), value: Some(Bytes::from(vec![b'x'; 1000])) }
@@ -163,7 +182,7 @@ mod tests {
         let id = RecordId::new(CollectionId(0), Key::from_database("a"));
         local.install(&id, || Some(state(2)));
         let stands = local.install(&id, || Some(state(1)));
-        assert_eq!(stands.map(|s| s.stamp.version), Some(2));
+        assert_eq!(stands.map(|state| state.stamp.version), Some(2));
         assert!(local.install(&id, || None).is_none());
         local.remove_older(&id, Stamp::new(1, 2));
         assert!(local.contains(&id.as_ref()));

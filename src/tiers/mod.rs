@@ -5,9 +5,11 @@
 //! absences included. Leaves to `changes` how changes arrive, and to `hub` who is told of them.
 
 mod apply;
+pub mod entry;
 pub mod filter;
 mod floors;
 pub mod freshness;
+mod front;
 pub mod local;
 mod read;
 

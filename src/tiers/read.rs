@@ -1,6 +1,6 @@
 //! The walk from the nearest tier to the furthest.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 
@@ -11,10 +11,10 @@ use crate::{
     telemetry::Telemetry,
 };
 
-use super::{Tiers, freshness::Verdict};
+use super::{Tiers, entry::Entry, freshness::Verdict};
 
 /// What a reader asks of an answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// At least this state: what the client has seen already.
     pub min_stamp: Option<Stamp>,
@@ -78,20 +78,41 @@ pub struct Answer {
 const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Tiers {
-    /// Answers from L1 alone, without waiting; `None` when L1 has no answer that meets the wish.
-    pub fn get_local(&self, record: RecordRef<'_>, wish: &Wish) -> Option<Answer> {
+    /// Answers from L1 alone, without waiting; `None` when L1 has no answer that meets the wish. `answer` is given the
+    /// entry and how old it may be, where it is not proven to be fresh; it must not read records itself. `now` is the
+    /// moment the question was read from its socket.
+    pub fn answer_local<R>(
+        &self,
+        record: RecordRef<'_>,
+        wish: &Wish,
+        now: Instant,
+        answer: impl FnOnce(&Entry, Option<Duration>) -> R,
+    ) -> Option<R> {
         // The verdict first, the entry second: what the verdict vouches for was applied before the entry is looked at.
-        let verdict = self.inner.freshness.verdict();
-        let state = self.inner.local.get(&record)?;
-        if wish.min_stamp.is_some_and(|min| state.stamp < min) {
-            return None;
-        }
-        let stale = match verdict {
-            Verdict::Fresh => None,
-            Verdict::Usable(age) if state.value.is_some() && self.allows(wish, age) => Some(age),
-            _ => return None,
-        };
-        Some(self.counted(Answer { state: State::clone(&state), stale, source: Source::Local }))
+        let verdict = self.inner.freshness.verdict_at(now);
+        let answered = self.inner.local.get(&record, now, |entry| {
+            let state = entry.state();
+            if wish.min_stamp.is_some_and(|min| state.stamp < min) {
+                return None;
+            }
+            match verdict {
+                Verdict::Fresh => Some(answer(entry, None)),
+                Verdict::Usable(age) if state.value.is_some() && self.allows(wish, age) => {
+                    Some(answer(entry, Some(age)))
+                }
+                _ => None,
+            }
+        })??;
+        self.inner.answers.count(Source::Local);
+        Some(answered)
+    }
+
+    fn get_local(&self, record: RecordRef<'_>, wish: &Wish) -> Option<Answer> {
+        self.answer_local(record, wish, Instant::now(), |entry, stale| Answer {
+            state: entry.state().clone(),
+            stale,
+            source: Source::Local,
+        })
     }
 
     /// Looks a record up in L1, the filter and then the store, filling L1 on the way.
@@ -151,9 +172,9 @@ impl Tiers {
 
     fn get_stale(&self, id: &RecordId, wish: &Wish) -> Option<Answer> {
         let age = self.inner.freshness.age();
-        let state = self.inner.local.get(&id.as_ref())?;
+        let state = self.inner.local.get(&id.as_ref(), Instant::now(), |entry| entry.state().clone())?;
         let seen = wish.min_stamp.is_none_or(|min| state.stamp >= min);
-        let answer = Answer { state: State::clone(&state), stale: Some(age), source: Source::Stale };
+        let answer = Answer { state, stale: Some(age), source: Source::Stale };
         (seen && self.allows(wish, age)).then_some(answer)
     }
 

@@ -31,7 +31,7 @@ pub(super) async fn get(
         return Err(Refusal::bad_request("query", "no key was asked for: say ?key=..&key=.."));
     }
     if wants_events(&headers) {
-        return events::open(&edge, &collection, &keys, &headers);
+        return events::open(&edge, &collection, &keys, &wish, &headers);
     }
     let answers = edge.gateway.service().get_many(&collection, &keys, &wish).await?;
     let body = encode(&answers);

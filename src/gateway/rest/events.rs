@@ -4,7 +4,7 @@
 //! on the latest (`a_slow_reader_skips_states_and_ends_on_the_latest`), and what is kept for it is a mark a
 //! key. An event's id resumes all of the stream's keys.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, State},
@@ -24,7 +24,7 @@ use crate::{
     record::{RecordId, Stamp},
     resilience::Backoff,
     service::Service,
-    tiers::Answer,
+    tiers::{Answer, Wish},
 };
 
 /// The most keys of one stream: every event's id carries a stamp for each.
@@ -40,9 +40,9 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let Path((collection, key)) = path.map_err(bad_path)?;
-    let mut keys = vec![Cow::Owned(key)];
-    keys.extend(batch::asked(query.as_deref())?.0);
-    open(&edge, &collection, &keys, &headers)
+    let (more, wish) = batch::asked(query.as_deref())?;
+    let keys = [vec![Cow::Owned(key)], more].concat();
+    open(&edge, &collection, &keys, &wish, &headers)
 }
 
 /// Begins a stream of `keys`, behind `Last-Event-ID` where the client comes back.
@@ -50,23 +50,44 @@ pub(super) fn open(
     edge: &Edge,
     collection: &str,
     keys: &[Cow<'_, str>],
+    wish: &Wish,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
+    if *wish != Wish::default() {
+        let message = "a stream has no min_stamp and no max_stale_ms; Last-Event-ID says what the client has seen";
+        return Err(Refusal::bad_request("query", message));
+    }
     if keys.len() > KEYS_MAX {
         let message = format!("a stream has at most {KEYS_MAX} keys; the WebSocket takes more");
         return Err(RpcError::new(Code::TooLarge, message).into());
     }
     let service = edge.gateway.service();
     let ids = keys.iter().map(|key| service.record(collection, key)).collect::<Result<Vec<_>, _>>()?;
-    let seen = resumed(headers, ids.len());
-    Ok(sse::answer(states(Watch::begin(service.clone(), ids, seen)), &edge.stop))
+    let seen = resumed(headers, ids.len())?;
+    Ok(sse::answer(states(Watch::begin(service.clone(), ids, seen)), edge))
 }
 
 /// The stamps that the client has seen, in the order of its keys; [`Stamp::ABSENT`] where it has seen none.
-fn resumed(headers: &HeaderMap, keys: usize) -> Vec<Stamp> {
-    let token = headers.get("last-event-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let seen: Option<Vec<Stamp>> = token.split(',').map(|stamp| stamp.parse().ok()).collect();
-    seen.filter(|seen| seen.len() == keys).unwrap_or_else(|| vec![Stamp::ABSENT; keys])
+///
+/// # Errors
+/// 400 for an id that this stream never sent: beginning anew instead would hide that what was missed is lost.
+fn resumed(headers: &HeaderMap, keys: usize) -> Result<Vec<Stamp>, Refusal> {
+    let refused = |message: String| Refusal::bad_request("last_event_id", message);
+    let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else {
+        return Ok(vec![Stamp::ABSENT; keys]);
+    };
+    let id = String::from_utf8_lossy(id.as_bytes());
+    let seen = id.split(',').map(str::parse).collect::<Result<Vec<Stamp>, _>>();
+    let seen = seen.map_err(|error| refused(format!("\"Last-Event-ID\" is no id of this stream: {error}")))?;
+    if seen.len() != keys {
+        let message = format!(
+            "\"Last-Event-ID\" has {} stamps and the stream {keys} keys: ask for the same keys in the same order, or \
+             leave it out",
+            seen.len()
+        );
+        return Err(refused(message));
+    }
+    Ok(seen)
 }
 
 /// The snapshots, then the changes.
@@ -149,11 +170,14 @@ impl Watch {
     /// Waits for the next newer state of any key.
     async fn next(&mut self) -> Bytes {
         loop {
-            let due = self.mailbox.slots.lock().next_due(false);
-            if let Some(due) = due {
-                self.seen[usize::try_from(due.subscription).unwrap_or_default()] = due.frame.stamp;
-                let body = due.frame.body_after(due.topic.id().key.as_str(), due.sent);
-                return sse::event(Some(&self.token()), &body);
+            let mut taken = None;
+            self.mailbox.slots.lock().give_due(false, |due| {
+                taken = Some((due.subscription, due.frame.stamp, due.record()));
+                ControlFlow::Break(())
+            });
+            if let Some((place, stamp, record)) = taken {
+                self.seen[usize::try_from(place).unwrap_or_default()] = stamp;
+                return sse::event(Some(&self.token()), &record);
             }
             self.mailbox.told.notified().await;
         }

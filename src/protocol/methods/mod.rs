@@ -9,7 +9,7 @@ mod read;
 mod watch;
 mod write;
 
-pub use read::{GetManyParams, GetParams};
+pub use read::{DescribeParams, GetManyParams, GetParams};
 pub use watch::{AuthenticateParams, SubscribeParams, UnsubscribeParams};
 pub use write::{DeleteParams, IDEMPOTENCY_KEY_BYTES_MAX, PatchParams, PutParams, VALUE_DEPTH_MAX};
 
@@ -26,6 +26,8 @@ pub enum Method {
     Patch,
     /// Remove a record.
     Delete,
+    /// What a collection consists of.
+    Describe,
     /// Watch records.
     Subscribe,
     /// Stop watching.
@@ -38,12 +40,13 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 9] = [
+    pub const ALL: [Method; 10] = [
         Method::Get,
         Method::GetMany,
         Method::Put,
         Method::Patch,
         Method::Delete,
+        Method::Describe,
         Method::Subscribe,
         Method::Unsubscribe,
         Method::Authenticate,
@@ -58,6 +61,7 @@ impl Method {
             Method::Put => "put",
             Method::Patch => "patch",
             Method::Delete => "delete",
+            Method::Describe => "describe",
             Method::Subscribe => "subscribe",
             Method::Unsubscribe => "unsubscribe",
             Method::Authenticate => "authenticate",
@@ -74,6 +78,7 @@ impl Method {
             "put" => Some(Method::Put),
             "patch" => Some(Method::Patch),
             "delete" => Some(Method::Delete),
+            "describe" => Some(Method::Describe),
             "subscribe" => Some(Method::Subscribe),
             "unsubscribe" => Some(Method::Unsubscribe),
             "authenticate" => Some(Method::Authenticate),

@@ -1,4 +1,4 @@
-//! What `get` and `get_many` are asked with.
+//! What `get`, `get_many` and `describe` are asked with.
 
 use std::borrow::Cow;
 
@@ -62,6 +62,24 @@ impl<'a> GetManyParams<'a> {
             min_stamp: fields.stamp("min_stamp")?,
             max_stale_ms: fields.millis("max_stale_ms")?,
         })
+    }
+}
+
+/// `describe`: by position `[collection]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribeParams<'a> {
+    /// The collection's name.
+    pub collection: Cow<'a, str>,
+}
+
+impl<'a> DescribeParams<'a> {
+    /// Reads the parameter.
+    ///
+    /// # Errors
+    /// -32602, naming the parameter.
+    pub fn parse(params: Option<&'a RawValue>) -> Result<Self, RpcError> {
+        let fields = Fields::read(params, &["collection"])?;
+        Ok(DescribeParams { collection: fields.text("collection")? })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The methods of the wire: one file each, one line in the table.
 
 mod delete;
+mod describe;
 mod discover;
 mod get;
 mod get_many;
@@ -74,6 +75,7 @@ fn handler(method: Method) -> Option<Handler> {
         Method::Put => |call| Box::pin(put::run(call)),
         Method::Patch => |call| Box::pin(patch::run(call)),
         Method::Delete => |call| Box::pin(delete::run(call)),
+        Method::Describe => |call| Box::pin(describe::run(call)),
         Method::Subscribe => |call| Box::pin(subscribe::run(call)),
         Method::Unsubscribe => |call| Box::pin(unsubscribe::run(call)),
         Method::Discover => |call| Box::pin(discover::run(call)),

@@ -8,10 +8,7 @@ use crate::{
     protocol::{Code, RpcError, SubscribeParams, codec},
     record::{RecordId, Stamp},
     resilience::Backoff,
-    session::{
-        Connection,
-        outgoing::{push, subscription_name},
-    },
+    session::{Connection, outgoing::push},
     tiers::Answer,
 };
 
@@ -36,7 +33,7 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
     }
     let (subscription, openings) = register(&connection, ids)?;
     let mut body = Vec::new();
-    body.extend_from_slice(format!("\"{}\"", subscription_name(subscription)).as_bytes());
+    codec::subscription(&mut body, subscription);
     Ok(Reply { body, then: Some(Box::pin(open_all(connection, subscription, openings))) })
 }
 

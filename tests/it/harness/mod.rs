@@ -11,6 +11,7 @@ mod proxy;
 pub mod raw;
 mod server;
 pub mod socket;
+pub mod terminal;
 mod watcher;
 
 pub(crate) use both::both;

@@ -21,6 +21,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// A running node; drained by [`Node::stop`], or stopped with the test's runtime.
 pub struct Node {
     public: SocketAddr,
+    operations: SocketAddr,
     service: Service,
     tiers: Tiers,
     telemetry: Telemetry,
@@ -80,11 +81,11 @@ impl Node {
 
     async fn run(config: Config, place: Place) -> Self {
         let app = App::build(&config, &place, None).await.expect("build a node");
-        let (public, _) = app.addresses();
+        let (public, operations) = app.addresses();
         let (service, tiers, stop) = (app.service().clone(), app.tiers().clone(), CancellationToken::new());
         let telemetry = app.telemetry().clone();
         let running = tokio::spawn(app.run(stop.clone()));
-        let node = Node { public, service, tiers, telemetry, stop, running, database: None };
+        let node = Node { public, operations, service, tiers, telemetry, stop, running, database: None };
         until("the node follows the feed", async || node.tiers.freshness().verdict() == Verdict::Fresh).await;
         node
     }
@@ -97,6 +98,11 @@ impl Node {
     /// The address clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.public
+    }
+
+    /// The address of health, metrics and statistics.
+    pub fn operations(&self) -> SocketAddr {
+        self.operations
     }
 
     /// A URL on the public listener.

@@ -1,43 +1,97 @@
 //! `freshet watch products 85123A 85123B`
+//!
+//! On a terminal it is a table, redrawn in place; elsewhere, with `--lines` or with `--count`, each state is printed as
+//! it comes.
+
+mod board;
+mod keys;
+mod live;
+mod picture;
+
+use std::io::IsTerminal as _;
 
 use tokio::sync::watch;
 
-use super::{Error, Output, ServerArgs};
+use self::live::Live;
+use super::{Error, Format, Output, ServerArgs};
 use crate::client::{Client, Status, Subscription};
 
 /// What to watch.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  freshet watch products 85123A 22423                        a table, redrawn in place
+  freshet watch products --keys-from keys.txt --field price --field stock
+  freshet watch products 85123A --format json | jq .value    a line a state, for programs
+  psql -Atc 'SELECT sku FROM products' shop | freshet watch products --keys-from -
+
+Keys of the table: q leaves, s sorts by key or by the latest change, p pauses, the arrows and
+PgUp, PgDn, Home, End scroll.")]
 pub struct Args {
-    /// The collection.
+    /// The collection, which is a tracked table's name, such as products.
     collection: String,
     /// The keys.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "keys_from")]
     keys: Vec<String>,
-    /// Stop after that many states.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    /// A file of further keys, one a line; `-` reads stdin.
+    #[arg(long, value_name = "FILE")]
+    keys_from: Option<String>,
+    /// A member of the value to show in a column of the table, such as price or attributes.colour; may be repeated.
+    /// Unless given, a short form of the whole value is shown.
+    #[arg(long = "field", value_name = "MEMBER", conflicts_with_all = ["count", "lines"])]
+    fields: Vec<String>,
+    /// Print each state as it comes, also on a terminal.
+    #[arg(long)]
+    lines: bool,
+    /// Print that many states as they come, then stop.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
 
-/// Prints each key's present state and then every newer one, until interrupted. Goes on over lost connections and says
-/// so on stderr.
+/// Shows each key's present state and then every newer one, until interrupted. Goes on over lost connections and says
+/// so.
 ///
 /// # Errors
-/// [`Error::Ended`] when the server will not have us back.
+/// [`Error::Ended`] when the server will not have us back; [`Error::Usage`] when there is no key.
 pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result<(), Error> {
+    let is_drawn =
+        std::io::stdout().is_terminal() && output.format() == Format::Human && !args.lines && args.count.is_none();
+    let keys = keys::collect(args.keys, args.keys_from.as_deref()).await?;
     let client = server.connect().await?;
-    let watched = tokio::select! {
-        watched = follow(&client, &args, output) => watched,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+    let watched = match is_drawn {
+        true => draw(&client, &args.collection, &keys, args.fields, output).await,
+        false => tokio::select! {
+            printed = print(&client, &args.collection, &keys, args.count, output) => printed,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        },
     };
     client.close().await;
     watched
 }
 
-async fn follow(client: &Client, args: &Args, output: &mut Output) -> Result<(), Error> {
+async fn draw(
+    client: &Client,
+    collection: &str,
+    keys: &[String],
+    fields: Vec<String>,
+    output: &Output,
+) -> Result<(), Error> {
+    let mut subscription = client.subscribe(collection, keys, []).await?;
+    let live = Live::new(collection, keys.len(), fields);
+    live.show(&mut subscription, client.status(), output.palette()).await
+}
+
+async fn print(
+    client: &Client,
+    collection: &str,
+    keys: &[String],
+    count: Option<u64>,
+    output: &mut Output,
+) -> Result<(), Error> {
     let mut status = client.status();
     status.mark_unchanged();
-    let mut subscription = client.subscribe(&args.collection, &args.keys, []).await?;
-    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut subscription = client.subscribe(collection, keys, []).await?;
+    let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
         tokio::select! {
             record = subscription.next() => match record {
@@ -96,7 +150,14 @@ mod tests {
     async fn states_are_printed_over_a_lost_connection() {
         let (node, url) = Server::start().await;
         let (mut output, printed) = Printed::output(Format::Json);
-        let args = Args { collection: "c".into(), keys: vec!["a".into()], count: Some(2) };
+        let args = Args {
+            collection: "c".into(),
+            keys: vec!["a".into()],
+            keys_from: None,
+            fields: Vec::new(),
+            lines: false,
+            count: Some(2),
+        };
         let state =
             |version: u64| json!({"key": "a", "version": version, "stamp": format!("1.{version}"), "value": {}});
         let read = printed.clone();

@@ -1,0 +1,171 @@
+//! What a node says of itself, once a second.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Counts by a label, such as the tier or the reason.
+pub(super) type Counts = BTreeMap<String, u64>;
+
+/// An event of `/v1/stats/events`: counts since the node started, and how things stand now. What a node of another
+/// release leaves out is taken as zero.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Snapshot {
+    pub(super) uptime_s: u64,
+    pub(super) connections: u64,
+    pub(super) watchers: u64,
+    pub(super) messages: u64,
+    pub(super) errors: Counts,
+    /// Reads, by the tier that answered.
+    pub(super) answers: Counts,
+    pub(super) store_reads: u64,
+    /// Writes, by outcome.
+    pub(super) writes: Counts,
+    pub(super) pushes: u64,
+    pub(super) conflations: u64,
+    /// The certificate's age: how long ago the node knew that it had applied every change.
+    pub(super) age_ms: u64,
+    pub(super) fresh: bool,
+    pub(super) local: Local,
+    /// Of the last second; `None` from a node that does not measure it.
+    pub(super) delivery: Option<Delivery>,
+}
+
+/// L1.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Local {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    /// The most it may take; 0 from a node that does not say.
+    pub(super) capacity: u64,
+}
+
+/// From commit to the socket: how many states were delivered, and how long that took.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Delivery {
+    pub(super) count: u64,
+    /// `None` when nothing was delivered.
+    pub(super) p50_ms: Option<f64>,
+    pub(super) p99_ms: Option<f64>,
+}
+
+/// What happened a second between two snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Rates {
+    pub(super) answers: BTreeMap<String, f64>,
+    pub(super) store_reads: f64,
+    pub(super) writes: BTreeMap<String, f64>,
+    pub(super) errors: BTreeMap<String, f64>,
+    pub(super) pushes: f64,
+    pub(super) conflations: f64,
+    pub(super) messages: f64,
+}
+
+impl Snapshot {
+    /// The rates since `older`, which arrived `apart` before this one. A node that was restarted in between counts from
+    /// zero again, over the time it is up.
+    pub(super) fn since(&self, older: &Snapshot, apart: Duration) -> Rates {
+        if self.restarted(older) {
+            let up = Duration::from_secs(self.uptime_s.max(1));
+            return self.rates(&Snapshot::default(), up.as_secs_f64());
+        }
+        // Snapshots may arrive in a bunch after a stall. Whole seconds of uptime say within one how far they were apart.
+        let uptime = (self.uptime_s - older.uptime_s) as f64;
+        self.rates(older, apart.as_secs_f64().clamp((uptime - 1.0).max(0.5), uptime + 1.0))
+    }
+
+    /// Whether the node began anew after `older`.
+    fn restarted(&self, older: &Snapshot) -> bool {
+        let fell = |now: &Counts, then: &Counts| then.iter().any(|(label, &n)| now.get(label).is_none_or(|&m| m < n));
+        self.uptime_s < older.uptime_s
+            || self.messages < older.messages
+            || self.pushes < older.pushes
+            || self.store_reads < older.store_reads
+            || fell(&self.answers, &older.answers)
+            || fell(&self.writes, &older.writes)
+    }
+
+    fn rates(&self, older: &Snapshot, seconds: f64) -> Rates {
+        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+        let by_label = |now: &Counts, then: &Counts| -> BTreeMap<String, f64> {
+            let rate =
+                |(label, &n): (&String, &u64)| (label.clone(), rate(n, then.get(label).copied().unwrap_or_default()));
+            now.iter().map(rate).collect()
+        };
+        Rates {
+            answers: by_label(&self.answers, &older.answers),
+            store_reads: rate(self.store_reads, older.store_reads),
+            writes: by_label(&self.writes, &older.writes),
+            errors: by_label(&self.errors, &older.errors),
+            pushes: rate(self.pushes, older.pushes),
+            conflations: rate(self.conflations, older.conflations),
+            messages: rate(self.messages, older.messages),
+        }
+    }
+}
+
+impl Rates {
+    /// Reads, whichever tier answered.
+    pub(super) fn reads(&self) -> f64 {
+        self.answers.values().sum()
+    }
+
+    /// Writes, whatever came of them.
+    pub(super) fn writes(&self) -> f64 {
+        self.writes.values().sum()
+    }
+
+    /// The share of reads that `tier` answered; `None` when there were none.
+    pub(super) fn share(&self, tier: &str) -> Option<f64> {
+        let all = self.reads();
+        (all > 0.0).then(|| self.answers.get(tier).copied().unwrap_or_default() / all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(text: &str) -> Snapshot {
+        serde_json::from_str(text).expect("a snapshot")
+    }
+
+    #[test]
+    fn rates_are_differences_over_the_time_between() {
+        let older = snapshot(r#"{"uptime_s":10,"messages":100,"answers":{"local":50},"pushes":5}"#);
+        let newer = snapshot(r#"{"uptime_s":12,"messages":140,"answers":{"local":80,"store":10},"pushes":5}"#);
+        let rates = newer.since(&older, Duration::from_secs(2));
+        assert_eq!((rates.messages, rates.pushes, rates.reads()), (20.0, 0.0, 20.0));
+        assert_eq!((rates.share("local"), rates.share("store")), (Some(0.75), Some(0.25)));
+        assert_eq!(rates.share("filter"), Some(0.0));
+        assert_eq!(Rates::default().share("local"), None);
+    }
+
+    #[test]
+    fn a_restarted_node_counts_from_zero() {
+        let older = snapshot(r#"{"uptime_s":100,"messages":1000,"answers":{"local":500}}"#);
+        let newer = snapshot(r#"{"uptime_s":4,"messages":40,"answers":{"local":8}}"#);
+        let rates = newer.since(&older, Duration::from_secs(9));
+        assert_eq!((rates.messages, rates.reads()), (10.0, 2.0));
+        // It was away for longer than it had been up, and only its counters tell.
+        let later = snapshot(r#"{"uptime_s":200,"messages":400,"answers":{"local":600}}"#);
+        assert_eq!(later.since(&older, Duration::from_secs(300)).messages, 2.0);
+    }
+
+    #[test]
+    fn snapshots_in_a_bunch_do_not_make_a_peak() {
+        let older = snapshot(r#"{"uptime_s":10,"messages":0}"#);
+        let newer = snapshot(r#"{"uptime_s":13,"messages":30}"#);
+        assert_eq!(newer.since(&older, Duration::from_micros(5)).messages, 15.0);
+        assert_eq!(newer.since(&older, Duration::from_secs(60)).messages, 7.5);
+    }
+
+    #[test]
+    fn a_node_that_measures_no_delivery_is_understood() {
+        assert!(snapshot(r#"{"uptime_s":1,"something":"new"}"#).delivery.is_none());
+        let measured = snapshot(r#"{"delivery":{"count":0,"p50_ms":null,"p99_ms":null}}"#);
+        assert_eq!(measured.delivery.map(|delivery| (delivery.count, delivery.p50_ms)), Some((0, None)));
+    }
+}

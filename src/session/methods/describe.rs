@@ -1,0 +1,52 @@
+//! `describe`: what a collection consists of.
+
+use serde::Serialize;
+
+use super::{Call, Reply};
+use crate::{
+    protocol::{Code, DescribeParams, RpcError},
+    record::{Collection, ColumnKind},
+};
+
+#[derive(Serialize)]
+struct Description<'a> {
+    collection: &'a str,
+    key_column: &'a str,
+    key_type: &'static str,
+    columns: Vec<Column<'a>>,
+}
+
+#[derive(Serialize)]
+struct Column<'a> {
+    name: &'a str,
+    kind: &'static str,
+}
+
+pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
+    let params = DescribeParams::parse(call.params)?;
+    let collection = call.service().collection(&params.collection)?;
+    let body = serde_json::to_vec(&Description::of(collection));
+    let body = body.map_err(|error| RpcError::new(Code::Internal, format!("failed to write it as JSON: {error}")))?;
+    Ok(body.into())
+}
+
+impl<'a> Description<'a> {
+    fn of(collection: &'a Collection) -> Self {
+        let columns = collection.columns.iter();
+        Description {
+            collection: &collection.name,
+            key_column: &collection.key_column,
+            key_type: collection.key_kind.name(),
+            columns: columns.map(|column| Column { name: &column.name, kind: kind(column.kind) }).collect(),
+        }
+    }
+}
+
+fn kind(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Plain => "plain",
+        ColumnKind::Json => "json",
+        ColumnKind::Jsonb => "jsonb",
+        ColumnKind::Generated => "generated",
+    }
+}
