@@ -42,7 +42,7 @@ pub struct Args {
     /// out.
     #[arg(long, value_name = "RATE", default_value_t = readers::DEFAULT_RATE, value_parser = clap::value_parser!(u32).range(..=10_000))]
     readers: u32,
-    /// Memory for records in this process. The whole catalogue takes 2 MB: with half of it every tier has work to do.
+    /// Memory for records in this process. Less than the catalogue takes, so that every tier has work to do.
     #[arg(long, value_name = "SIZE", default_value = "1MiB")]
     cache: ByteSize,
 }
