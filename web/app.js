@@ -1,26 +1,43 @@
-// The demo page: a list of products, one of them in detail, both live over one connection.
+// The demo page: a shop's products to search, one in detail, a wall of those that are watched, and the node that keeps
+// them all live over one connection.
 //
-// The address says what is shown: `/#85123A` is a product, `/` the list. A wide screen shows both side by side.
+// The address says what is shown: `/#85123A` is a product, `/` the list; on a phone `/#/watched` and `/#/node` are
+// screens of their own. A wide screen shows everything side by side.
 
 import { Finder } from "/finder.js";
-import { duration } from "/format.js";
+import { Client } from "/freshet.js";
+import { listen } from "/keys.js";
+import { showLink } from "/link.js";
+import { NodeView } from "/node.js";
+import { Pins } from "/pins.js";
 import { Product } from "/product.js";
-import { Connection } from "/socket.js";
+import { Roundtrip } from "/roundtrip.js";
+import { Wall } from "/wall.js";
 
-const COUNTDOWN_EVERY_MS = 500;
+const SCREENS = { "/watched": "wall", "/node": "node" };
 
-const socketUrl = new URL("/v1/ws", location.href);
-socketUrl.protocol = socketUrl.protocol === "https:" ? "wss:" : "ws:";
-
-const link = new Connection(socketUrl);
-const wide = matchMedia("(min-width: 56rem)");
-const finder = new Finder(link, (sku) => { location.hash = encodeURIComponent(sku); });
-const product = new Product(link);
+const client = new Client("/v1/ws");
+const wide = matchMedia("(min-width: 48rem)");
+const pins = new Pins();
+const roundtrip = new Roundtrip();
+const finder = new Finder(client, open);
+const product = new Product(client, pins, roundtrip);
+const wall = new Wall(client, pins, (sku) => finder.nameOf(sku));
+const node = new NodeView("/v1/stats/events", roundtrip);
 
 // ---- what is shown ----
 
-function skuOfAddress() {
-  const text = location.hash.slice(1);
+function open(sku) {
+  location.hash = encodeURIComponent(sku);
+}
+
+function asked() {
+  const text = decoded(location.hash.slice(1));
+  const view = SCREENS[text] ?? (text ? "product" : "catalogue");
+  return { view, sku: view === "product" ? text : null };
+}
+
+function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -28,23 +45,31 @@ function skuOfAddress() {
   }
 }
 
-// Without a product in the address a wide screen shows the first of the list rather than nothing.
+// Without a product in the address a wide screen shows the last one, or the first of the list, rather than nothing.
 function route() {
-  const asked = skuOfAddress();
-  const sku = asked || (wide.matches ? finder.first : null) || null;
-  document.body.dataset.view = asked ? "product" : "list";
-  finder.setVisible(wide.matches || !asked);
+  const { view, sku: named } = asked();
+  const sku = named ?? (wide.matches ? product.sku ?? finder.first : null) ?? null;
+  document.body.dataset.view = view;
+  finder.setVisible(wide.matches || view === "catalogue");
+  wall.setVisible(wide.matches || view === "wall");
   finder.select(sku);
   product.show(sku, sku ? finder.nameOf(sku) : null);
+  for (const tab of document.querySelectorAll("[data-tab]")) {
+    const current = tab.dataset.tab === view || (view === "product" && tab.dataset.tab === "catalogue");
+    if (current) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  document.getElementById("second").href = sku ? `/#${encodeURIComponent(sku)}` : "/";
 }
 
-// On a phone a chosen product is a new screen: begin at its top, and let the keyboard and the reader follow. On the way
-// back to the list the browser knows where the reader was.
+// On a phone every address is a screen of its own: begin at its top, and let the keyboard and the reader follow. On the
+// way back to the list the browser knows where the reader was.
 function routeAndMove() {
   route();
-  if (wide.matches || !skuOfAddress()) return;
+  const { view } = asked();
+  if (wide.matches || view === "catalogue") return;
   scrollTo(0, 0);
-  document.getElementById("product").focus({ preventScroll: true });
+  document.getElementById(view).focus({ preventScroll: true });
 }
 
 addEventListener("hashchange", routeAndMove);
@@ -62,44 +87,36 @@ document.addEventListener("click", (event) => {
   scrollTo(0, 0);
 });
 addEventListener("popstate", route);
+listen({
+  search: () => {
+    if (!wide.matches) history.pushState(null, "", location.pathname);
+    route();
+    finder.focus();
+  },
+  pin: (sku) => (sku ?? product.sku) && pins.toggle(sku ?? product.sku),
+});
 
-// ---- the connection's state ----
+// Beside this one, where the browser allows it: two windows are what there is to see.
+document.getElementById("second").addEventListener("click", (event) => {
+  const width = Math.min(900, Math.max(420, Math.round(screen.availWidth / 2)));
+  const features = `popup,width=${width},height=${screen.availHeight},left=${screen.availWidth - width},top=0`;
+  if (wide.matches && window.open(event.currentTarget.href, "_blank", features)) event.preventDefault();
+});
 
-const chip = document.getElementById("link");
-const chipText = document.getElementById("link-text");
-const chipWait = document.getElementById("link-wait");
-const retry = document.getElementById("link-retry");
+// ---- what changes by itself ----
 
-function showLink() {
-  const { name, drained, why } = link.state;
-  const texts = {
-    connecting: "Connecting",
-    open: "Connected",
-    waiting: drained ? "Server restarting" : "Disconnected",
-    stopped: why,
-  };
-  chip.dataset.state = name;
-  if (chipText.textContent !== texts[name]) chipText.textContent = texts[name];
-  retry.hidden = name !== "waiting" && name !== "stopped";
-  countDown();
-  product.showLiveness();
-}
+pins.onchange = () => {
+  wall.arrange();
+  product.showPin();
+};
 
-function countDown() {
-  const { name, until } = link.state;
-  chipWait.textContent = name === "waiting" ? `back in ${duration(until - Date.now())}` : "";
-}
+client.onState(() => {
+  for (const part of [finder, product, wall]) part.showLiveness();
+});
 
-link.onstate = showLink;
-setInterval(countDown, COUNTDOWN_EVERY_MS);
-retry.addEventListener("click", () => link.connect());
-addEventListener("online", () => link.wake());
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && link.wake());
-// A page kept for the back button must not hold a connection; it opens one when it is shown again.
-addEventListener("pagehide", () => link.close());
-addEventListener("pageshow", (event) => event.persisted && link.connect());
-
+showLink(client);
 route();
-link.connect();
+node.open();
 await finder.load();
+wall.fill(finder.best);
 route();

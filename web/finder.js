@@ -1,39 +1,41 @@
 // The search field and the list of products, each row with its live price and stock.
 
+import { element } from "/element.js";
 import { writeFigure } from "/figure.js";
-import { count, money } from "/format.js";
+import { count, money, title } from "/format.js";
 import { makeIndex, pieces, search, words } from "/search.js";
 
 // As many rows as somebody reads; each is a key that the server watches for us.
 const ROWS_MAX = 40;
+// What moves at once on a wall that nobody has chosen.
+const BEST = 12;
 // Typing on is cheaper than subscribing to every letter.
 const WATCH_AFTER_MS = 150;
 
 export class Finder {
   #index = null;
   #problem = null;
-  #rows = new Map(); // sku -> { price, stock } elements
+  #rows = new Map(); // sku -> { price, stock } elements, and the value they show
   #selected = null;
   #visible = true;
   #timer = 0;
-  #link;
   #watch;
 
+  #section = document.querySelector(".finder");
   #form = document.getElementById("search");
   #query = document.getElementById("query");
   #count = document.getElementById("count");
   #results = document.getElementById("results");
 
-  constructor(link, open) {
-    this.#link = link;
-    this.#watch = link.watch("products", (record, previous) => this.#show(record, previous));
+  /** `open(sku)` is called for what somebody chose. */
+  constructor(client, open) {
+    this.#watch = client.watch("products", [], (state) => this.#show(state), { onLive: () => this.showLiveness() });
     this.#query.addEventListener("input", () => this.#render());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       const sku = this.#firstChoice();
       if (sku) open(sku);
     });
-    document.addEventListener("keydown", (event) => this.#key(event));
   }
 
   /** Fetches the index; the list says so when there is none, and SKUs can still be typed. */
@@ -41,7 +43,8 @@ export class Finder {
     try {
       const answer = await fetch("/products.json");
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-      this.#index = makeIndex(await answer.json());
+      const pairs = await answer.json();
+      this.#index = makeIndex(pairs.map(([sku, name]) => [sku, title(name)]));
     } catch (error) {
       this.#problem = error.message;
     }
@@ -51,6 +54,11 @@ export class Finder {
   /** The first product of the list, once there is one. */
   get first() {
     return this.#results.querySelector("a")?.dataset.sku;
+  }
+
+  /** The SKUs that were ordered most. */
+  get best() {
+    return (this.#index ?? []).slice(0, BEST).map(({ sku }) => sku);
   }
 
   nameOf(sku) {
@@ -67,6 +75,11 @@ export class Finder {
     if (visible === this.#visible) return;
     this.#visible = visible;
     this.#watchRows();
+  }
+
+  /** What is shown may not be live any more, or again. */
+  showLiveness() {
+    this.#section.dataset.live = this.#watch.isLive ? "yes" : "lost";
   }
 
   focus() {
@@ -106,9 +119,9 @@ export class Finder {
     const link = element("a", "row");
     link.href = `#${encodeURIComponent(sku)}`;
     link.dataset.sku = sku;
-    link.append(element("span", "row-name", ...parts), " ", price, " ", element("span", "row-sku", sku), " ", stock);
-    this.#rows.set(sku, { price, stock });
-    const known = this.#link.record("products", sku);
+    link.append(element("span", "row-name", ...parts), " ", element("span", "row-sku", sku), " ", stock, " ", price);
+    this.#rows.set(sku, { price, stock, value: null });
+    const known = this.#watch.state(sku);
     if (known) this.#show(known);
     return element("li", "", link);
   }
@@ -124,39 +137,13 @@ export class Finder {
     this.#watch.show(this.#visible ? [...this.#rows.keys()] : []);
   }
 
-  #show({ key, value }, previous) {
+  #show({ key, value }) {
     const row = this.#rows.get(key);
     if (!row) return;
-    const before = previous?.value;
+    const before = row.value;
+    row.value = value;
     writeFigure(row.price, value ? money(value.price, value.currency) : "", before && value ? value.price - before.price : 0);
     writeFigure(row.stock, value ? `${count(value.stock)} in stock` : "gone", before && value ? value.stock - before.stock : 0);
     row.stock.classList.toggle("none", value?.stock === 0);
   }
-
-  // "/" searches from anywhere; the arrows walk from the field through the rows; Escape leads back.
-  #key(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const typing = event.target.closest?.("input");
-    const row = event.target.closest?.("#results a");
-    if (event.key === "/" && !typing) this.focus();
-    else if (event.key === "ArrowDown" && (row || typing === this.#query)) this.#step(row, 1);
-    else if (event.key === "ArrowUp" && row) this.#step(row, -1);
-    else if (event.key === "Escape" && row) this.focus();
-    else return;
-    event.preventDefault();
-  }
-
-  #step(row, by) {
-    const rows = [...this.#results.querySelectorAll("a")];
-    const next = row ? rows.indexOf(row) + by : 0;
-    if (next < 0) this.#query.focus();
-    else rows[next]?.focus();
-  }
-}
-
-function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
 }

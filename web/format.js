@@ -2,8 +2,9 @@
 
 const LOCALE = "en-GB";
 const wholeNumber = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
+const oneDecimal = new Intl.NumberFormat(LOCALE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const percentage = new Intl.NumberFormat(LOCALE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 
 const currencies = new Map();
 
@@ -54,6 +55,37 @@ export function count(number) {
   return Number.isFinite(number) ? wholeNumber.format(number) : "–";
 }
 
+/** "88.2%" from 0.882. */
+export function percent(share) {
+  return Number.isFinite(share) ? percentage.format(share) : "–";
+}
+
+/** "264/s"; small rates with a decimal. */
+export function rate(perSecond) {
+  if (!Number.isFinite(perSecond)) return "–";
+  return `${(perSecond > 0 && perSecond < 9.95 ? oneDecimal : wholeNumber).format(perSecond)}/s`;
+}
+
+/** "0.8 ms", "12 ms", "1.4 s". */
+export function milliseconds(ms) {
+  if (!Number.isFinite(ms)) return "–";
+  if (ms >= 999.5) return `${oneDecimal.format(ms / 1000)} s`;
+  return `${(ms < 9.95 ? oneDecimal : wholeNumber).format(ms)} ms`;
+}
+
+/** "2.1 MB". */
+export function bytes(number) {
+  if (!Number.isFinite(number)) return "–";
+  return number < 1e5 ? `${oneDecimal.format(number / 1e3)} kB` : `${oneDecimal.format(number / 1e6)} MB`;
+}
+
+/** How long ago, short: "now", "12 s", "3 min", "2 h". */
+export function ago(ms) {
+  if (ms < 1500) return "now";
+  if (ms < 60_000) return `${Math.floor(ms / 1000)} s`;
+  return ms < 3_600_000 ? `${Math.floor(ms / 60_000)} min` : `${Math.floor(ms / 3_600_000)} h`;
+}
+
 /** "+1" or "−40", with a true minus sign. */
 export function difference(number) {
   return `${number < 0 ? "−" : "+"}${wholeNumber.format(Math.abs(number))}`;
@@ -63,14 +95,19 @@ export function timeOfDay(date) {
   return clock.format(date);
 }
 
-/** "1 Dec 2009" from RFC 3339 text, or the text itself when it is no date. */
-export function date(text) {
-  const at = new Date(text);
-  return Number.isNaN(at.getTime()) ? String(text) : day.format(at);
-}
-
 /** "3 s", "2 min": short and rounded up, so that it never promises too early. */
 export function duration(ms) {
   const seconds = Math.max(1, Math.ceil(ms / 1000));
   return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
+}
+
+// Words that a title does not begin with a capital, unless they come first.
+const SMALL = new Set(["a", "and", "for", "in", "of", "on", "or", "the", "to", "with"]);
+
+/** "White Hanging Heart T-Light Holder" from the shop's capitals; a name with small letters of its own stays as it is. */
+export function title(name) {
+  if (/\p{Ll}/u.test(name)) return name;
+  return name.toLowerCase().replaceAll(/[\p{L}\p{N}][\p{L}\p{N}'’]*/gu, (word, at) => {
+    return at > 0 && SMALL.has(word) ? word : word[0].toUpperCase() + word.slice(1);
+  });
 }

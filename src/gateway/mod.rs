@@ -9,7 +9,7 @@
 //! - `router`: which path is whose, for the public and the operations listener;
 //! - `upgrade` and [`origin`]: from HTTP to WebSocket, and who may;
 //! - `rest` and `rpc`: records as resources, and the methods of the WebSocket one at a time;
-//! - [`page`]: the demonstration page;
+//! - [`page`] and `shop`: the demonstration page, and what it shows beside records;
 //! - `operations` and `stats`: probes, metrics and a live view of the counters;
 //! - [`readiness`]: whether this node should be sent clients.
 
@@ -25,6 +25,7 @@ mod refusal;
 mod rest;
 mod router;
 mod rpc;
+mod shop;
 mod sse;
 mod stats;
 mod tag;
@@ -42,7 +43,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{page::Page, readiness::Readiness};
+pub use self::{
+    page::Page,
+    readiness::Readiness,
+    shop::{Hours, Shop},
+};
 
 use self::origin::Origins;
 use crate::{service::Service, session::Sessions, telemetry::Telemetry};

@@ -1,11 +1,18 @@
 //! The demonstration page, embedded: what a browser needs to watch records live.
+//!
+//! It comes with the stream of the node's counters on the public listener, too: the page may ask nobody but its own
+//! host. A node without the page keeps them on the operations listener.
 
 use axum::{Router, http::HeaderMap, routing::get};
 use bytes::Bytes;
+use tokio::sync::watch;
 
-use super::{Edge, document::Document};
+use super::{Edge, document::Document, shop::Shop, stats};
 
+const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const FONT: &str = "font/woff2";
 
 /// What a browser may do with the page: run our files, ask this host, and nothing else.
 ///
@@ -14,38 +21,65 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PROTECTION: &[(&str, &str)] = &[
     (
         "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; \
+         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
 ];
+
+/// Path, media type and bytes of files of `web/`.
+macro_rules! files {
+    ($($media:ident: $($name:literal)*;)*) => {
+        &[$($((concat!("/", $name), $media, include_bytes!(concat!("../../web/", $name)))),*),*]
+    };
+}
+
+const INDEX: &[u8] = include_bytes!("../../web/index.html");
+const FILES: &[(&str, &str, &[u8])] = files! {
+    STYLE: "style.css" "catalogue.css" "node.css";
+    SCRIPT: "app.js"
+        "change.js" "changes.js" "chart.js" "element.js" "figure.js" "finder.js" "format.js"
+        "freshet.js" "history.js" "keys.js" "link.js" "node.js" "pins.js" "product.js" "roundtrip.js" "search.js"
+        "shop.js" "stats.js" "tile.js" "wall.js";
+    FONT: "inter.woff2";
+};
 
 /// What the page needs beside its own files.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The list of products it searches, as JSON.
     pub products_index: Bytes,
+    /// What is played beside the node.
+    pub shop: watch::Receiver<Shop>,
 }
 
 impl Page {
     /// The page's routes.
     pub(super) fn routes(&self) -> Router<Edge> {
-        let files: [(&str, &'static str, Bytes); 10] = [
-            ("/", "text/html; charset=utf-8", Bytes::from_static(include_bytes!("../../web/index.html"))),
-            ("/style.css", "text/css; charset=utf-8", Bytes::from_static(include_bytes!("../../web/style.css"))),
-            ("/app.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/app.js"))),
-            ("/socket.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/socket.js"))),
-            ("/finder.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/finder.js"))),
-            ("/product.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/product.js"))),
-            ("/search.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/search.js"))),
-            ("/format.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/format.js"))),
-            ("/figure.js", SCRIPT, Bytes::from_static(include_bytes!("../../web/figure.js"))),
-            ("/products.json", "application/json", self.products_index.clone()),
+        let files = FILES.iter().map(|&(path, media, body)| (path, Document::new(media, body)));
+        let others = [
+            ("/", Document::new(HTML, INDEX)),
+            ("/products.json", Document::new("application/json", self.products_index.clone())),
         ];
-        files.into_iter().fold(Router::new(), |router, (path, media, body)| {
-            let document = Document::new(media, body).with(PROTECTION);
+        let counters = Router::new().route("/v1/stats/events", get(stats::events));
+        files.chain(others).fold(counters, |router, (path, document)| {
+            let document = document.with(PROTECTION);
             router.route(path, get(async move |headers: HeaderMap| document.answer(&headers)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_embedded() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).expect("the folder");
+        let names = folder.map(|file| file.expect("an entry").file_name().into_string().expect("UTF-8"));
+        for file in names.filter(|file| !file.ends_with(".txt")) {
+            assert!(file == "index.html" || FILES.iter().any(|(path, ..)| path[1..] == file), "{file}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
-use super::{Edge, Inner, sse};
+use super::{Edge, Inner, shop::Shop, sse};
 use crate::{telemetry::latency::Distribution, tiers::freshness::Verdict};
 
 /// The time between two snapshots.
@@ -40,6 +40,9 @@ struct Snapshot {
     age_ms: u64,
     fresh: bool,
     local: Local,
+    /// Beside the demonstration page only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shop: Option<Shop>,
 }
 
 /// From commit to socket, at most; each write to a socket counts once, with its oldest state.
@@ -107,6 +110,7 @@ impl Snapshot {
                 bytes: tiers.local().bytes(),
                 capacity: tiers.local().capacity(),
             },
+            shop: gateway.page.as_ref().map(|page| page.shop.borrow().clone()),
         }
     }
 }

@@ -1,21 +1,27 @@
-//! `freshet demo`: a real web shop's catalogue, its sales replayed, and a page to watch them.
+//! `freshet demo`: a real web shop's catalogue, its sales replayed, simulated readers, and a page to watch it all.
 
 pub mod catalogue;
 mod import;
+mod readers;
 mod replay;
 pub mod sales;
 pub mod schedule;
 
 use std::{io::Write as _, num::NonZeroU32};
 
-use self::replay::Replay;
+use bytesize::ByteSize;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use self::{catalogue::Product, readers::Readers, replay::Replay};
 use super::{
     Error,
     node::{NodeArgs, start_log, stop_on_signal},
 };
 use crate::{
     app::{App, Place},
-    gateway::Page,
+    gateway::{Page, Shop},
+    service::Service,
 };
 
 /// The collection of the demo, made by the shipped migrations.
@@ -26,12 +32,19 @@ const COLLECTION: &str = "products";
 pub struct Args {
     #[command(flatten)]
     node: NodeArgs,
-    /// How many seconds of the shop's time pass in one of ours.
+    /// How many seconds of the shop's time pass in one of ours while it is open.
     #[arg(long, default_value_t = schedule::DEFAULT_SPEED)]
     speed: NonZeroU32,
     /// Leave the sales out.
     #[arg(long)]
     no_replay: bool,
+    /// How many reads a second simulated visitors make, one in twenty of a product that does not exist; 0 leaves them
+    /// out.
+    #[arg(long, value_name = "RATE", default_value_t = readers::DEFAULT_RATE, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    readers: u32,
+    /// Memory for records in this process. Less than the catalogue takes, so that every tier has work to do.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB")]
+    cache: ByteSize,
 }
 
 /// Starts a node with the shop's catalogue and replays its sales as ordinary writes. Run again, it continues.
@@ -41,44 +54,57 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Error> {
     start_log("warn");
     let stop = stop_on_signal()?;
-    let config = args.node.configuration()?;
+    let mut config = args.node.configuration()?;
+    config.tiers.local.capacity = args.cache;
     let place = args.node.place(&config, "demo");
     let products = catalogue::embedded().map_err(|error| Error::Demo(error.to_string()))?;
-    let page = Page { products_index: catalogue::index_json(&products).into() };
+    let (shop, shown) = watch::channel(Shop { speed: args.speed.get(), readers: args.readers, ..Shop::default() });
+    let page = Page { products_index: catalogue::index_json(&products).into(), shop: shown };
     say_starting(&place);
     let app = App::build(&config, &place, Some(page)).await?;
+    let addresses = app.addresses();
+    let (service, store) = (app.service().clone(), app.store().clone());
     // The node's own stop comes after the replay's: its last sales are ordinary writes and want their answers.
-    let node_stop = tokio_util::sync::CancellationToken::new();
-    let serving = {
-        let addresses = app.addresses();
-        let (service, store) = (app.service().clone(), app.store().clone());
-        let node = tokio::spawn(app.run(node_stop.clone()));
-        let imported = stop.run_until_cancelled(import::run(&service, &store, &products)).await;
-        match imported {
-            None => {}
-            Some(Err(error)) => {
-                node_stop.cancel();
-                wait(node).await;
-                return Err(error);
-            }
-            Some(Ok(())) => {
-                say_ready(&place, addresses);
-                if !args.no_replay {
-                    let replay = Replay::new(service, &products, args.speed, position_file(&place));
-                    replay.run(stop.clone()).await?;
-                }
-            }
+    let node_stop = CancellationToken::new();
+    let node = tokio::spawn(app.run(node_stop.clone()));
+    let played = match stop.run_until_cancelled(import::run(&service, &store, &products)).await {
+        None => Ok(()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(())) => {
+            say_ready(&place, addresses);
+            play(&args, service, &products, position_file(&place), shop, &stop).await
         }
-        node
     };
-    stop.cancelled().await;
-    eprintln!("\nstopping: finishing answers, then PostgreSQL");
+    if played.is_ok() {
+        stop.cancelled().await;
+        eprintln!("\nstopping: finishing answers, then PostgreSQL");
+    }
     node_stop.cancel();
-    wait(serving).await;
-    Ok(())
+    wait(node).await;
+    played
 }
 
-async fn wait(node: tokio::task::JoinHandle<()>) {
+/// Lets the shop have its visitors and its sales, until `stop` or until the sales end.
+async fn play(
+    args: &Args,
+    service: Service,
+    products: &[Product],
+    position_file: Option<std::path::PathBuf>,
+    shop: watch::Sender<Shop>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    if let Some(rate) = NonZeroU32::new(args.readers)
+        && let Some(readers) = Readers::new(service.clone(), products, rate)
+    {
+        tokio::spawn(readers.run(stop.clone()));
+    }
+    if args.no_replay {
+        return Ok(());
+    }
+    Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await
+}
+
+async fn wait(node: JoinHandle<()>) {
     if let Err(error) = node.await {
         tracing::error!(%error, "the node ended badly");
     }

@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     cli::Error,
+    gateway::{Hours, Shop},
     record::{Patch, patch::Members},
     service::{Conditions, Service},
     store,
@@ -45,14 +47,17 @@ pub(super) struct Replay {
     refused: u64,
     bar: ProgressBar,
     noted: Instant,
+    shop: watch::Sender<Shop>,
 }
 
 impl Replay {
+    /// `shop` is told what time it is there.
     pub(super) fn new(
         service: Service,
         products: &[Product],
         speed: NonZeroU32,
         position_file: Option<PathBuf>,
+        shop: watch::Sender<Shop>,
     ) -> Self {
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -69,6 +74,7 @@ impl Replay {
             refused: 0,
             bar,
             noted: Instant::now(),
+            shop,
         }
     }
 
@@ -88,14 +94,19 @@ impl Replay {
                 continue;
             }
             let schedule = schedule.get_or_insert_with(|| Schedule::new(sale.at, self.speed, Instant::now()));
+            if schedule.is_closed_until(sale.at) {
+                self.shop.send_modify(|shop| shop.hours = Hours::Closed);
+            }
             let due = schedule.due(sale.at);
             if self.wait_until(due, &sale, &mut writes, &stop).await.is_none() {
                 break;
             }
+            self.shop.send_modify(|shop| (shop.hours, shop.at) = (Hours::Open, Some(sale.at)));
             self.under_way.insert(sale.sku.clone(), sale.line);
             writes.push(self.sell(&sale));
             self.note(&sale);
         }
+        self.shop.send_modify(|shop| shop.hours = Hours::Over);
         while let Some(sold) = writes.next().await {
             self.settle(sold);
         }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::watch,
 };
 
-use super::{Config, Node, Page, session};
+use super::{Config, Node, Page, Shop, session};
 
 #[tokio::test]
 async fn the_methods_are_answered_over_http() {
@@ -36,15 +37,20 @@ async fn the_methods_are_answered_over_http() {
     );
 }
 
+fn page() -> Page {
+    Page { products_index: Bytes::from_static(b"[]"), shop: watch::channel(Shop::default()).1 }
+}
+
 #[tokio::test]
 async fn the_page_is_protected_and_revalidated() {
-    let page = Page { products_index: Bytes::from_static(b"[]") };
+    let page = page();
     let node = Node::with(Config::default(), session::Config::default(), Some(page)).await;
     for (path, media) in [
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
-        ("/figure.js", "text/javascript; charset=utf-8"),
+        ("/freshet.js", "text/javascript; charset=utf-8"),
+        ("/inter.woff2", "font/woff2"),
         ("/products.json", "application/json"),
     ] {
         let response = node.http.get(node.url(path)).send().await.expect("answered");
@@ -62,7 +68,7 @@ async fn the_page_is_protected_and_revalidated() {
 
 #[tokio::test]
 async fn every_file_the_page_names_is_served() {
-    let page = Page { products_index: Bytes::from_static(b"[]") };
+    let page = page();
     let node = Node::with(Config::default(), session::Config::default(), Some(page)).await;
     let html = node.http.get(node.url("/")).send().await.expect("answered").text().await.expect("text");
     let named: Vec<_> = html.split("=\"/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
@@ -71,6 +77,25 @@ async fn every_file_the_page_names_is_served() {
         let response = node.http.get(node.url(&format!("/{path}"))).send().await.expect("answered");
         assert_eq!(response.status(), 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn counters_are_public_beside_the_page_alone() {
+    let node = Node::with(Config::default(), session::Config::default(), Some(page())).await;
+    let mut events = node.http.get(node.url("/v1/stats/events")).send().await.expect("answered");
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    while !text.contains("\n\ndata: ") || !text.ends_with("\n\n") {
+        let chunk = events.chunk().await.expect("a sound stream").expect("an endless one");
+        text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+    }
+    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("an event");
+    let snapshot: Value = serde_json::from_str(data).expect("JSON");
+    assert_eq!(snapshot["shop"], json!({"at": null, "hours": "still", "speed": 0, "readers": 0}));
+
+    let plain = Node::start().await;
+    let refused = plain.http.get(plain.url("/v1/stats/events")).send().await.expect("answered");
+    assert_eq!(refused.status(), 404);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Gateway, Page, Readiness};
+use super::{Config, Gateway, Page, Readiness, Shop};
 use crate::{
     changes::{Follower, Relay},
     hub::Hub,

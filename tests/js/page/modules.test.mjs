@@ -1,0 +1,105 @@
+// The page's modules that show nothing by themselves: words, figures, rates, lines. Run where they are at home.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { launch } from "../browser.mjs";
+import { Server } from "../server.mjs";
+
+let browser;
+let server;
+let page;
+
+before(async () => {
+  [browser, server] = await Promise.all([launch(), Server.start({ command: "demo", memory: true, args: ["--no-replay", "--readers", "0"] })]);
+  page = await browser.newPage();
+  await page.goto(`${server.url}/style.css`); // Of the page's origin, and nothing runs there.
+});
+after(() => Promise.all([browser?.close(), server?.remove()]));
+
+/** Calls `run` in the browser with the module at `path`. */
+function within(path, run, argument) {
+  const source = `(argument) => import("${path}").then((module) => (${run})(module, argument))`;
+  return page.evaluate(`(${source})(${JSON.stringify(argument)})`);
+}
+
+test("capitals become a title, and a name with small letters stays", async () => {
+  const names = ["WHITE HANGING HEART T-LIGHT HOLDER", "SET/5 RED SPOTTY LID GLASS BOWLS", "PACK OF 72 RETRO SPOT CAKE CASES", "A new thing", "POPPY'S PLAYHOUSE"];
+  assert.deepEqual(await within("/format.js", ({ title }, names) => names.map(title), names), [
+    "White Hanging Heart T-Light Holder",
+    "Set/5 Red Spotty Lid Glass Bowls",
+    "Pack of 72 Retro Spot Cake Cases",
+    "A new thing",
+    "Poppy's Playhouse",
+  ]);
+});
+
+test("prices are read as people write them, and to the penny", async () => {
+  const texts = ["2.95", "£2.9", "1,295.00", "0.07", "3", "2.955", "-1", "cheap", ""];
+  const read = await within("/format.js", ({ parseMoney }, texts) => texts.map((text) => parseMoney(text, "GBP")), texts);
+  assert.deepEqual(read, [295, 290, 129500, 7, 300, null, null, null, null]);
+});
+
+test("figures are short, and what is not known is a dash", async () => {
+  const shown = await within("/format.js", ({ ago, bytes, milliseconds, percent, rate }) => [
+    [rate(0), rate(0.25), rate(9.96), rate(1234), rate(null)],
+    [milliseconds(0.84), milliseconds(12.4), milliseconds(999.7), milliseconds(1400), milliseconds(undefined)],
+    [percent(0.8824), percent(null), bytes(558560), bytes(1048576)],
+    [ago(900), ago(12_900), ago(60_000), ago(7_300_000)],
+  ]);
+  assert.deepEqual(shown, [
+    ["0/s", "0.3/s", "10/s", "1,234/s", "–"],
+    ["0.8 ms", "12 ms", "1.0 s", "1.4 s", "–"],
+    ["88.2%", "–", "0.6 MB", "1.0 MB"],
+    ["now", "12 s", "1 min", "2 h"],
+  ]);
+});
+
+test("a search ranks the code, then beginnings of words, then anything within", async () => {
+  const index = [["22423", "Cakestand"], ["21212", "Retro Spot Cake Cases"], ["84991", "Teacake Set"], ["CAKE", "Nothing"]];
+  const found = await within("/search.js", ({ makeIndex, search, words }, index) => {
+    return search(makeIndex(index), words("cake"), 9).products.map(({ sku }) => sku);
+  }, index);
+  assert.deepEqual(found, ["CAKE", "22423", "21212", "84991"]);
+});
+
+test("a rate is what rose lately over the time it took, and a restarted node starts anew", async () => {
+  const rates = await within("/stats.js", ({ Rates }) => {
+    const rates = new Rates();
+    const read = ({ pushes }) => pushes;
+    const seen = [rates.perSecond(read)];
+    const add = (at, uptime_s, pushes) => (rates.add({ uptime_s, pushes }, at), seen.push(rates.perSecond(read)));
+    add(0, 10, 100);
+    add(1000, 11, 110);
+    add(2000, 12, 130);
+    add(3010, 13, 130);
+    add(4000, 14, 130);
+    add(5000, 1, 5);
+    add(6000, 2, 6);
+    add(60000, 3, 700);
+    add(61000, 4, 702);
+    return seen;
+  });
+  assert.deepEqual(rates.map((rate) => rate && Math.round(rate)), [null, null, 10, 15, 10, 7, null, 1, null, 2]);
+});
+
+test("a line spans what was seen, and holds its last value until now", async () => {
+  const views = await within("/history.js", ({ History }) => {
+    const history = new History();
+    const seen = [history.view("price", 0)];
+    history.note({ price: 5, stock: 1 }, 0);
+    history.note(null, 1_000);
+    history.note({ price: 7, stock: 1 }, 10_000);
+    for (const now of [12_000, 20_000, 400_000]) {
+      const { points, seconds, low, high } = history.view("price", now);
+      seen.push({ points: points.map(({ at, value }) => [at, value]), seconds, low, high });
+    }
+    return seen;
+  });
+  assert.deepEqual(views, [
+    null,
+    { points: [[0, 5], [10_000, 7], [12_000, 7]], seconds: 15, low: 5, high: 7 },
+    { points: [[0, 5], [10_000, 7], [20_000, 7]], seconds: 30, low: 5, high: 7 },
+    { points: [[10_000, 7], [400_000, 7]], seconds: 300, low: 7, high: 7 },
+  ]);
+});

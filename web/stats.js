@@ -1,0 +1,76 @@
+// The node's counters as they come, and the rates between them.
+//
+// Promises: a rate is what happened in the last few seconds, over the time between the snapshots it is taken from; a
+// node that was restarted starts its counts anew, and so do the rates. A page that nobody looks at asks for nothing.
+
+// What a rate is taken over: long enough to be readable, short enough to be called now.
+const RATE_OVER_MS = 3_000;
+const KEPT = 90;
+// A longer silence, as of a page that was not looked at, lies between no two snapshots of a rate.
+const SILENCE_MS = 5_000;
+// EventSource comes back by itself unless the server has refused it; then we ask again after this.
+const ASK_AGAIN_MS = 3_000;
+
+/** The stream of snapshots. `onsnapshot` gets each with the time it came; `onlost` is called when they stop coming. */
+export class Stats {
+  onsnapshot = () => {};
+  onlost = () => {};
+
+  #url;
+  #source = null;
+  #timer = 0;
+
+  constructor(url) {
+    this.#url = url;
+    document.addEventListener("visibilitychange", () => this.#follow());
+    addEventListener("pagehide", () => this.close());
+    addEventListener("pageshow", (event) => event.persisted && this.#follow());
+  }
+
+  open() {
+    this.close();
+    const source = new EventSource(this.#url);
+    this.#source = source;
+    source.onmessage = ({ data }) => this.onsnapshot(JSON.parse(data), performance.now());
+    source.onerror = () => {
+      this.onlost();
+      if (source.readyState === EventSource.CLOSED) this.#timer = setTimeout(() => this.open(), ASK_AGAIN_MS);
+    };
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #follow() {
+    if (document.visibilityState === "visible") this.open();
+    else this.close();
+  }
+}
+
+/** The last snapshots, and what changed between them. */
+export class Rates {
+  #snapshots = []; // { at, snapshot }, the newest last
+
+  add(snapshot, at) {
+    const last = this.#snapshots.at(-1);
+    if (last && (snapshot.uptime_s < last.snapshot.uptime_s || at - last.at > SILENCE_MS)) this.#snapshots = [];
+    this.#snapshots.push({ at, snapshot });
+    if (this.#snapshots.length > KEPT) this.#snapshots.shift();
+  }
+
+  /** How much `read(snapshot)` rose each second, lately; null before there are two snapshots. */
+  perSecond(read, over = RATE_OVER_MS) {
+    const newest = this.#snapshots.at(-1);
+    const since = newest && this.#before(newest.at - over);
+    if (!since || since === newest) return null;
+    return ((read(newest.snapshot) - read(since.snapshot)) * 1000) / (newest.at - since.at);
+  }
+
+  // The latest snapshot that is at least so old, give or take the jitter of its coming; else the oldest.
+  #before(at) {
+    return this.#snapshots.findLast((snapshot) => snapshot.at <= at + 300) ?? this.#snapshots[0];
+  }
+}
