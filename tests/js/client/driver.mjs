@@ -92,19 +92,11 @@ class Client {
     return watch;
   }
 
-  /** The connection's latest state. */
-  get state() {
-    return this.states.at(-1);
-  }
-
-  /** Until the connection's latest state has this status, or `check` holds for it. */
+  /** Until the connection's present state, or a later one however short, has this status, or `wanted` holds for it. */
   async until(wanted) {
     const holds = typeof wanted === "string" ? ({ status }) => status === wanted : wanted;
-    await until(
-      `the connection is ${wanted}; it was ${JSON.stringify(this.states)}`,
-      () => this.state && holds(this.state),
-    );
-    return this.state;
+    const present = Math.max(0, this.states.length - 1);
+    return until(`the connection is ${wanted}`, () => this.states.slice(present).find(holds));
   }
 }
 
@@ -131,7 +123,7 @@ class Watch {
   /** Until a state of `key` that `holds` was handed over. */
   async until(key, holds = () => true) {
     const found = () => this.records.find((record) => record.key === key && holds(record));
-    return until(`a state of ${key} that ${holds}; there were ${JSON.stringify(this.records)}`, found);
+    return until(`a state of ${key} that ${holds}`, found);
   }
 
   close() {
