@@ -2,7 +2,7 @@
 //!
 //! - `echo`: axum's WebSocket as its documentation shows it.
 //! - `tuned`: the same with a small read buffer, answers fed and flushed in batches, and a broadcast that keeps the last
-//!   eight states for slow watchers, as many as Freshet does. `tuned-64` keeps 64: it writes more states at once.
+//!   64 states for slow watchers, as many as Freshet does at the most.
 //! - `bare`: one thread around epoll, without a framework.
 //!
 //! All know the same three paths: `/v1/ws` answers every message with a fixed text, as long as an answer of Freshet's;
@@ -18,8 +18,7 @@ pub fn serve(name: &str, address: &str) {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match name {
         "echo" => runtime().block_on(echo::serve(address)),
-        "tuned" => runtime().block_on(tuned::serve(address, 8)),
-        "tuned-64" => runtime().block_on(tuned::serve(address, 64)),
+        "tuned" => runtime().block_on(tuned::serve(address)),
         "bare" => bare::serve(address),
         _ => panic!("there is no limit server {name:?}"),
     }

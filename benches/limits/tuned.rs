@@ -26,13 +26,16 @@ struct Said {
     stock: Arc<AtomicU64>,
 }
 
-/// Serves all three paths. A slow watcher may lag `states` behind; then it skips to the oldest of them.
-pub async fn serve(address: &str, states: usize) {
+/// A slow watcher may lag so many states behind; then it skips to the oldest of them.
+const STATES_KEPT: usize = 64;
+
+/// Serves all three paths.
+pub async fn serve(address: &str) {
     let app = Router::new()
         .route("/v1/ws", get(async |ws: WebSocketUpgrade| tuned(ws).on_upgrade(echo)))
         .route("/watch", get(upgrade_watcher))
         .route("/say", get(upgrade_sayer))
-        .with_state(Said { channel: broadcast::channel(states).0, stock: Arc::default() });
+        .with_state(Said { channel: broadcast::channel(STATES_KEPT).0, stock: Arc::default() });
     let listener = tokio::net::TcpListener::bind(address).await.expect("bind");
     let listener = axum::serve::ListenerExt::tap_io(listener, |tcp| drop(tcp.set_nodelay(true)));
     axum::serve(listener, app).await.expect("serve");

@@ -146,9 +146,9 @@ impl Results {
 
     fn offered(&self) -> String {
         let mut text = String::from(OFFERED);
-        for Offered { rate, freshet, tuned, tuned_64 } in &self.sweep {
+        for Offered { rate, freshet, tuned } in &self.sweep {
             let _ = write!(text, "| {rate} |");
-            for side in [freshet, tuned, tuned_64] {
+            for side in [freshet, tuned] {
                 let [states, share, cost] = [&side.per_second, &side.share, &side.cost_us].map(Samples::median);
                 let _ = write!(text, " {} | {share:.3} | {cost:.2} us |", rounded(states));
             }
@@ -168,7 +168,6 @@ impl Results {
             &[
                 Line { name: "Freshet", points: of(|offered| &offered.freshet) },
                 Line { name: "tuned axum broadcast", points: of(|offered| &offered.tuned) },
-                Line { name: "the same, of 64 states", points: of(|offered| &offered.tuned_64) },
             ],
         )?;
         plots::lines(
@@ -306,12 +305,12 @@ const OFFERED: &str = "
 ## Fan-out, offered and delivered
 
 Writes to one record at a fixed rate, watched by 1,000 connections. *Share* is the states a watcher got of those written:
-below 1 a slow watcher skips states, in every server, and ends on the last one. Freshet keeps the last eight states of a
-record for its watchers, and so does the broadcast; with 64 it may write more states at once. *Each* is the server's
-processor time for a state delivered.
+below 1 a slow watcher skips states, in both servers, and ends on the last one. Both keep up to 64 states of a record for
+watchers that wait for their turn, and write what has come meanwhile at once. *Each* is the server's processor time for a
+state delivered.
 
-| writes/s offered | Freshet, states/s | share | each | tuned axum broadcast, states/s | share | each | of 64 states, states/s | share | each |
-|---|---|---|---|---|---|---|---|---|---|
+| writes/s offered | Freshet, states/s | share | each | tuned axum broadcast, states/s | share | each |
+|---|---|---|---|---|---|---|
 ";
 
 const COLD: &str = "

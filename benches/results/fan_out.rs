@@ -11,7 +11,7 @@ use super::{
 const SUBSCRIBERS: &str = "1000";
 const DELIVERED: &str = "/delivered_per_s";
 /// Writes a second: below, at, and far above what one core delivers to 1,000 sockets.
-pub const RATES: [u32; 5] = [250, 500, 1_000, 2_000, 4_000];
+pub const RATES: [u32; 6] = [250, 500, 1_000, 2_000, 4_000, 8_000];
 
 /// A server and where its watchers and writers connect.
 struct Side {
@@ -46,7 +46,6 @@ pub struct Offered {
     pub rate: u32,
     pub freshet: Delivered,
     pub tuned: Delivered,
-    pub tuned_64: Delivered,
 }
 
 /// What one side delivered.
@@ -75,8 +74,7 @@ impl Delivered {
 impl Offered {
     /// For whoever watches the run.
     pub fn line(&self) -> String {
-        let [freshet, tuned, tuned_64] = [&self.freshet, &self.tuned, &self.tuned_64].map(Delivered::line);
-        format!("  {}/s offered: freshet {freshet}; tuned {tuned}; tuned-64 {tuned_64}", self.rate)
+        format!("  {}/s offered: freshet {}; tuned {}", self.rate, self.freshet.line(), self.tuned.line())
     }
 }
 
@@ -92,20 +90,17 @@ pub fn run(pace: &Pace) -> Result<(Vec<Figure>, Vec<Offered>), String> {
         best.cloned().unwrap_or_default()
     };
     let own = best(|offered| &offered.freshet);
-    let figure = |id, name: &str, other: Delivered, goal| Figure {
-        id,
+    let other = best(|offered| &offered.tuned);
+    let mut figures = vec![Figure {
+        id: "fan-out",
         title: "fan-out to 1,000 subscribers, saturated".to_owned(),
         unit: "states/s",
-        freshet: own.per_second.clone(),
-        yardstick: Some((name.to_owned(), other.per_second)),
-        goal,
         costs_us: Some((own.cost_us.median(), other.cost_us.median())),
-        usage: usage.clone(),
-    };
-    let mut figures = vec![
-        figure("fan-out", "tuned axum broadcast", best(|offered| &offered.tuned), Goal::RatioAtLeast(1.1, 1.25)),
-        figure("fan-out-64", "tuned axum broadcast of 64 states", best(|offered| &offered.tuned_64), Goal::None),
-    ];
+        freshet: own.per_second,
+        yardstick: Some(("tuned axum broadcast".to_owned(), other.per_second)),
+        goal: Goal::RatioAtLeast(1.1, 1.25),
+        usage,
+    }];
     figures.extend(delivery(&tuned, &bare, &freshet, &many, pace)?);
     figures.push(burst(&freshet, pace)?);
     Ok((figures, sweep))
@@ -113,12 +108,11 @@ pub fn run(pace: &Pace) -> Result<(Vec<Figure>, Vec<Offered>), String> {
 
 fn sweep(tuned: &Side, freshet: &Side, many: &[&str], pace: &Pace) -> Result<(Vec<Offered>, String), String> {
     let (mut sweep, mut usage) = (Vec::new(), String::new());
-    let (tuned_64, pace) = (Side::limit("tuned-64"), Pace { rounds: pace.rounds.min(3), ..*pace });
+    let pace = Pace { rounds: pace.rounds.min(3), ..*pace };
     for rate in RATES {
         let mut offered = Offered { rate, ..Offered::default() };
         for _ in 0..pace.rounds {
             offered.tuned.add(&tuned.run(rate, many, &pace)?);
-            offered.tuned_64.add(&tuned_64.run(rate, many, &pace)?);
             let report = freshet.run(rate, many, &pace)?;
             offered.freshet.add(&report);
             usage = report.usage();

@@ -9,11 +9,16 @@ use crate::{
     record::{RecordId, RecordRef, State},
 };
 
+/// Where a record object has its key: behind `{"key":"`.
+const KEY_AT: usize = 8;
+
 /// An entry of L1. The record object is written once, when the entry is made; the state's value is a part of it, so
 /// the value's bytes are held once.
 #[derive(Debug)]
 pub struct Entry {
     id: RecordId,
+    /// The text shows the key as it is, without escapes.
+    is_plain: bool,
     state: State,
     /// The record object as JSON text, but for what [`codec::record_tail`] adds.
     text: Bytes,
@@ -30,7 +35,8 @@ impl Entry {
         text.shrink_to_fit();
         let text = Bytes::from(text);
         let value = state.value.map(|value| text.slice(text.len() - value.len()..));
-        Entry { id, state: State { stamp: state.stamp, value }, text, expires }
+        let is_plain = text[KEY_AT..].starts_with(key.as_bytes()) && text[KEY_AT + key.len()] == b'"';
+        Entry { id, is_plain, state: State { stamp: state.stamp, value }, text, expires }
     }
 
     /// The state.
@@ -45,12 +51,19 @@ impl Entry {
 
     /// Whether this is the entry of `record`.
     pub fn is_of(&self, record: &RecordRef<'_>) -> bool {
-        self.id.as_ref() == *record
+        let key = &self.id.key;
+        // Compared in the text, which is read for the answer anyway; the key itself lies elsewhere.
+        let is_key = if self.is_plain {
+            key.as_str().len() == record.key.len() && self.text[KEY_AT..].starts_with(record.key.as_bytes())
+        } else {
+            key.as_str() == record.key
+        };
+        is_key && self.id.collection == record.collection
     }
 
-    /// Memory held by the text and the key, in bytes.
-    pub fn text_bytes(&self) -> usize {
-        self.id.key.as_str().len() + self.text.len()
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Entry>() + self.id.key.as_str().len() + self.text.len()
     }
 
     /// Writes the record object, as an answer that may be `stale_ms` old or is proven to be fresh.
@@ -72,6 +85,7 @@ mod tests {
             let id = RecordId::new(CollectionId(0), Key::from_database("a\"b"));
             let entry = Entry::new(id, state.clone(), Instant::now());
             assert_eq!(entry.state(), &state);
+            assert!(!entry.is_plain);
             for stale_ms in [None, Some(1_500)] {
                 let (mut written, mut expected) = (Vec::new(), Vec::new());
                 entry.write(&mut written, stale_ms);
@@ -80,6 +94,21 @@ mod tests {
             }
             if let Some(value) = &entry.state().value {
                 assert!(entry.text.as_ptr_range().contains(&value.as_ptr()), "the value was copied");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_of_its_own_record_only() {
+        let keys = ["a", "ab", "a\"b", "a\\", "\\", "\\\\", "\"", "é", "e", "a\n", "\\n"];
+        for key in keys {
+            let id = RecordId::new(CollectionId(1), Key::from_database(key));
+            let entry = Entry::new(id, State::absent(Stamp::new(1, 1)), Instant::now());
+            assert_eq!(entry.is_plain, !key.contains(['"', '\\', '\n']), "{key:?}");
+            for other in keys {
+                let is_of = |collection| entry.is_of(&RecordRef { collection: CollectionId(collection), key: other });
+                assert_eq!(is_of(1), key == other, "{key:?} and {other:?}");
+                assert!(!is_of(0));
             }
         }
     }

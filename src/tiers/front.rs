@@ -1,8 +1,9 @@
 //! What each thread keeps of L1 for itself: the entries it answered with last, to be found without the shared cache's
 //! locks, read log and hash walk.
 //!
-//! Promises: from the moment a change of a record begins, no thread answers from an entry that it kept before. Bounded:
-//! [`SLOTS`] entries a thread, each of at most [`ENTRY_BYTES_MAX`]. Leaves to [`super::local`] what is cached at all.
+//! Promises: from the moment a change of a record begins, no thread answers from an entry that it kept before. Bounded: a
+//! quarter of L1's capacity a thread, which the shared cache mostly holds, too. Leaves to [`super::local`] what is cached at
+//! all.
 
 use std::{
     cell::RefCell,
@@ -20,23 +21,37 @@ use thread_local::ThreadLocal;
 use super::entry::Entry;
 use crate::record::RecordRef;
 
-/// Entries that a thread keeps; the slot of a record is given by its hash.
+/// Entries that a thread keeps at the most; the slot of a record is given by its hash.
 ///
 /// # Source
 /// Measured with 100,000 keys, zipf 0.99 (`cargo bench --bench results`).
-const SLOTS: usize = 32 * 1024;
-/// Larger entries are left to the shared cache: a thread may keep them after they have left it.
+const SLOTS_MAX: usize = 128 * 1024;
+/// A slot for so many bytes of the shared cache.
+const BYTES_A_SLOT: u64 = 2 * 1024;
+/// Larger entries are left to the shared cache: writing them takes longer than finding them there.
 const ENTRY_BYTES_MAX: usize = 4 * 1024;
+/// The part of the shared cache's capacity that a thread may keep.
+const SHARE: u64 = 4;
 /// Sequence counts; records share them by hash.
 const COUNTS: usize = 8 * 1024;
 /// Of so many uses of a slot, one asks the shared cache: else what is hottest would look cold to it, and be evicted.
-const SHARED_EVERY: u32 = 16;
+const SHARED_EVERY: u32 = 64;
 
 /// The threads' entries, and the counts that say whether they still stand.
 pub(super) struct Front {
-    threads: ThreadLocal<RefCell<Box<[Option<Slot>]>>>,
+    threads: ThreadLocal<RefCell<Kept>>,
+    capacity: u64,
     counts: Box<[SeqCount]>,
     hasher: RandomState,
+}
+
+/// What one thread keeps.
+struct Kept {
+    slots: Box<[Option<Slot>]>,
+    bytes: u64,
+    bytes_max: u64,
+    /// The slot that is emptied next when there are too many bytes.
+    hand: usize,
 }
 
 struct Slot {
@@ -48,10 +63,11 @@ struct Slot {
 }
 
 impl Front {
-    /// Nothing is kept yet.
-    pub(super) fn new() -> Self {
+    /// Nothing is kept yet of a cache of `capacity` bytes.
+    pub(super) fn new(capacity: u64) -> Self {
         Front {
             threads: ThreadLocal::new(),
+            capacity,
             counts: (0..COUNTS).map(|_| SeqCount::default()).collect(),
             hasher: RandomState::default(),
         }
@@ -66,27 +82,27 @@ impl Front {
         answer: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
         let hash = self.hasher.hash_one(record);
-        let slots = self.threads.get_or(|| RefCell::new((0..SLOTS).map(|_| None).collect()));
+        let kept = self.threads.get_or(|| RefCell::new(Kept::new(self.capacity)));
         // Taken already only when an answer asks for another: that one does without.
-        let Ok(mut slots) = slots.try_borrow_mut() else { return fetch().as_deref().map(answer) };
-        let slot = &mut slots[(hash >> 32) as usize % SLOTS];
+        let Ok(mut kept) = kept.try_borrow_mut() else { return fetch().as_deref().map(answer) };
+        let at = kept.place(hash);
         let count = self.count(hash).load();
-        if let Some(kept) = slot
-            && kept.hash == hash
-            && kept.count == count
-            && kept.entry.is_of(record)
-            && now < kept.entry.expires()
+        if let Some(slot) = &mut kept.slots[at]
+            && slot.hash == hash
+            && slot.count == count
+            && slot.entry.is_of(record)
+            && now < slot.entry.expires()
         {
-            kept.uses += 1;
-            if kept.uses < SHARED_EVERY {
-                return Some(answer(&kept.entry));
+            slot.uses += 1;
+            if slot.uses < SHARED_EVERY {
+                return Some(answer(&slot.entry));
             }
         }
         // The count was loaded before: a change that begins from here on is seen by the next use.
         let entry = fetch()?;
         let answered = answer(&entry);
-        if SeqCount::is_still(count) && entry.text_bytes() <= ENTRY_BYTES_MAX {
-            *slot = Some(Slot { hash, count, uses: 0, entry });
+        if SeqCount::is_still(count) && entry.bytes() <= ENTRY_BYTES_MAX {
+            kept.put(at, Slot { hash, count, uses: 0, entry });
         }
         Some(answered)
     }
@@ -103,6 +119,31 @@ impl Front {
 
     fn count(&self, hash: u64) -> &SeqCount {
         &self.counts[hash as usize % COUNTS]
+    }
+}
+
+impl Kept {
+    fn new(capacity: u64) -> Self {
+        let slots = usize::try_from(capacity / BYTES_A_SLOT).unwrap_or(usize::MAX).clamp(1, SLOTS_MAX);
+        Kept { slots: (0..slots).map(|_| None).collect(), bytes: 0, bytes_max: capacity / SHARE, hand: 0 }
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        (hash >> 32) as usize % self.slots.len()
+    }
+
+    fn put(&mut self, at: usize, slot: Slot) {
+        self.empty(at);
+        self.bytes += slot.entry.bytes() as u64;
+        self.slots[at] = Some(slot);
+        while self.bytes > self.bytes_max {
+            self.empty(self.hand);
+            self.hand = (self.hand + 1) % self.slots.len();
+        }
+    }
+
+    fn empty(&mut self, at: usize) {
+        self.bytes -= self.slots[at].take().map_or(0, |slot| slot.entry.bytes() as u64);
     }
 }
 
@@ -138,7 +179,7 @@ impl SeqCount {
     }
 
     fn is_still(count: u64) -> bool {
-        count % Self::BEGUN == 0
+        count.is_multiple_of(Self::BEGUN)
     }
 
     fn begin(&self) {
@@ -182,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_was_read_is_kept_until_a_change_begins() {
-        let (front, now) = (Front::new(), Instant::now());
+        let (front, now) = (Front::new(256 << 20), Instant::now());
         let (old, new) =
             (entry("a", 1, 8, now + Duration::from_secs(9)), entry("a", 2, 8, now + Duration::from_secs(9)));
         assert_eq!(read(&front, Some(&old), now), (Some(1), true));
@@ -200,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_not_used_past_its_lifetime() {
-        let (front, now) = (Front::new(), Instant::now());
+        let (front, now) = (Front::new(256 << 20), Instant::now());
         let kept = entry("a", 1, 8, now + Duration::from_secs(9));
         read(&front, Some(&kept), now);
         assert_eq!(read(&front, None, now + Duration::from_secs(8)), (Some(1), false));
@@ -208,24 +249,41 @@ mod tests {
     }
 
     #[test]
-    fn one_use_in_sixteen_is_seen_by_the_shared_cache() {
-        let (front, now) = (Front::new(), Instant::now());
+    fn one_use_in_sixty_four_is_seen_by_the_shared_cache() {
+        let (front, now) = (Front::new(256 << 20), Instant::now());
         let kept = entry("a", 1, 8, now + Duration::from_secs(9));
-        let asked = (0..160).filter(|_| read(&front, Some(&kept), now).1).count();
+        let asked = (0..640).filter(|_| read(&front, Some(&kept), now).1).count();
         assert_eq!(asked, 10);
     }
 
     #[test]
     fn large_entries_are_not_kept() {
-        let (front, now) = (Front::new(), Instant::now());
+        let (front, now) = (Front::new(256 << 20), Instant::now());
         let large = entry("a", 1, ENTRY_BYTES_MAX, now + Duration::from_secs(9));
         read(&front, Some(&large), now);
         assert_eq!(read(&front, None, now), (None, true));
     }
 
     #[test]
+    fn a_thread_keeps_no_more_than_its_share() {
+        let (capacity, now) = (64 * 1024, Instant::now());
+        let mut kept = Kept::new(capacity);
+        for n in 0..1_000_u64 {
+            let key = n.to_string();
+            let entry = entry(&key, 1, 1_000, now + Duration::from_secs(9));
+            let at = kept.place(n << 32);
+            kept.put(at, Slot { hash: n, count: 0, uses: 0, entry });
+        }
+        let held: u64 = kept.slots.iter().flatten().map(|slot| slot.entry.bytes() as u64).sum();
+        assert!(
+            held == kept.bytes && held <= capacity / SHARE && held > capacity / (2 * SHARE),
+            "{held} bytes are kept"
+        );
+    }
+
+    #[test]
     fn readers_never_step_back_while_a_record_changes() {
-        let front = Front::new();
+        let front = Front::new(256 << 20);
         let shared = parking_lot::Mutex::new(entry("a", 0, 8, Instant::now() + Duration::from_secs(60)));
         let newest = AtomicU64::new(0);
         std::thread::scope(|scope| {
