@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::database::SHARDS;
+
 /// How long a server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -38,7 +40,8 @@ impl Server {
     /// A node on `database`, with `settings` as environment variables.
     pub fn node(database: &str, settings: &[(&str, &str)]) -> Self {
         let config = std::env::temp_dir().join(format!("freshet-results-{}.toml", std::process::id()));
-        std::fs::write(&config, format!("[[database]]\nurl = \"{database}\"\n")).expect("the configuration is written");
+        std::fs::write(&config, format!("shards = {SHARDS}\n[[database]]\nurl = \"{database}\"\n"))
+            .expect("the configuration is written");
         let mut command = Command::new(freshet());
         command.arg("serve").arg("--config").arg(&config).args(["--operations", "127.0.0.1:0", "--listen"]);
         command.envs(settings.iter().copied());

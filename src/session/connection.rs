@@ -94,6 +94,18 @@ impl Connection {
         self.follow_up(progress);
     }
 
+    /// Sends an answer that was waited for: together with all others that come by the connection's next turn.
+    pub(super) fn post_text(&self, payload: &[u8]) {
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            codec::text_frame(buffer, |out| out.extend_from_slice(payload));
+            let needs_turn = self.outgoing.lock().post(buffer);
+            if needs_turn && let Some(this) = self.this.upgrade() {
+                self.shared.service.hub().request_turn(this);
+            }
+        });
+    }
+
     /// Sends a slot's snapshot, if there is one, and opens the slot for changes above `stamp`, unless its
     /// subscription has ended. True if a change is due already and the connection needs a turn for it.
     pub(super) fn send_and_open(&self, frame: &[u8], subscription: u64, slot: SlotId, stamp: Stamp) -> bool {
@@ -104,7 +116,7 @@ impl Connection {
             }
             let progress = outgoing.send(frame);
             let due = outgoing.slots.open(slot, stamp);
-            (progress, due && !outgoing.blocked)
+            (progress, due && outgoing.needs_turn())
         };
         self.follow_up(progress);
         due
@@ -323,9 +335,7 @@ impl Connection {
 
 impl Outlet for Connection {
     fn mark(&self, slot: SlotId) -> bool {
-        let mut outgoing = self.outgoing.lock();
-        // A blocked socket has a task that sends what is marked when it can.
-        outgoing.slots.mark(slot) && !outgoing.blocked
+        self.outgoing.lock().mark(slot)
     }
 
     fn write_marked(&self) {

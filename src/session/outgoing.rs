@@ -45,6 +45,8 @@ pub(super) struct Outgoing {
     pub(super) subscriptions_made: u64,
     /// Set from the moment the socket blocked until it took everything: pushes are conflated meanwhile.
     pub(super) blocked: bool,
+    /// The hub was asked for a turn that has not come yet.
+    has_turn: bool,
     /// A close frame was appended; nothing may follow it.
     pub(super) closed: bool,
     /// The socket is let go as soon as it has taken everything.
@@ -63,6 +65,7 @@ impl Outgoing {
             subscriptions: HashMap::new(),
             subscriptions_made: 0,
             blocked: false,
+            has_turn: false,
             closed: false,
             finishes: false,
             gone: false,
@@ -91,11 +94,34 @@ impl Outgoing {
                 self.written = 0;
             }
             self.tail.extend_from_slice(frames);
-            return Progress::Blocked;
+            if !self.blocked {
+                self.write_tail();
+            }
+            return self.progress();
         }
         let sent = self.write(frames);
         self.tail.extend_from_slice(&frames[sent..]);
         self.progress()
+    }
+
+    /// Leaves `frames` for the connection's next turn, where they leave in one write with whatever else is there by then.
+    /// True if the connection now needs a turn and has none coming.
+    pub(super) fn post(&mut self, frames: &[u8]) -> bool {
+        if self.closed || frames.is_empty() {
+            return false;
+        }
+        self.tail.extend_from_slice(frames);
+        self.needs_turn()
+    }
+
+    /// Notes that a slot has something new. True as for [`Self::post`].
+    pub(super) fn mark(&mut self, slot: SlotId) -> bool {
+        self.slots.mark(slot) && self.needs_turn()
+    }
+
+    /// A blocked socket has a task that sends everything when it can.
+    pub(super) fn needs_turn(&mut self) -> bool {
+        !self.blocked && !std::mem::replace(&mut self.has_turn, true)
     }
 
     /// Sends a close frame behind everything else and lets nothing follow it.
@@ -120,14 +146,11 @@ impl Outgoing {
     /// Writes the tail, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
     pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> Flushed {
         let mut flushed = Flushed { progress: Progress::Idle, states: 0, since: None };
+        self.has_turn = false;
         loop {
+            self.write_tail();
             if self.tail_len() > 0 {
-                let tail = std::mem::take(&mut self.tail);
-                self.written += self.write(&tail[self.written..]);
-                self.tail = tail;
-                if self.tail_len() > 0 {
-                    return Flushed { progress: self.progress(), ..flushed };
-                }
+                return Flushed { progress: self.progress(), ..flushed };
             }
             self.tail.clear();
             self.written = 0;
@@ -154,6 +177,12 @@ impl Outgoing {
             flushed.since = Some(flushed.since.map_or(due.frame.since, |since| since.min(due.frame.since)));
             if buffer.len() < ROUND_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
+    }
+
+    fn write_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        self.written += self.write(&tail[self.written..]);
+        self.tail = tail;
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {

@@ -27,7 +27,7 @@ pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, outpu
         let caller = Caller::Session(connection.clone());
         let (answer, then) = respond(&connection.shared, &caller, &text).await;
         if !answer.is_empty() {
-            connection.send_text(|out| out.extend_from_slice(&answer));
+            connection.post_text(&answer);
         }
         drop(request);
         for follow_up in then {

@@ -181,15 +181,13 @@ impl Group<'_> {
             let texts: Vec<&str> = rows.iter().map(|(_, _, text)| text.as_str()).collect();
             let statement = if *exists { batch.statements.update(present) } else { batch.statements.insert(present) };
             let returned = sqlx::query(statement).bind(texts).fetch_all(&mut *self.transaction).await?;
-            let mut written = HashMap::new();
-            for row in &returned {
-                written.insert(row.try_get::<String, _>(0)?, returned_row(row, read_at)?);
-            }
-            if !exists {
+            let written: HashMap<_, _> = if *exists {
+                returned.iter().map(|row| returned_row(row, read_at)).collect::<Result<_, _>>()?
+            } else {
                 // An insert may have been stamped anew, above a tombstone, after it returned its rows.
-                let keys: Vec<&str> = written.keys().map(String::as_str).collect();
-                written = self.find(batch.statements.read(), &keys).await?;
-            }
+                let keys = returned.iter().map(|row| row.try_get(0)).collect::<Result<Vec<_>, _>>()?;
+                self.find(batch.statements.read(), &keys).await?
+            };
             for (number, key, _) in rows {
                 let outcome = written.get(key.as_str()).map(|found| Outcome::Done(Ok(found.written())));
                 self.outcomes.push((*number, outcome.unwrap_or(Outcome::Held)));
@@ -233,10 +231,10 @@ impl Group<'_> {
     }
 }
 
-fn returned_row(row: &PgRow, (position, generation): (Position, u32)) -> Result<Found, sqlx::Error> {
+fn returned_row(row: &PgRow, (position, generation): (Position, u32)) -> Result<(String, Found), sqlx::Error> {
     let version: i64 = row.try_get(1)?;
     let value = row.try_get::<Option<String>, _>(2)?.map(Bytes::from);
-    Ok(Found { position, generation, version: version.unsigned_abs(), value, held: false })
+    Ok((row.try_get(0)?, Found { position, generation, version: version.unsigned_abs(), value, held: false }))
 }
 
 fn names(members: &Members) -> Vec<String> {

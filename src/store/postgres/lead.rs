@@ -84,7 +84,7 @@ pub(super) async fn settle_identity(config: &Config, deadline: Deadline) -> Resu
 
 /// Connects without asking for the recorded identity: this is who records it.
 async fn connect(config: &Config, deadline: Deadline) -> Result<PgConnection, Error> {
-    let options = config.options("relay")?.options([("enable_seqscan", "off")]);
+    let options = config.options("relay")?;
     let connected = deadline.at_most(config.connect_limit).limit(PgConnection::connect_with(&options)).await;
     let silent = || Error::Unavailable { reason: "the database did not answer a connection attempt".into() };
     connected.map_err(|_| silent())?.map_err(failure::connecting)

@@ -104,19 +104,18 @@ impl Statements {
     }
 
     /// Inserts rows given as JSON objects that have just the members `present`; other columns take their defaults.
-    /// A row whose key is there already is passed by and not returned.
+    /// A row whose key is there already is passed by; the keys of the others are returned.
     pub fn insert(&self, present: &[String]) -> AssertSqlSafe<String> {
         let columns: Vec<_> = self.columns.iter().filter(|column| present.contains(&column.name)).collect();
         let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<_> = columns.iter().map(|column| written(column)).collect();
         AssertSqlSafe(format!(
-            "INSERT INTO {relation} AS p ({}) SELECT {} {rows} ON CONFLICT ({key}) DO NOTHING RETURNING {returning}",
+            "INSERT INTO {relation} AS p ({}) SELECT {} {rows} ON CONFLICT ({key}) DO NOTHING RETURNING p.{key}::text",
             names.join(", "),
             values.join(", "),
             relation = self.relation,
             rows = self.rows(),
             key = self.key,
-            returning = self.returning,
         ))
     }
 

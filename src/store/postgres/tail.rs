@@ -139,7 +139,7 @@ fn generations_of(row: &PgRow) -> Result<Generations, sqlx::Error> {
 impl Shared {
     /// A connection outside the pools, with plans that use the feed's indexes.
     pub(super) async fn connect(&self, purpose: &str, deadline: Deadline) -> Result<PgConnection, Error> {
-        let options = self.config.options(purpose)?.options([("enable_seqscan", "off")]);
+        let options = self.config.options(purpose)?;
         pool::connect(&options, deadline.at_most(self.config.connect_limit)).await
     }
 }

@@ -22,18 +22,21 @@ impl Group<'_> {
         }
         let keys: Vec<&str> = tokens.iter().map(|(_, key, _, _)| *key).collect();
         let texts: Vec<&str> = tokens.iter().map(|(_, _, token, _)| *token).collect();
+        // LIMIT keeps the join a look into the index for each: a plan made while the table was small would read all of it.
         let rows: Vec<(String, String, String, i64, i64)> = sqlx::query_as(
             "SELECT i.key, i.token, i.fingerprint, i.gen, i.version FROM unnest($2::text[], $3::text[]) w (key, token)
-               JOIN feed.idempotency i ON i.collection = $1 AND i.key = w.key AND i.token = w.token",
+              CROSS JOIN LATERAL (SELECT * FROM feed.idempotency i
+                                   WHERE i.collection = $1 AND i.key = w.key AND i.token = w.token LIMIT 1) i",
         )
         .bind(&batch.collection.name)
         .bind(keys)
         .bind(texts)
         .fetch_all(&mut *self.transaction)
         .await?;
+        let known: HashMap<_, _> = rows.iter().map(|row| ((row.0.as_str(), row.1.as_str()), row)).collect();
         let mut answers = HashMap::new();
         for (number, key, token, fingerprint) in tokens {
-            if let Some((_, _, known, gen_, version)) = rows.iter().find(|row| row.0 == key && row.1 == token) {
+            if let Some((_, _, known, gen_, version)) = known.get(&(key, token)) {
                 let stamp = Stamp::new(generation(*gen_), version.unsigned_abs());
                 let again = Written { stamp, installed: None };
                 answers.insert(number, if known == fingerprint { Ok(again) } else { Err(Error::TokenReused) });
@@ -44,25 +47,35 @@ impl Group<'_> {
 
     /// Records the idempotency keys of the writes answered since `first`.
     pub(super) async fn remember(&mut self, batch: &Batch, first: usize) -> Result<(), sqlx::Error> {
-        for (number, key, token, fingerprint) in tokens(batch) {
-            let stamp = self.outcomes[first..].iter().find_map(|(done, outcome)| match outcome {
-                Outcome::Done(Ok(written)) if *done == number => Some(written.stamp),
+        let done: HashMap<usize, Stamp> = self.outcomes[first..]
+            .iter()
+            .filter_map(|(number, outcome)| match outcome {
+                Outcome::Done(Ok(written)) => Some((*number, written.stamp)),
                 _ => None,
-            });
-            let Some(stamp) = stamp else { continue };
-            sqlx::query(
-                "INSERT INTO feed.idempotency (collection, key, token, fingerprint, gen, version)
-                 VALUES ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(&batch.collection.name)
-            .bind(key)
-            .bind(token)
-            .bind(fingerprint)
-            .bind(i64::from(stamp.generation))
-            .bind(stamp.version.cast_signed())
-            .execute(&mut *self.transaction)
-            .await?;
+            })
+            .collect();
+        let (mut keys, mut texts, mut fingerprints) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut generations, mut versions) = (Vec::new(), Vec::new());
+        for (number, key, token, fingerprint) in tokens(batch) {
+            let Some(stamp) = done.get(&number) else { continue };
+            (keys.push(key), texts.push(token), fingerprints.push(fingerprint));
+            (generations.push(i64::from(stamp.generation)), versions.push(stamp.version.cast_signed()));
         }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO feed.idempotency (collection, key, token, fingerprint, gen, version)
+             SELECT $1, w.* FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[]) w",
+        )
+        .bind(&batch.collection.name)
+        .bind(keys)
+        .bind(texts)
+        .bind(fingerprints)
+        .bind(generations)
+        .bind(versions)
+        .execute(&mut *self.transaction)
+        .await?;
         Ok(())
     }
 }
