@@ -58,8 +58,11 @@ impl Group<'_> {
         let (mut generations, mut versions) = (Vec::new(), Vec::new());
         for (number, key, token, fingerprint) in tokens(batch) {
             let Some(stamp) = done.get(&number) else { continue };
-            (keys.push(key), texts.push(token), fingerprints.push(fingerprint));
-            (generations.push(i64::from(stamp.generation)), versions.push(stamp.version.cast_signed()));
+            keys.push(key);
+            texts.push(token);
+            fingerprints.push(fingerprint);
+            generations.push(i64::from(stamp.generation));
+            versions.push(stamp.version.cast_signed());
         }
         if keys.is_empty() {
             return Ok(());
