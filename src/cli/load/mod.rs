@@ -34,6 +34,7 @@ use self::{
     writes::{Numbered, Outcome, Writes},
 };
 use super::{Error, Output, ServerArgs, input::Input, node::stop_on_signal, pretty::harmless};
+use crate::client;
 
 /// How many rejected rows are shown; all are in the file.
 const SHOWN_MAX: u64 = 20;
@@ -207,6 +208,8 @@ impl Load {
         match outcome {
             Outcome::Loaded => self.book.settle(row.number, Ok(()))?,
             Outcome::Rejected(rejection) => self.reject(row.number, rejection)?,
+            // Going on repeats the row under its key: whether it was written is of no matter, that nobody said so is.
+            Outcome::Undecided(client::Error::OutcomeUnknown) => return Err(client::Error::Timeout.into()),
             Outcome::Undecided(error) => return Err(error.into()),
         }
         let progress = self.book.progress();

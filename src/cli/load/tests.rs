@@ -145,7 +145,8 @@ async fn an_ended_load_goes_on_without_losing_or_renaming_a_row() {
         (answered > 20).then_some(0)
     })
     .await;
-    assert_eq!(done.expect_err("the server went away").exit_code(), 69);
+    let ended = done.expect_err("the server went away");
+    assert_eq!(ended.exit_code(), 69, "{ended}");
     assert!(source.is_unfinished());
 
     let (elsewhere, ..) = load(source.args(&[]), |_| None).await;
