@@ -10,7 +10,7 @@ pub struct Pace {
 
 impl Pace {
     /// For figures that are published.
-    pub const FULL: Pace = Pace { rounds: 5, seconds: 3.0, warm_up_seconds: 1.0 };
+    pub const FULL: Pace = Pace { rounds: 5, seconds: 2.0, warm_up_seconds: 0.5 };
     /// To see that everything works.
     pub const QUICK: Pace = Pace { rounds: 1, seconds: 1.0, warm_up_seconds: 0.3 };
 

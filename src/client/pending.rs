@@ -1,7 +1,7 @@
 //! Requests from call to answer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -77,7 +77,7 @@ pub(super) fn end(kind: Kind, sent: &AtomicBool, error: Error) -> Error {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     calls: BTreeMap<u64, Call>,
-    held: Vec<Call>,
+    held: VecDeque<Call>,
     last_id: u64,
 }
 
@@ -92,7 +92,17 @@ impl Pending {
 
     /// Keeps `call` for the next connection.
     pub(super) fn hold(&mut self, call: Call) {
-        self.held.push(call);
+        self.held.push_back(call);
+    }
+
+    /// How many are kept for a connection.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The first of those that are kept. It must be sent, held or answered at once: nobody else knows of it.
+    pub(super) fn next_held(&mut self) -> Option<Call> {
+        self.held.pop_front()
     }
 
     pub(super) fn take(&mut self, id: u64) -> Option<Call> {
@@ -115,17 +125,17 @@ impl Pending {
         unanswered.into_values().for_each(|call| call.fail(Refusal::too_large().into()));
     }
 
-    /// Ends the connection: what must not be repeated is answered, the rest returned in the order sent.
-    pub(super) fn drain(&mut self) -> Vec<Call> {
-        let mut again = Vec::new();
+    /// Ends the connection: what must not be repeated is answered, the rest kept for the next, in the order sent.
+    pub(super) fn lose(&mut self) {
+        let mut again = VecDeque::new();
         for call in std::mem::take(&mut self.calls).into_values().filter(|call| !call.is_abandoned()) {
             match call.kind {
                 Kind::Once => call.fail(Error::OutcomeUnknown),
-                Kind::Read | Kind::Keyed => again.push(call),
+                Kind::Read | Kind::Keyed => again.push_back(call),
                 Kind::Subscribe(_) | Kind::Unsubscribe => {}
             }
         }
         again.append(&mut self.held);
-        again
+        self.held = again;
     }
 }

@@ -69,7 +69,7 @@ impl Driver {
     /// is answered: writes under way as unknown, the rest as disconnected.
     pub(super) async fn run(mut self, socket: Socket) {
         let mut backoff = Backoff::new(self.options.backoff_base, self.options.backoff_limit);
-        let (mut next, mut backlog) = (Ok(socket), Vec::new());
+        let mut next = Ok(socket);
         let reason = loop {
             let socket = match next {
                 Ok(socket) => socket,
@@ -77,11 +77,11 @@ impl Driver {
             };
             self.report(Status::Connected);
             let began = Instant::now();
-            let (end, drain_at) = self.session(socket, std::mem::take(&mut backlog)).await;
+            let (end, drain_at) = self.session(socket).await;
             if matches!(end, End::TooLarge(_)) {
                 self.pending.lock().refuse();
             }
-            backlog = self.pending.lock().drain();
+            self.pending.lock().lose();
             self.shared.lost();
             if began.elapsed() >= STEADY {
                 backoff.reset();
@@ -101,16 +101,18 @@ impl Driver {
                 }
             };
         };
-        backlog.into_iter().for_each(|call| call.fail(Error::Disconnected));
+        while let Some(call) = self.pending.lock().next_held() {
+            call.fail(Error::Disconnected);
+        }
         self.shared.end_all();
         self.report(Status::Closed { reason });
     }
 
-    async fn session(&mut self, socket: Socket, backlog: Vec<Call>) -> (End, Option<Instant>) {
+    async fn session(&mut self, socket: Socket) -> (End, Option<Instant>) {
         let status = &self.status;
         let on_drain = |wait| drop(status.send_replace(Status::Draining(wait)));
         let session = Session::new(&self.options, &self.shared, &self.pending, &on_drain);
-        let end = session.run(socket, backlog, &mut self.commands).await;
+        let end = session.run(socket, &mut self.commands).await;
         (end, session.drain_at())
     }
 

@@ -76,13 +76,13 @@ impl<'a> Session<'a> {
         Session { options, shared, pending, news: Mutex::new(news), on_drain }
     }
 
-    /// Runs until the connection ends: resumes subscriptions, repeats `backlog`, then serves `commands`.
+    /// Runs until the connection ends: resumes subscriptions, sends what was held for it, then serves `commands`.
     ///
     /// Reading never waits for writing, so a server that stops reading until it is read cannot lock us up.
-    pub(super) async fn run(&self, socket: Socket, backlog: Vec<Call>, commands: &mut mpsc::Receiver<Call>) -> End {
+    pub(super) async fn run(&self, socket: Socket, commands: &mut mpsc::Receiver<Call>) -> End {
         let (sink, stream) = socket.split();
         let end = tokio::select! {
-            end = self.write(sink, backlog, commands) => end,
+            end = self.write(sink, commands) => end,
             end = self.read(stream) => end,
         };
         self.news.lock().leaving.take().unwrap_or(end)
@@ -93,8 +93,8 @@ impl<'a> Session<'a> {
         self.news.lock().drain_at
     }
 
-    async fn write(&self, mut sink: Sink, backlog: Vec<Call>, commands: &mut mpsc::Receiver<Call>) -> End {
-        match self.serve(&mut sink, backlog, commands).await {
+    async fn write(&self, mut sink: Sink, commands: &mut mpsc::Receiver<Call>) -> End {
+        match self.serve(&mut sink, commands).await {
             Ok(end) => {
                 self.news.lock().leaving = Some(end.clone());
                 self.leave(&mut sink).await;
@@ -104,16 +104,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn serve(
-        &self,
-        sink: &mut Sink,
-        backlog: Vec<Call>,
-        commands: &mut mpsc::Receiver<Call>,
-    ) -> Result<End, tungstenite::Error> {
+    async fn serve(&self, sink: &mut Sink, commands: &mut mpsc::Receiver<Call>) -> Result<End, tungstenite::Error> {
         for number in self.shared.to_resume() {
             self.subscribe(sink, number).await?;
         }
-        for call in backlog {
+        // One by one from where they are held: the connection may be lost before the last has left.
+        let held = self.pending.lock().held();
+        for _ in 0..held {
+            let Some(call) = self.pending.lock().next_held() else { break };
             self.send(sink, call).await?;
         }
         let mut pulse = Pulse::new(self.options);

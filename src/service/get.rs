@@ -24,14 +24,6 @@ impl Service {
         self.tiers.answer_local(RecordRef { collection, key }, &Wish::default(), now, answer)
     }
 
-    /// Prepares several [`Self::get_now`] that follow, each of a collection and a key.
-    pub fn touch<'a>(&self, gets: impl IntoIterator<Item = (&'a str, &'a str)>) {
-        self.tiers.touch(gets.into_iter().filter_map(|(collection, key)| {
-            let collection = self.catalogue().find(collection)?.id;
-            Some(RecordRef { collection, key })
-        }));
-    }
-
     /// Reads one record through the tiers; absence is an answer.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use tungstenite::{Error, Message};
 use super::{
     Connection,
     frames::{Frames, Incoming},
-    requests::Gets,
+    requests,
 };
 use crate::protocol::CloseCode;
 
@@ -148,40 +148,27 @@ fn answer_all(
     output: &mut Vec<u8>,
 ) -> End {
     let is_closed = connection.is_closed();
-    let mut gets = Gets::default();
-    let end = loop {
-        let before = output.len();
+    loop {
         match frames.next(input, output) {
-            Ok(None) => break End::None,
+            Ok(None) => return End::None,
             // Nothing is begun after our close frame: it could not be answered.
             Ok(Some(Incoming::Text(_) | Incoming::Other(Message::Text(_) | Message::Binary(_)))) if is_closed => {}
-            Ok(Some(Incoming::Text(text))) => gets.take(connection, text, read_at, output),
-            Ok(Some(Incoming::Other(Message::Text(text)))) => {
-                gets.answer(connection, read_at, output);
-                let mut whole = Gets::default();
-                whole.take(connection, &text, read_at, output);
-                whole.answer(connection, read_at, output);
-            }
-            Ok(Some(Incoming::Other(Message::Binary(_)))) => break End::Close(CloseCode::Unsupported),
+            Ok(Some(Incoming::Text(text))) => requests::take(connection, text, read_at, output),
+            Ok(Some(Incoming::Other(Message::Text(text)))) => requests::take(connection, &text, read_at, output),
+            Ok(Some(Incoming::Other(Message::Binary(_)))) => return End::Close(CloseCode::Unsupported),
             Ok(Some(Incoming::Other(Message::Close(frame)))) => {
                 connection.closed_by_client(frame.map_or(1005, |frame| frame.code.into()));
-                // The answer to the close is the last frame there is.
-                let reply = output.split_off(before);
-                gets.answer(connection, read_at, output);
-                output.extend_from_slice(&reply);
                 connection.close_answered(output);
                 return End::Silent;
             }
             Ok(Some(Incoming::Other(_))) => {}
-            Err(error) => break end_of(&error),
+            Err(error) => return end_of(&error),
         }
         // One read may bring hundreds of requests, each for a large record.
         if connection.is_full(output.len()) {
-            break End::Pause;
+            return End::Pause;
         }
-    };
-    gets.answer(connection, read_at, output);
-    end
+    }
 }
 
 enum End {

@@ -10,60 +10,17 @@ use super::{
     methods::{self, Caller, Reply},
 };
 use crate::{
-    protocol::{self, Message, PlainGet, RpcError, codec},
+    protocol::{self, Message, RpcError, codec},
     tiers::Answer,
 };
 
-/// Plain gets that are looked up together.
-const GETS_MAX: usize = 16;
-
-/// Plain gets that one read brought, one after the other: they are answered together, when the look for the first has not
-/// to wait for memory before the look for the next.
-#[derive(Default)]
-pub(super) struct Gets<'a> {
-    gets: [Option<(&'a str, PlainGet<'a>)>; GETS_MAX],
-    len: usize,
-}
-
-impl<'a> Gets<'a> {
-    /// Handles one text message. A plain get is kept, for [`Self::answer`]; anything else becomes a task.
-    pub(super) fn take(&mut self, connection: &Arc<Connection>, text: &'a str, now: Instant, output: &mut Vec<u8>) {
-        connection.shared.messages.inc();
-        match protocol::plain_get(text) {
-            Some(get) => {
-                self.gets[self.len] = Some((text, get));
-                self.len += 1;
-                if self.len == GETS_MAX {
-                    self.answer(connection, now, output);
-                }
-            }
-            None => {
-                self.answer(connection, now, output);
-                begin(connection, text);
-            }
-        }
+/// Handles one text message, read at `now`. What L1 can answer is written to `output` at once; anything else becomes a
+/// task.
+pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, output: &mut Vec<u8>) {
+    connection.shared.messages.inc();
+    if answer_now(&connection.shared, text, now, output).is_some() {
+        return;
     }
-
-    /// Answers what was kept, read at `now`: what L1 can answer is written to `output`, anything else becomes a task.
-    pub(super) fn answer(&mut self, connection: &Arc<Connection>, now: Instant, output: &mut Vec<u8>) {
-        let gets = &mut self.gets[..std::mem::take(&mut self.len)];
-        let service = &connection.shared.service;
-        if gets.len() > 1 {
-            service.touch(gets.iter().flatten().map(|(_, get)| (get.collection, get.key)));
-        }
-        for (text, get) in gets.iter_mut().filter_map(Option::take) {
-            let answered = service.get_now(get.collection, get.key, now, |entry, stale| {
-                codec::text_frame(output, |out| codec::result(out, get.id, |out| entry.write(out, stale.map(millis))));
-            });
-            if answered.is_none() {
-                begin(connection, text);
-            }
-        }
-    }
-}
-
-/// Handles a message in a task.
-fn begin(connection: &Arc<Connection>, text: &str) {
     let (tasks, connection, request) = (connection.tasks().clone(), connection.clone(), connection.begin_request());
     let text = text.to_owned();
     tasks.spawn(async move {
@@ -77,6 +34,14 @@ fn begin(connection: &Arc<Connection>, text: &str) {
             follow_up.await;
         }
     });
+}
+
+/// Answers a plain `get` from L1.
+fn answer_now(shared: &Shared, text: &str, now: Instant, output: &mut Vec<u8>) -> Option<()> {
+    let get = protocol::plain_get(text)?;
+    shared.service.get_now(get.collection, get.key, now, |entry, stale| {
+        codec::text_frame(output, |out| codec::result(out, get.id, |out| entry.write(out, stale.map(millis))));
+    })
 }
 
 /// Writes an answered record.

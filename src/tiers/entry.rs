@@ -61,11 +61,6 @@ impl Entry {
         is_key && self.id.collection == record.collection
     }
 
-    /// Looks at what an answer will read.
-    pub fn touch(&self) -> u8 {
-        self.text[0]
-    }
-
     /// Memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Entry>() + self.id.key.as_str().len() + self.text.len()

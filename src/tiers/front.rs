@@ -107,15 +107,6 @@ impl Front {
         Some(answered)
     }
 
-    /// Looks at what [`Self::read`] of `record` will need, and does nothing with it. The processor waits for memory three
-    /// times in a row to find an entry; for several records looked at one after the other it waits for all at once.
-    pub(super) fn touch(&self, record: &RecordRef<'_>) -> u8 {
-        let hash = self.hasher.hash_one(record);
-        let Some(kept) = self.threads.get().and_then(|kept| kept.try_borrow().ok()) else { return 0 };
-        let slot = kept.slots[kept.place(hash)].as_ref();
-        slot.filter(|slot| slot.hash == hash).map_or(0, |slot| slot.entry.touch())
-    }
-
     /// Announces that the shared cache's entry of `record` is about to change, until the guard is dropped.
     pub(super) fn change(&self, record: &RecordRef<'_>) -> Changing<'_> {
         Changing::begin(std::slice::from_ref(self.count(self.hasher.hash_one(record))))

@@ -79,11 +79,6 @@ impl Local {
         self.front.read(record, now, || self.entries.get(record), answer)
     }
 
-    /// Looks at what [`Self::get`] will need; see `Front::touch`.
-    pub fn touch(&self, record: &RecordRef<'_>) -> u8 {
-        self.front.touch(record)
-    }
-
     /// Whether there is an entry; does not count as a use.
     pub fn contains(&self, record: &RecordRef<'_>) -> bool {
         self.entries.contains_key(record)

@@ -107,13 +107,6 @@ impl Tiers {
         Some(answered)
     }
 
-    /// Looks at what [`Self::answer_local`] of `records` will need: worth it for several, before the first is answered.
-    pub fn touch<'a>(&self, records: impl IntoIterator<Item = RecordRef<'a>>) {
-        let touched = records.into_iter().fold(0, |touched, record| touched ^ self.inner.local.touch(&record));
-        // Without a use, the compiler would leave the looking out.
-        std::hint::black_box(touched);
-    }
-
     fn get_local(&self, record: RecordRef<'_>, wish: &Wish) -> Option<Answer> {
         self.answer_local(record, wish, Instant::now(), |entry, stale| Answer {
             state: entry.state().clone(),
