@@ -38,7 +38,7 @@ pub trait Outlet: Send + Sync + 'static {
     /// Marks a slot as having something new; true if the outlet now needs a turn and had none coming.
     fn mark(&self, slot: SlotId) -> bool;
 
-    /// Writes what is marked, as far as the socket takes it without blocking.
+    /// Writes what waits and what is marked, as far as the socket takes it without blocking.
     fn write_marked(&self);
 }
 
@@ -142,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// Queues an outlet for a turn, after it marked a slot of its own.
+    /// Queues an outlet for a turn, after it marked a slot of its own or has something waiting.
     pub fn request_turn(&self, outlet: Arc<dyn Outlet>) {
         self.inner.turns.lock().queue.push_back(outlet);
         self.inner.turn_due.notify_one();

@@ -28,7 +28,7 @@ pub struct Frame {
     pub body: Bytes,
     /// It was not committed before this moment.
     pub since: Instant,
-    /// The same with `"reset": true`, for those who saw an earlier generation.
+    /// What the body is of: it is encoded anew, with `"reset": true`, for those who saw an earlier generation.
     state: State,
 }
 

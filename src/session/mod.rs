@@ -1,9 +1,9 @@
 //! One client's WebSocket connection. Knows no HTTP: it is handed a socket after the upgrade.
 //!
 //! Promises: reading and writing do not wait for each other; what L1 can answer is answered inside the read that
-//! brought the question; answers of one read leave in one write. A socket that would block keeps a bounded tail and
-//! marks, never a queue of states. Every end has a close code. Leaves the operations to `service`, and which slots
-//! have something new to `hub`.
+//! brought the question; answers of one read leave in one write, and those that were waited for in one write a turn.
+//! A socket that would block keeps a bounded tail and marks, never a queue of states. Every end has a close code. Leaves
+//! the operations to `service`, and which slots have something new to `hub`.
 
 mod admission;
 mod close;
