@@ -265,10 +265,9 @@ export const scenarios = [
       assert.equal(await stock(), 2, "each was done once");
       assert.equal(line.asked("patch").length, 3);
       const again = line.said.filter(({ from, connection }) => from === "client" && connection === 2);
-      assert.deepEqual(
-        again.map(({ message }) => message.method),
-        ["subscribe", "get", "patch"],
-      );
+      const [first, ...rest] = again.map(({ message }) => message.method);
+      assert.equal(first, "subscribe");
+      assert.deepEqual(rest.sort(), ["get", "patch"], "calls made at once have no order among them");
     },
   },
   {
