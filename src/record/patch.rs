@@ -1,11 +1,10 @@
 //! A partial write: RFC 7396 merge and exact increments, applied to a record's JSON text.
 
-use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    str::FromStr,
-};
+use std::{collections::BTreeMap, hash::BuildHasher as _, str::FromStr};
 
 use bigdecimal::BigDecimal;
+use foldhash::quality::RandomState;
+use hashbrown::{HashTable, hash_table::Entry};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
@@ -50,6 +49,12 @@ impl Members {
         self
     }
 
+    /// These members, without those that `keep` does not name.
+    pub fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|(name, _)| keep(name));
+        self
+    }
+
     fn set(&mut self, name: &str, value: Box<RawValue>) {
         match self.0.iter_mut().find(|(member, _)| member == name) {
             Some((_, text)) => *text = value,
@@ -89,13 +94,15 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let (mut members, mut places) = (Vec::new(), HashMap::new());
+                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                let (hasher, mut places) = (RandomState::default(), HashTable::new());
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    match places.entry(name) {
-                        Entry::Occupied(place) => members[*place.get()] = (place.key().clone(), value),
+                    let is_it = |&place: &usize| members[place].0 == name;
+                    match places.entry(hasher.hash_one(&name), is_it, |&place| hasher.hash_one(&members[place].0)) {
+                        Entry::Occupied(place) => members[*place.get()].1 = value,
                         Entry::Vacant(place) => {
-                            members.push((place.key().clone(), value));
-                            place.insert(members.len() - 1);
+                            place.insert(members.len());
+                            members.push((name, value));
                         }
                     }
                 }
@@ -138,6 +145,11 @@ pub enum PatchError {
 }
 
 impl Patch {
+    /// Whether this sets or adds to the member called `name`.
+    pub fn touches(&self, name: &str) -> bool {
+        self.merge.get(name).is_some() || self.increment.contains_key(name)
+    }
+
     /// The whole value that results from applying this to `current`, the value as it stands; `None` for an
     /// absent record, which is patched as an empty object (RFC 7396, section 2).
     ///
