@@ -65,7 +65,7 @@ impl Cache for Node<'_> {
     }
 
     fn change(&mut self, key: u32) -> bool {
-        let written = self.shop.sell(self.runtime, key);
+        let written = self.shop.sell(key);
         let id = &self.shop.ids[key as usize];
         let tiers = self.service.tiers();
         let held = tiers.holds(id);

@@ -1,10 +1,10 @@
 //! The records behind a trace's keys, and which of them change: sizes and sales of a real shop.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::mpsc, time::Instant};
 
 use freshet::{
     cli::demo::{catalogue, sales::Sales},
-    record::{CollectionId, Key, Patch, RecordId, State, patch::Members},
+    record::{CollectionId, Key, Patch, RecordId, patch::Members},
     resilience::Deadline,
     store::{
         Memory, Operation, ShardId, Store, Write, Written,
@@ -51,18 +51,18 @@ impl Shop {
         for (key, id) in ids.iter().enumerate() {
             let product = if sizes == Sizes::Equal { 0 } else { draw(key, documents.len()) };
             let value = format!(r#"{{"stock":{STOCK},"document":{}}}"#, documents[product]);
-            write(runtime, &store, id, Operation::Put(Members::parse(&value).expect("an object")));
+            write(&store, id, Operation::Put(Members::parse(&value).expect("an object")));
         }
         let weights = weigh(runtime, &store, &ids);
         Shop { store, ids, weights, sold: 0 }
     }
 
     /// Changes a record as another node would: in the store only.
-    pub fn sell(&mut self, runtime: &Runtime, key: u32) -> Written {
+    pub fn sell(&mut self, key: u32) -> Written {
         self.sold += 1;
         let stock = Members::parse(&format!(r#"{{"stock":{}}}"#, STOCK + self.sold)).expect("an object");
         let patch = Patch { merge: stock, ..Patch::default() };
-        write(runtime, &self.store, &self.ids[key as usize], Operation::Patch(patch))
+        write(&self.store, &self.ids[key as usize], Operation::Patch(patch))
     }
 }
 
@@ -80,19 +80,20 @@ fn schema() -> Schema {
     Schema { name: COLLECTION.into(), key: "key".into(), columns }
 }
 
-fn write(runtime: &Runtime, store: &Store, id: &RecordId, operation: Operation) -> Written {
-    let write = Write { id: id.clone(), operation, if_stamp: None, token: None };
-    runtime.block_on(store.write(write, Deadline::after(crate::LONG))).expect("written")
+fn write(store: &Store, id: &RecordId, operation: Operation) -> Written {
+    let write = Write { id: id.clone(), operation, if_stamp: None, token: None, is_likely_new: false };
+    let (give, answered) = mpsc::channel();
+    store.write(write, Deadline::after(crate::LONG), move |answer| drop(give.send(answer)));
+    answered.recv().expect("an answer").expect("written")
 }
 
 fn weigh(runtime: &Runtime, store: &Store, ids: &[RecordId]) -> Vec<u64> {
     let keys: Vec<Key> = ids.iter().map(|id| id.key.clone()).collect();
     let read = store.read(ShardId(0), CollectionId(0), &keys, Deadline::after(crate::LONG));
     let fetched = runtime.block_on(read).expect("read");
-    let states: HashMap<Key, State> =
-        fetched.rows.iter().map(|row| (row.key.clone(), row.state(fetched.generation))).collect();
-    let entry = |id: &RecordId| Entry::new(id.clone(), states[&id.key].clone(), Instant::now());
-    ids.iter().map(|id| u64::from(Local::weight(&entry(id)))).collect()
+    let states = fetched.rows.iter().map(|row| row.state(fetched.generation));
+    let entries = ids.iter().zip(states).map(|(id, state)| Entry::new(id.clone(), state, Instant::now()));
+    entries.map(|entry| u64::from(Local::weight(&entry))).collect()
 }
 
 /// The same product for a key in every run, and no relation between keys that are close.

@@ -87,7 +87,9 @@ fn store() -> Store {
     let memory = Memory::new(vec![schema], 1).expect("a valid schema");
     for n in 0..STORED {
         let operation = Operation::Put(Members::default());
-        memory.write(&Write { id: id(n), operation, if_stamp: None, token: None }).expect("written");
+        memory
+            .write(&Write { id: id(n), operation, if_stamp: None, token: None, is_likely_new: false })
+            .expect("written");
     }
     Store::Memory(Arc::new(memory))
 }

@@ -61,6 +61,11 @@ pub fn parse(text: &str, batch_max: usize) -> Result<Message<'_>, Rejected> {
     }
 }
 
+/// Reads `text` when it is one request and nothing is wrong with it; anything else is for [`parse`].
+pub fn parse_single(text: &str) -> Option<Request<'_>> {
+    if text.starts_with('{') { parse_one(text).ok() } else { None }
+}
+
 fn parse_batch(text: &str, batch_max: usize) -> Result<Vec<Result<Request<'_>, Rejected>>, Rejected> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let elements = Elements { limit: batch_max };

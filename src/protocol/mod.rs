@@ -24,7 +24,7 @@ pub mod scan;
 
 pub use close::CloseCode;
 pub use error::{Code, RpcError};
-pub use message::{Message, Rejected, Request, parse};
+pub use message::{Message, Rejected, Request, parse, parse_single};
 pub use methods::{
     AuthenticateParams, DeleteParams, DescribeParams, GetManyParams, GetParams, Method, PatchParams, PutParams,
     SubscribeParams, UnsubscribeParams,

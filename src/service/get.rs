@@ -34,4 +34,10 @@ impl Service {
     pub async fn get(&self, id: &RecordId, wish: &Wish) -> Result<Answer, Error> {
         Ok(self.tiers.get(id, wish, self.deadline()).await?)
     }
+
+    /// [`Self::get`] without wishes of a record that [`Self::get_now`] could not answer; what it comes to is handed to
+    /// `answer`, which must not block.
+    pub fn get_then(&self, id: RecordId, answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static) {
+        self.tiers.get_then(id, self.deadline(), move |result| answer(result.map_err(Error::from)));
+    }
 }

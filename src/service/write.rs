@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use crate::{
     record::{Patch, RecordId, Stamp, State, patch::Members},
     store::{self, Loaded, Operation, Token, Write, Written},
@@ -28,10 +30,18 @@ impl Service {
     /// # Cancel safety
     /// Once begun, the write runs on when its caller is dropped.
     pub async fn put(&self, id: RecordId, value: &str, conditions: Conditions) -> Result<Written, Error> {
-        self.check_len(value.len())?;
-        let members = Members::parse(value).map_err(|_| Error::NotAnObject)?;
-        let fingerprint = format!("put {value}");
-        self.write(id, Operation::Put(members), conditions, fingerprint).await
+        let (answer, answered) = waiting();
+        self.put_then(id, value, conditions, answer);
+        answered.await
+    }
+
+    /// [`Self::put`], whose outcome is handed to `answer`, which must not block.
+    pub fn put_then(&self, id: RecordId, value: &str, conditions: Conditions, answer: impl Answer) {
+        let members = self.check_len(value.len()).and_then(|()| Members::parse(value).map_err(|_| Error::NotAnObject));
+        match members {
+            Ok(members) => self.write(id, Operation::Put(members), conditions, || format!("put {value}"), answer),
+            Err(error) => answer(Err(error)),
+        }
     }
 
     /// Merges members into the record and adds increments.
@@ -42,10 +52,21 @@ impl Service {
     /// # Cancel safety
     /// Once begun, the write runs on when its caller is dropped.
     pub async fn patch(&self, id: RecordId, patch: Patch, conditions: Conditions) -> Result<Written, Error> {
+        let (answer, answered) = waiting();
+        self.patch_then(id, patch, conditions, answer);
+        answered.await
+    }
+
+    /// [`Self::patch`], whose outcome is handed to `answer`, which must not block.
+    pub fn patch_then(&self, id: RecordId, patch: Patch, conditions: Conditions, answer: impl Answer) {
         let merge = patch.merge.to_text();
-        self.check_len(merge.len())?;
-        let fingerprint = format!("patch {merge} {:?}", patch.increment);
-        self.write(id, Operation::Patch(patch), conditions, fingerprint).await
+        match self.check_len(merge.len()) {
+            Ok(()) => {
+                let request = format!("patch {merge} {:?}", patch.increment);
+                self.write(id, Operation::Patch(patch), conditions, || request, answer);
+            }
+            Err(error) => answer(Err(error)),
+        }
     }
 
     /// Removes the record; removing an absent one changes nothing and is no error.
@@ -56,26 +77,33 @@ impl Service {
     /// # Cancel safety
     /// Once begun, the write runs on when its caller is dropped.
     pub async fn delete(&self, id: RecordId, conditions: Conditions) -> Result<Written, Error> {
-        self.write(id, Operation::Delete, conditions, "delete".into()).await
+        let (answer, answered) = waiting();
+        self.write(id, Operation::Delete, conditions, || "delete".into(), answer);
+        answered.await
     }
 
-    async fn write(
+    fn write(
         &self,
         id: RecordId,
         operation: Operation,
         conditions: Conditions,
-        request: String,
-    ) -> Result<Written, Error> {
-        let token = conditions
-            .idempotency_key
-            .map(|key| Token { key, fingerprint: fingerprint(&format!("{request} {:?}", conditions.if_stamp)) });
-        let write = Write { id: id.clone(), operation, if_stamp: conditions.if_stamp, token };
-        let (era, begun) = (self.tiers.era(), Instant::now());
-        let result = self.store.write(write, self.deadline()).await;
-        self.writes.with_label_values(&[outcome(&result)]).inc();
-        let written = result?;
-        self.install(&id, &written, era, begun);
-        Ok(written)
+        request: impl FnOnce() -> String,
+        answer: impl Answer,
+    ) {
+        let token = conditions.idempotency_key.map(|key| {
+            let fingerprint = fingerprint(&format!("{} {:?}", request(), conditions.if_stamp));
+            Token { key, fingerprint }
+        });
+        let is_likely_new = self.tiers.filters().denies(id.as_ref());
+        let write = Write { id: id.clone(), operation, if_stamp: conditions.if_stamp, token, is_likely_new };
+        let (service, era, begun) = (self.clone(), self.tiers.era(), Instant::now());
+        self.store.write(write, self.deadline(), move |result| {
+            service.writes.with_label_values(&[outcome(&result)]).inc();
+            if let Ok(written) = &result {
+                service.install(&id, written, era, begun);
+            }
+            answer(result.map_err(Error::from));
+        });
     }
 
     /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
@@ -93,6 +121,18 @@ impl Service {
         let limit = usize::try_from(self.config.value_max.as_u64()).unwrap_or(usize::MAX);
         if len > limit { Err(Error::TooLarge { what: "bytes of a value", len, limit }) } else { Ok(()) }
     }
+}
+
+/// Takes the outcome of a write.
+pub trait Answer: FnOnce(Result<Written, Error>) + Send + Sync + 'static {}
+
+impl<F: FnOnce(Result<Written, Error>) + Send + Sync + 'static> Answer for F {}
+
+/// An answer, and the wait for it.
+fn waiting() -> (impl Answer, impl Future<Output = Result<Written, Error>>) {
+    let (give, answered) = oneshot::channel();
+    let answer = move |answer| drop(give.send(answer));
+    (answer, async { answered.await.unwrap_or(Err(Error::Store(store::Error::OutcomeUnknown))) })
 }
 
 /// Equal for equal requests. Two different requests that share a key and a fingerprint would be taken for one; 128

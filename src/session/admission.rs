@@ -56,6 +56,11 @@ impl Admitted {
         connection.admission.under_way.fetch_add(1, Ordering::SeqCst);
         Admitted(connection)
     }
+
+    /// The connection it came over.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.0
+    }
 }
 
 impl Drop for Admitted {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     hub::{Outlet, SlotId},
-    protocol::{CloseCode, codec},
+    protocol::{CloseCode, RpcError, codec},
     record::Stamp,
 };
 
@@ -94,16 +94,20 @@ impl Connection {
         self.follow_up(progress);
     }
 
-    /// Sends an answer that was waited for: together with all others that come by the connection's next turn.
-    pub(super) fn post_text(&self, payload: &[u8]) {
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.clear();
-            codec::text_frame(buffer, |out| out.extend_from_slice(payload));
-            let needs_turn = self.outgoing.lock().post(buffer);
-            if needs_turn && let Some(this) = self.this.upgrade() {
-                self.shared.service.hub().request_turn(this);
-            }
-        });
+    /// Sends a text that was waited for: together with all others that come by the connection's next turn.
+    pub(super) fn post(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let needs_turn = self.outgoing.lock().post(write);
+        if needs_turn && let Some(this) = self.this.upgrade() {
+            self.shared.service.hub().request_turn(this);
+        }
+    }
+
+    /// Posts an error as the answer to the request `id`, unless that is a notification.
+    pub(super) fn refuse(&self, id: Option<&str>, error: &RpcError) {
+        self.shared.errors.with_label_values(&[&error.reason]).inc();
+        if let Some(id) = id {
+            self.post(|out| codec::error(out, Some(id), error));
+        }
     }
 
     /// Sends a slot's snapshot, if there is one, and opens the slot for changes above `stamp`, unless its

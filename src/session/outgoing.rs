@@ -104,13 +104,13 @@ impl Outgoing {
         self.progress()
     }
 
-    /// Leaves `frames` for the connection's next turn, where they leave in one write with whatever else is there by then.
+    /// Leaves a text for the connection's next turn, where it leaves in one write with whatever else is there by then.
     /// True if the connection now needs a turn and has none coming.
-    pub(super) fn post(&mut self, frames: &[u8]) -> bool {
-        if self.closed || frames.is_empty() {
+    pub(super) fn post(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if self.closed {
             return false;
         }
-        self.tail.extend_from_slice(frames);
+        codec::text_frame(&mut self.tail, write);
         self.needs_turn()
     }
 

@@ -10,24 +10,29 @@ use super::{
     methods::{self, Caller, Reply},
 };
 use crate::{
-    protocol::{self, Message, RpcError, codec},
+    protocol::{self, Message, PlainGet, RpcError, codec},
     tiers::Answer,
 };
 
-/// Handles one text message, read at `now`. What L1 can answer is written to `output` at once; anything else becomes a
-/// task.
+/// Handles one text message, read at `now`. What L1 can answer is written to `output` at once. What only the store can
+/// answer, as most misses and writes, is begun; anything else becomes a task.
 pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, output: &mut Vec<u8>) {
     connection.shared.messages.inc();
-    if answer_now(&connection.shared, text, now, output).is_some() {
+    let taken = match protocol::plain_get(text) {
+        Some(get) => answer_now(&connection.shared, &get, now, output).or_else(|| begin_get(connection, &get)),
+        None => begin_call(connection, text),
+    };
+    if taken.is_some() {
         return;
     }
-    let (tasks, connection, request) = (connection.tasks().clone(), connection.clone(), connection.begin_request());
+    let (tasks, request) = (connection.tasks().clone(), connection.begin_request());
     let text = text.to_owned();
     tasks.spawn(async move {
+        let connection = request.connection();
         let caller = Caller::Session(connection.clone());
         let (answer, then) = respond(&connection.shared, &caller, &text).await;
         if !answer.is_empty() {
-            connection.post_text(&answer);
+            connection.post(|out| out.extend_from_slice(&answer));
         }
         drop(request);
         for follow_up in then {
@@ -37,11 +42,40 @@ pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, outpu
 }
 
 /// Answers a plain `get` from L1.
-fn answer_now(shared: &Shared, text: &str, now: Instant, output: &mut Vec<u8>) -> Option<()> {
-    let get = protocol::plain_get(text)?;
+fn answer_now(shared: &Shared, get: &PlainGet<'_>, now: Instant, output: &mut Vec<u8>) -> Option<()> {
     shared.service.get_now(get.collection, get.key, now, |entry, stale| {
         codec::text_frame(output, |out| codec::result(out, get.id, |out| entry.write(out, stale.map(millis))));
     })
+}
+
+/// Asks for a plain `get` that L1 could not answer; `None` for one that has to be refused.
+fn begin_get(connection: &Arc<Connection>, get: &PlainGet<'_>) -> Option<()> {
+    let service = &connection.shared.service;
+    let record = service.record(get.collection, get.key).ok()?;
+    let (request, id, key) = (connection.begin_request(), get.id.to_owned(), record.key.clone());
+    service.get_then(record, move |answer| match answer {
+        Ok(answer) => {
+            request.connection().post(|out| codec::result(out, &id, |out| write_record(out, key.as_str(), &answer)));
+        }
+        Err(error) => request.connection().refuse(Some(&id), &error.into()),
+    });
+    Some(())
+}
+
+/// Begins a single request that needs no task; `None` for anything else.
+fn begin_call(connection: &Arc<Connection>, text: &str) -> Option<()> {
+    let call = protocol::parse_single(text)?;
+    let begin = methods::begin(&call)?;
+    let (request, id) = (connection.begin_request(), call.id.map(str::to_owned));
+    let answer = move |result: Result<Vec<u8>, RpcError>| match (result, id) {
+        (Ok(body), Some(id)) => {
+            request.connection().post(|out| codec::result(out, &id, |out| out.extend_from_slice(&body)));
+        }
+        (Err(error), id) => request.connection().refuse(id.as_deref(), &error),
+        (Ok(_), None) => {}
+    };
+    begin(&connection.shared.service, call.params, Box::new(answer));
+    Some(())
 }
 
 /// Writes an answered record.

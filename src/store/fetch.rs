@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::record::{Key, Position, Stamp, State};
+use crate::record::{Position, Stamp, State};
 
 /// Rows of one shard with the position they were read at, all from one snapshot.
 #[derive(Clone, Debug)]
@@ -13,15 +13,13 @@ pub struct Fetched {
     pub epoch: u64,
     /// The shard's generation there; every row's version counts within it.
     pub generation: u32,
-    /// One for each key asked for, absent ones included.
+    /// One for each key asked for, in their order, absent ones included.
     pub rows: Vec<Row>,
 }
 
 /// One record as a read found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The key that was asked for.
-    pub key: Key,
     /// The row's version, or its tombstone's, or 0 when neither is there.
     pub version: u64,
     /// The row as JSON text; `None` when it does not exist.

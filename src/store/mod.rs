@@ -29,7 +29,7 @@ pub use write::{Operation, Token, Write, Written};
 
 use crate::{
     record::{Catalogue, CollectionId, Key, RecordId},
-    resilience::Deadline,
+    resilience::{Deadline, Promise},
 };
 
 /// The store behind one node. Cheap to clone.
@@ -61,7 +61,7 @@ impl Store {
             .ok_or_else(|| Error::broken("compute the shard of a key"))
     }
 
-    /// Reads `keys` of one shard in one statement on the primary; a row for each, absent ones included, in any order.
+    /// Reads `keys` of one shard in one statement on the primary; a row for each, absent ones included, in their order.
     ///
     /// # Errors
     /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`].
@@ -81,17 +81,20 @@ impl Store {
         }
     }
 
-    /// Commits one write, in a group with its contemporaries, and answers after the commit.
+    /// Commits one write, in a group with its contemporaries, and answers after the commit: every variant of [`Error`],
+    /// [`Error::OutcomeUnknown`] when the connection was lost in mid-commit or nobody kept the promise.
     ///
-    /// # Errors
-    /// Every variant of [`Error`]; [`Error::OutcomeUnknown`] when the connection was lost in mid-commit.
-    ///
-    /// # Cancel safety
-    /// A write that was handed over runs on when its caller is dropped.
-    pub async fn write(&self, write: Write, deadline: Deadline) -> Result<Written, Error> {
+    /// `answer` runs between two groups and must not block. The write runs on when whoever waits for the answer is gone.
+    pub fn write(
+        &self,
+        write: Write,
+        deadline: Deadline,
+        answer: impl FnOnce(Result<Written, Error>) + Send + Sync + 'static,
+    ) {
+        let answer = Promise::new(|| Err(Error::OutcomeUnknown), answer);
         match self {
-            Store::Postgres(store) => store.write(write, deadline).await,
-            Store::Memory(store) => store.write(&write),
+            Store::Postgres(store) => store.write(write, deadline, answer),
+            Store::Memory(store) => answer.keep(store.write(&write)),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Write {
     pub if_stamp: Option<Stamp>,
     /// Makes a repeated write of this record happen once.
     pub token: Option<Token>,
+    /// There is likely no such record yet. Only a hint: what it costs to be wrong is time.
+    pub is_likely_new: bool,
 }
 
 /// What a write does.
@@ -64,6 +66,12 @@ pub enum Resolved {
 }
 
 impl Write {
+    /// Whether to try an insert before the row is looked for: a put that no row stands against.
+    pub fn inserts_first(&self) -> bool {
+        let asks_for_none = self.if_stamp.is_none_or(|stamp| stamp.version == 0);
+        self.is_likely_new && asks_for_none && matches!(self.operation, Operation::Put(_))
+    }
+
     /// Checks `if_stamp` against `current` and works out the row that shall result.
     ///
     /// # Errors

@@ -128,16 +128,50 @@ impl Tiers {
         if let Some(answer) = self.get_local(id.as_ref(), wish) {
             return Ok(answer);
         }
-        if self.denies(id, wish) {
-            let state = State::absent(Stamp::new(self.generation_of(id), 0));
-            return Ok(self.counted(Answer { state, stale: None, source: Source::Filter }));
+        if let Some(denied) = self.deny(id, wish) {
+            return Ok(denied);
         }
         // With something to fall back on, a database that does not answer at once is not waited for to the end.
         let patience = if self.get_stale(id, wish).is_some() { deadline.at_most(PATIENCE) } else { deadline };
         match self.load(id, wish, patience).await {
             Ok(state) => Ok(self.counted(Answer { state, stale: None, source: Source::Store })),
-            Err(error) => self.get_stale(id, wish).map(|answer| self.counted(answer)).ok_or(error),
+            Err(error) => self.fall_back(id, wish, error),
         }
+    }
+
+    /// [`Self::get`] without wishes of a record that L1 has just not answered; what it comes to is handed to `answer`,
+    /// which must not block. Mostly it costs no task: only where the first load does not settle it.
+    pub fn get_then(
+        &self,
+        id: RecordId,
+        deadline: Deadline,
+        answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static,
+    ) {
+        if let Some(denied) = self.deny(&id, &Wish::default()) {
+            return answer(Ok(denied));
+        }
+        if self.inner.freshness.verdict() != Verdict::Fresh {
+            // L1 may have something to fall back on, which the store is not waited for as long.
+            return self.clone().get_in_task(id, deadline, answer);
+        }
+        self.inner.store_reads.inc();
+        let (tiers, record, era) = (self.clone(), id.clone(), self.era());
+        self.inner.batcher.load_then(&id, Join::Any, deadline, move |loaded| {
+            match loaded.map(|loaded| tiers.install(&record, &loaded, era)) {
+                Ok(Some(state)) => answer(Ok(tiers.counted(Answer { state, stale: None, source: Source::Store }))),
+                Ok(None) => tiers.get_in_task(record, deadline, answer),
+                Err(error) => answer(tiers.fall_back(&record, &Wish::default(), error)),
+            }
+        });
+    }
+
+    fn get_in_task(
+        self,
+        id: RecordId,
+        deadline: Deadline,
+        answer: impl FnOnce(Result<Answer, Error>) + Send + 'static,
+    ) {
+        tokio::spawn(async move { answer(self.get(&id, &Wish::default(), deadline).await) });
     }
 
     /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster
@@ -160,14 +194,23 @@ impl Tiers {
         Err(Error::Deadline)
     }
 
-    /// The filter's word counts only while the node is fresh, and not against what a client has seen. The verdict comes
+    /// What L1 still has within the wish, in place of the store's `error`.
+    fn fall_back(&self, id: &RecordId, wish: &Wish, error: Error) -> Result<Answer, Error> {
+        self.get_stale(id, wish).map(|answer| self.counted(answer)).ok_or(error)
+    }
+
+    /// The filter's answer, if it denies the record. Its word counts only while the node is fresh, and not against what a client has seen. The verdict comes
     /// first: a filter that was asked before it may lack what the verdict vouches for. The filter knows no tombstones:
     /// where this node has answered one not long ago, an absence without a version would be a step back.
-    fn denies(&self, id: &RecordId, wish: &Wish) -> bool {
-        wish.min_stamp.is_none()
+    fn deny(&self, id: &RecordId, wish: &Wish) -> Option<Answer> {
+        let denies = wish.min_stamp.is_none()
             && self.inner.freshness.verdict() == Verdict::Fresh
             && self.inner.filters.denies(id.as_ref())
-            && self.inner.floors.get(id).is_none()
+            && self.inner.floors.get(id).is_none();
+        denies.then(|| {
+            let state = State::absent(Stamp::new(self.generation_of(id), 0));
+            self.counted(Answer { state, stale: None, source: Source::Filter })
+        })
     }
 
     fn get_stale(&self, id: &RecordId, wish: &Wish) -> Option<Answer> {

@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use super::{Connection, Shared};
 use crate::{
     protocol::{Code, Method, Request, RpcError},
-    service::Service,
+    service::{Error, Service},
+    store,
 };
 
 /// Who asks.
@@ -41,6 +43,27 @@ impl From<Vec<u8>> for Reply {
     fn from(body: Vec<u8>) -> Self {
         Reply { body, then: None }
     }
+}
+
+/// Takes the JSON text of a result, or the refusal.
+pub(super) type Answer = Box<dyn FnOnce(Result<Vec<u8>, RpcError>) + Send + Sync>;
+/// A method that takes no task while it waits: its answer is handed over.
+type Begin = fn(&Service, Option<&RawValue>, Answer);
+
+/// How to carry `request` out without a task, where its method can.
+pub(super) fn begin(request: &Request<'_>) -> Option<Begin> {
+    Some(match Method::from_name(&request.method)? {
+        Method::Put => put::begin,
+        Method::Patch => patch::begin,
+        _ => return None,
+    })
+}
+
+/// Carries such a method out in a task.
+async fn wait_for(begin: Begin, call: Call<'_>) -> Result<Reply, RpcError> {
+    let (give, answered) = oneshot::channel();
+    begin(call.service(), call.params, Box::new(move |answer| drop(give.send(answer))));
+    Ok(answered.await.map_err(|_| Error::Store(store::Error::OutcomeUnknown))??.into())
 }
 
 /// What a method gets to work with.
@@ -72,8 +95,8 @@ fn handler(method: Method) -> Option<Handler> {
     Some(match method {
         Method::Get => |call| Box::pin(get::run(call)),
         Method::GetMany => |call| Box::pin(get_many::run(call)),
-        Method::Put => |call| Box::pin(put::run(call)),
-        Method::Patch => |call| Box::pin(patch::run(call)),
+        Method::Put => |call| Box::pin(wait_for(put::begin, call)),
+        Method::Patch => |call| Box::pin(wait_for(patch::begin, call)),
         Method::Delete => |call| Box::pin(delete::run(call)),
         Method::Describe => |call| Box::pin(describe::run(call)),
         Method::Subscribe => |call| Box::pin(subscribe::run(call)),

@@ -1,21 +1,32 @@
 //! `put`: replaces a record.
 
-use super::{Call, Reply};
+use serde_json::value::RawValue;
+
+use super::Answer;
 use crate::{
     protocol::{PutParams, RpcError, codec},
-    service::Conditions,
+    service::{Conditions, Service},
 };
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
-    let params = PutParams::parse(call.params)?;
-    let id = call.service().record(&params.collection, &params.key)?;
+pub(super) fn begin(service: &Service, params: Option<&RawValue>, answer: Answer) {
+    let read = PutParams::parse(params).and_then(|params| {
+        let id = service.record(&params.collection, &params.key)?;
+        Ok((params, id))
+    });
+    let (params, id) = match read {
+        Ok(read) => read,
+        Err(error) => return answer(Err(error)),
+    };
     let key = id.key.clone();
     let conditions = Conditions {
         if_stamp: params.if_stamp,
         idempotency_key: params.idempotency_key.map(std::borrow::Cow::into_owned),
     };
-    let written = call.service().put(id, params.value.get(), conditions).await?;
-    let mut body = Vec::new();
-    codec::written(&mut body, key.as_str(), written.stamp, None);
-    Ok(body.into())
+    service.put_then(id, params.value.get(), conditions, move |result| {
+        answer(result.map_err(RpcError::from).map(|written| {
+            let mut body = Vec::new();
+            codec::written(&mut body, key.as_str(), written.stamp, None);
+            body
+        }));
+    });
 }

@@ -66,7 +66,7 @@ impl Contents {
             Some((version, value)) => (*version, Some(value.clone())),
             None => (rows.tombstones.get(key).copied().unwrap_or(0), None),
         };
-        Row { key: key.clone(), version, value }
+        Row { version, value }
     }
 
     pub(super) fn keys(&self, table: usize) -> Vec<Key> {

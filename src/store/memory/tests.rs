@@ -31,7 +31,7 @@ fn key(text: &str) -> Key {
 }
 
 fn write(key_text: &str, operation: Operation) -> Write {
-    Write { id: RecordId::new(COUNTERS, key(key_text)), operation, if_stamp: None, token: None }
+    Write { id: RecordId::new(COUNTERS, key(key_text)), operation, if_stamp: None, token: None, is_likely_new: false }
 }
 
 fn put(key_text: &str, members: &str) -> Write {

@@ -1,20 +1,19 @@
 //! One group of writes in one transaction: lock, decide, write, commit.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
-use sqlx::{Connection, PgConnection, Postgres, Row as _, Transaction, postgres::PgRow};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use crate::{
-    record::{Collection, Key, Position, Stamp, State, patch::Members},
+    record::{Collection, Key, Position, patch::Members},
     resilience::Deadline,
     store::{
-        Error, Write, Written,
-        postgres::{failure, statement::Statements},
+        Error, Operation, Write, Written,
+        postgres::{failure, rows::Found, statement::Statements},
         write::Resolved,
     },
 };
@@ -29,7 +28,7 @@ pub struct Batch {
     /// The shard's statements.
     pub statements: Arc<Statements>,
     /// The writes, with the caller's numbers for them.
-    pub writes: Vec<(usize, Write)>,
+    pub writes: Vec<Numbered>,
 }
 
 /// What became of one write of a group.
@@ -52,28 +51,6 @@ pub enum Aborted {
     Late,
     /// The connection failed, or fell silent, while committing.
     Unknown,
-}
-
-/// A row as a locking or plain read of the transaction found it.
-struct Found {
-    position: Position,
-    generation: u32,
-    version: u64,
-    value: Option<Bytes>,
-    held: bool,
-}
-
-impl Found {
-    fn state(&self) -> State {
-        State { stamp: Stamp::new(self.generation, self.version), value: self.value.clone() }
-    }
-
-    fn written(&self) -> Written {
-        Written {
-            stamp: Stamp::new(self.generation, self.version),
-            installed: Some((self.value.clone(), self.position)),
-        }
-    }
 }
 
 /// Commits `batches` in one transaction by `deadline`. With `waiting`, rows that somebody else holds are waited for,
@@ -127,120 +104,151 @@ pub(super) struct Group<'c> {
     pub(super) outcomes: Vec<(usize, Outcome)>,
 }
 
+/// A write with the caller's number for it.
+pub(super) type Numbered = (usize, Arc<Write>);
 /// A write's number, its key, and the row as JSON.
-type Upsert = (usize, Key, String);
+pub(super) type Upsert = (usize, Key, String);
+/// The columns that a row is given with, by their places in the collection, in rising order.
+type Given = Vec<usize>;
+
+/// What becomes of the columns that an update does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Others {
+    /// They get their defaults.
+    Default,
+    /// They stay as they are.
+    Stay,
+}
 
 /// The writes of a batch that come to something, by the statement that carries them out.
 #[derive(Default)]
 struct Plan {
-    /// By whether the row is there already, and which members are given.
-    upserts: BTreeMap<(bool, Vec<String>), Vec<Upsert>>,
+    inserts: BTreeMap<Given, Vec<Upsert>>,
+    updates: BTreeMap<(Others, Given), Vec<Upsert>>,
     deletes: Vec<(usize, Key)>,
 }
 
 impl Group<'_> {
     async fn run(&mut self, batch: &Batch, waiting: bool) -> Result<(), sqlx::Error> {
-        let keys: Vec<&str> = batch.writes.iter().map(|(_, write)| write.id.key.as_str()).collect();
-        let found = self.find(batch.statements.lock(waiting), &keys).await?;
-        // Behind the lock: whoever held the row may have carried the same request out.
-        let remembered = self.remembered(batch).await?;
-        let mut plan = Plan::default();
-        for (number, write) in &batch.writes {
-            if let Some(answer) = remembered.get(number) {
-                self.outcomes.push((*number, Outcome::Done(answer.clone())));
-            } else {
-                self.decide(batch, *number, write, found.get(write.id.key.as_str()), &mut plan);
-            }
+        let (new, mut rest): (Vec<_>, Vec<_>) = batch.writes.iter().partition(|(_, write)| write.inserts_first());
+        if !new.is_empty() {
+            rest.extend(self.insert_first(batch, new).await?);
         }
-        let first = self.outcomes.len();
-        let positions = found.values().map(|found| (found.position, found.generation)).next().unwrap_or_default();
-        self.upsert(batch, &plan, positions).await?;
-        self.delete(batch, &plan).await?;
-        self.remember(batch, first).await
+        if rest.is_empty() { Ok(()) } else { self.lock_first(batch, &rest, waiting).await }
     }
 
-    fn decide(&mut self, batch: &Batch, number: usize, write: &Write, found: Option<&Found>, plan: &mut Plan) {
-        let Some(found) = found.filter(|found| !found.held) else {
-            self.outcomes.push((number, Outcome::Held));
-            return;
-        };
+    /// Carries out writes of records that are likely to be new, without looking for their rows. Returns those whose rows
+    /// are there after all.
+    async fn insert_first<'b>(
+        &mut self,
+        batch: &Batch,
+        mut writes: Vec<&'b Numbered>,
+    ) -> Result<Vec<&'b Numbered>, sqlx::Error> {
+        let mut remembered = self.remembered(batch, &writes).await?;
+        let first = self.outcomes.len();
+        let mut plan = Plan::default();
+        for (number, write) in &writes {
+            if !remembered.contains_key(number) {
+                self.decide(batch, *number, write, &Found::default(), &mut plan);
+            }
+        }
+        for (given, rows) in &plan.inserts {
+            let written = self.insert(batch, given, rows).await?;
+            for (number, key, _) in rows {
+                let done = written.get(key.as_str()).map(|found| (*number, Outcome::Done(Ok(found.written()))));
+                self.outcomes.extend(done);
+            }
+        }
+        self.remember(batch, &writes, first).await?;
+        let answered: HashSet<usize> = self.outcomes[first..].iter().map(|(number, _)| *number).collect();
+        writes.retain(|(number, _)| !answered.contains(number) && !remembered.contains_key(number));
+        self.outcomes.extend(remembered.drain().map(|(number, answer)| (number, Outcome::Done(answer))));
+        Ok(writes)
+    }
+
+    /// Locks the rows of `writes`, then does with them as these say.
+    async fn lock_first(&mut self, batch: &Batch, writes: &[&Numbered], waiting: bool) -> Result<(), sqlx::Error> {
+        let keys: Vec<&str> = writes.iter().map(|(_, write)| write.id.key.as_str()).collect();
+        let found = self.find(batch.statements.lock(waiting), &keys).await?;
+        // Behind the lock: whoever held the row may have carried the same request out.
+        let mut remembered = self.remembered(batch, writes).await?;
+        let first = self.outcomes.len();
+        let mut plan = Plan::default();
+        for ((number, write), found) in writes.iter().zip(&found) {
+            match found.as_ref().filter(|found| !found.held) {
+                _ if remembered.contains_key(number) => {}
+                Some(found) => self.decide(batch, *number, write, found, &mut plan),
+                None => self.outcomes.push((*number, Outcome::Held)),
+            }
+        }
+        let read_at = found.iter().flatten().map(|found| (found.position, found.generation)).next().unwrap_or_default();
+        self.carry_out(batch, &plan, read_at).await?;
+        self.remember(batch, writes, first).await?;
+        self.outcomes.extend(remembered.drain().map(|(number, answer)| (number, Outcome::Done(answer))));
+        Ok(())
+    }
+
+    /// Answers a write that comes to nothing, given its record as it was `found`; else it becomes part of the plan.
+    fn decide(&mut self, batch: &Batch, number: usize, write: &Write, found: &Found, plan: &mut Plan) {
         let key = write.id.key.clone();
         match write.resolve(&batch.collection, &found.state()) {
             Err(error) => self.outcomes.push((number, Outcome::Done(Err(error)))),
             Ok(Resolved::Nothing) => self.outcomes.push((number, Outcome::Done(Ok(found.written())))),
             Ok(Resolved::Delete) => plan.deletes.push((number, key)),
+            Ok(Resolved::Upsert(members)) if found.value.is_none() => {
+                let given = given(&batch.collection, &members);
+                plan.inserts.entry(given).or_default().push((number, key, members.to_text()));
+            }
             Ok(Resolved::Upsert(members)) => {
-                let class = (found.value.is_some(), names(&members));
-                plan.upserts.entry(class).or_default().push((number, key, members.to_text()));
+                let (others, members) = match &write.operation {
+                    Operation::Patch(patch) => {
+                        let is_key = |name: &str| name == batch.collection.key_column;
+                        (Others::Stay, members.only(|name| is_key(name) || patch.touches(name)))
+                    }
+                    _ => (Others::Default, members),
+                };
+                let given = given(&batch.collection, &members);
+                plan.updates.entry((others, given)).or_default().push((number, key, members.to_text()));
             }
         }
     }
 
-    async fn upsert(&mut self, batch: &Batch, plan: &Plan, read_at: (Position, u32)) -> Result<(), sqlx::Error> {
-        for ((exists, present), rows) in &plan.upserts {
-            let texts: Vec<&str> = rows.iter().map(|(_, _, text)| text.as_str()).collect();
-            let statement = if *exists { batch.statements.update(present) } else { batch.statements.insert(present) };
-            let returned = sqlx::query(statement).bind(texts).fetch_all(&mut *self.transaction).await?;
-            let written: HashMap<_, _> = if *exists {
-                returned.iter().map(|row| returned_row(row, read_at)).collect::<Result<_, _>>()?
-            } else {
-                // An insert may have been stamped anew, above a tombstone, after it returned its rows.
-                let keys = returned.iter().map(|row| row.try_get(0)).collect::<Result<Vec<_>, _>>()?;
-                self.find(batch.statements.read(), &keys).await?
-            };
-            for (number, key, _) in rows {
-                let outcome = written.get(key.as_str()).map(|found| Outcome::Done(Ok(found.written())));
-                self.outcomes.push((*number, outcome.unwrap_or(Outcome::Held)));
+    /// Carries a plan out on rows that are locked; `read_at` is where and in which generation they were found.
+    async fn carry_out(&mut self, batch: &Batch, plan: &Plan, read_at: (Position, u32)) -> Result<(), sqlx::Error> {
+        for ((others, given), rows) in &plan.updates {
+            let written = self.update(batch, *others, given, rows, read_at).await?;
+            self.answer(rows, &written);
+        }
+        for (given, rows) in &plan.inserts {
+            let written = self.insert(batch, given, rows).await?;
+            self.answer(rows, &written);
+        }
+        if !plan.deletes.is_empty() {
+            let keys: Vec<&str> = plan.deletes.iter().map(|(_, key)| key.as_str()).collect();
+            let tombstones = self.delete(batch, &keys).await?;
+            for ((number, _), found) in plan.deletes.iter().zip(tombstones) {
+                let outcome = found.map_or(Outcome::Held, |found| Outcome::Done(Ok(found.written())));
+                self.outcomes.push((*number, outcome));
             }
         }
         Ok(())
     }
 
-    async fn delete(&mut self, batch: &Batch, plan: &Plan) -> Result<(), sqlx::Error> {
-        if plan.deletes.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<&str> = plan.deletes.iter().map(|(_, key)| key.as_str()).collect();
-        sqlx::query(batch.statements.delete()).bind(&keys).execute(&mut *self.transaction).await?;
-        let tombstones = self.find(batch.statements.read(), &keys).await?;
-        for (number, key) in &plan.deletes {
-            let outcome = tombstones.get(key.as_str()).map(|found| Outcome::Done(Ok(found.written())));
+    /// Answers the writes of `rows`, as far as they were `written`; a row that somebody else took meanwhile was not.
+    fn answer(&mut self, rows: &[Upsert], written: &HashMap<String, Found>) {
+        for (number, key, _) in rows {
+            let outcome = written.get(key.as_str()).map(|found| Outcome::Done(Ok(found.written())));
             self.outcomes.push((*number, outcome.unwrap_or(Outcome::Held)));
         }
-        Ok(())
-    }
-
-    async fn find(
-        &mut self,
-        statement: impl sqlx::SqlSafeStr,
-        keys: &[&str],
-    ) -> Result<HashMap<String, Found>, sqlx::Error> {
-        let rows = sqlx::query(statement).bind(keys).fetch_all(&mut *self.transaction).await?;
-        rows.iter()
-            .map(|row| {
-                let found = Found {
-                    position: Position(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0).unsigned_abs()),
-                    generation: generation(row.try_get(2)?),
-                    version: row.try_get::<Option<i64>, _>(4)?.unwrap_or(0).unsigned_abs(),
-                    value: row.try_get::<Option<String>, _>(5)?.map(Bytes::from),
-                    held: row.try_get(6)?,
-                };
-                Ok((row.try_get(3)?, found))
-            })
-            .collect()
     }
 }
 
-fn returned_row(row: &PgRow, (position, generation): (Position, u32)) -> Result<(String, Found), sqlx::Error> {
-    let version: i64 = row.try_get(1)?;
-    let value = row.try_get::<Option<String>, _>(2)?.map(Bytes::from);
-    Ok((row.try_get(0)?, Found { position, generation, version: version.unsigned_abs(), value, held: false }))
-}
-
-fn names(members: &Members) -> Vec<String> {
-    let mut names: Vec<String> = members.iter().map(|(name, _)| name.to_owned()).collect();
-    names.sort_unstable();
-    names
+/// The places of the columns that `members` are for; a member that has no column was refused.
+fn given(collection: &Collection, members: &Members) -> Given {
+    let place = |name: &str| collection.columns.iter().position(|column| column.name == name);
+    let mut given: Given = members.iter().filter_map(|(name, _)| place(name)).collect();
+    given.sort_unstable();
+    given
 }
 
 /// A generation as the database counts it; it starts at 1 and rises by hand-counted events.

@@ -14,6 +14,7 @@ mod lead;
 pub mod migrate;
 pub mod pool;
 mod read;
+mod rows;
 pub mod server;
 pub mod session;
 mod statement;
@@ -43,11 +44,11 @@ use self::{
 use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
     record::{Catalogue, CollectionId, Key},
-    resilience::Deadline,
+    resilience::{Deadline, Promise},
 };
 
-/// Keys handed over at once by a scan.
-const SCAN_KEYS: usize = 4_096;
+/// Keys handed over at once by a scan; others have their turn in between.
+const SCAN_KEYS: usize = 512;
 /// How long a drain waits for statements under way.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -121,11 +122,12 @@ impl Postgres {
         self.shared.read(shard, collection, keys, deadline).await
     }
 
-    pub(super) async fn write(&self, write: Write, deadline: Deadline) -> Result<Written, Error> {
+    pub(super) fn write(&self, write: Write, deadline: Deadline, answer: Promise<Result<Written, Error>>) {
         let collection = self.shared.catalogue.get(write.id.collection);
-        let shard = shard::shard_of(collection.key_kind, write.id.key.as_str(), collection.modulus)
-            .ok_or_else(|| Error::broken("compute the shard of a key"))?;
-        self.writer.write(write, ShardId(shard), deadline).await
+        match shard::shard_of(collection.key_kind, write.id.key.as_str(), collection.modulus) {
+            Some(shard) => self.writer.write(write, ShardId(shard), deadline, answer),
+            None => answer.keep(Err(Error::broken("compute the shard of a key"))),
+        }
     }
 
     pub(super) async fn scan(&self, collection: CollectionId, mut sink: impl FnMut(&[Key])) -> Result<(), Error> {
@@ -145,6 +147,7 @@ impl Postgres {
             let mut chunks = std::pin::pin!(keys.try_chunks(SCAN_KEYS).map_err(|error| error.1));
             while let Some(keys) = pool::step(limit(), chunks.try_next()).await? {
                 sink(&keys);
+                tokio::task::yield_now().await;
             }
         }
         pool::step(limit(), sqlx::raw_sql("COMMIT").execute(&mut connection)).await.map(drop)

@@ -28,17 +28,17 @@ impl Shared {
     ) -> Result<Fetched, Error> {
         let statements = self.statements(collection, shard, deadline).await?;
         match self.try_read(&statements, keys, deadline).await? {
-            Ok(rows) => fetched(&rows, shard),
+            Ok(rows) => fetched(&rows, shard, keys.len()),
             Err(error) if failure::is_stale_schema(&error) => {
                 self.refresh_ownership(deadline).await?;
                 let statements = self.statements(collection, shard, deadline).await?;
                 let rows = self.try_read(&statements, keys, deadline).await?.map_err(failure::error)?;
-                fetched(&rows, shard)
+                fetched(&rows, shard, keys.len())
             }
             Err(error) if !failure::is_refusal(&error) => {
                 self.reads.forget_idle();
                 let rows = self.try_read(&statements, keys, deadline).await?.map_err(failure::error)?;
-                fetched(&rows, shard)
+                fetched(&rows, shard, keys.len())
             }
             Err(error) => Err(failure::error(error)),
         }
@@ -65,25 +65,41 @@ impl Shared {
     }
 }
 
-fn fetched(rows: &[PgRow], shard: ShardId) -> Result<Fetched, Error> {
+fn fetched(rows: &[PgRow], shard: ShardId, keys: usize) -> Result<Fetched, Error> {
     let first = rows.first().ok_or(Error::NotOwned { shard })?;
     let head = |row: &PgRow| -> Result<_, sqlx::Error> {
         Ok((row.try_get::<Option<i64>, _>(0)?, row.try_get::<i64, _>(1)?, row.try_get::<i64, _>(2)?))
     };
     let (position, epoch, gen_) = head(first).map_err(failure::error)?;
-    let rows: Result<Vec<Row>, sqlx::Error> = rows.iter().map(row).collect();
+    let rows = in_order(keys, rows, row).map_err(failure::error)?;
     Ok(Fetched {
         position: Position(position.unwrap_or(0).unsigned_abs()),
         epoch: epoch.unsigned_abs(),
         generation: generation(gen_),
-        rows: rows.map_err(failure::error)?,
+        rows: rows.into_iter().collect::<Option<_>>().ok_or_else(|| Error::broken("find a key in a read's answer"))?,
     })
 }
 
 fn row(row: &PgRow) -> Result<Row, sqlx::Error> {
     Ok(Row {
-        key: Key::from_database(row.try_get::<&str, _>(3)?),
         version: row.try_get::<Option<i64>, _>(4)?.unwrap_or(0).unsigned_abs(),
         value: row.try_get::<Option<&str>, _>(5)?.map(|text| Bytes::copy_from_slice(text.as_bytes())),
     })
+}
+
+/// What `read` makes of the rows of a statement about `keys` keys, in the order of these: each row says in its fourth
+/// column which it is about, from 1 on.
+pub(super) fn in_order<T>(
+    keys: usize,
+    rows: &[PgRow],
+    read: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
+) -> Result<Vec<Option<T>>, sqlx::Error> {
+    let mut found: Vec<Option<T>> = std::iter::repeat_with(|| None).take(keys).collect();
+    for row in rows {
+        let place = usize::try_from(row.try_get::<i64, _>(3)?).ok().and_then(|number| number.checked_sub(1));
+        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+            *place = Some(read(row)?);
+        }
+    }
+    Ok(found)
 }

@@ -6,7 +6,10 @@ use sqlx::AssertSqlSafe;
 
 use crate::{
     record::{Column, ColumnKind},
-    store::{ShardId, postgres::describe::Table},
+    store::{
+        ShardId,
+        postgres::{describe::Table, group::Others},
+    },
 };
 
 /// The newest mark a statement's snapshot shows.
@@ -15,14 +18,18 @@ const MARK: &str = "(SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1)";
 /// The statements for one shard of one collection. Each takes its keys or rows as one text array.
 #[derive(Debug)]
 pub struct Statements {
-    /// Keys -> position, epoch, generation, and a row for each key: (key, version, value), from one snapshot.
+    /// Keys -> position, epoch, generation, and a row for each key: (its number from 1 on, version, value), from one
+    /// snapshot.
     read: Arc<str>,
     /// As `read`, with the rows locked in key order; rows that somebody else holds are told apart.
     lock: Arc<str>,
     /// As `lock`, but waits for held rows.
     wait: Arc<str>,
     delete: Arc<str>,
+    /// Position, generation, and the version of the newest tombstone.
+    head: Arc<str>,
     scan: Arc<str>,
+    shard: ShardId,
     relation: String,
     key: String,
     key_name: String,
@@ -44,9 +51,9 @@ impl Statements {
         );
         let select = |rows: &str, held: &str| {
             format!(
-                "SELECT {MARK}, s.epoch, s.gen, k.key, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
+                "SELECT {MARK}, s.epoch, s.gen, k.number, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
                  CASE WHEN p.{key} IS NOT NULL THEN {value}::text END, {held} \
-                 FROM feed.shard_state s CROSS JOIN unnest($1::text[]) k (key) \
+                 FROM feed.shard_state s CROSS JOIN unnest($1::text[]) WITH ORDINALITY k (key, number) \
                  LEFT JOIN {rows} p ON p.{key} = k.key::{kind} WHERE s.shard = {}",
                 shard.0
             )
@@ -64,7 +71,13 @@ impl Statements {
             lock: locking("SKIP LOCKED").into(),
             wait: locking("").into(),
             delete: format!("DELETE FROM {relation} WHERE {key} = ANY($1::{kind}[])").into(),
+            head: format!(
+                "SELECT {MARK}, s.gen, (SELECT max(version) FROM feed.tomb) FROM feed.shard_state s WHERE s.shard = {}",
+                shard.0
+            )
+            .into(),
             scan: format!("SELECT {key}::text FROM {relation}").into(),
+            shard,
             relation: relation.to_owned(),
             returning: format!("p.{key}::text, p.{version}, {value}::text"),
             key,
@@ -103,27 +116,41 @@ impl Statements {
         AssertSqlSafe(self.scan.clone())
     }
 
-    /// Inserts rows given as JSON objects that have just the members `present`; other columns take their defaults.
-    /// A row whose key is there already is passed by; the keys of the others are returned.
-    pub fn insert(&self, present: &[String]) -> AssertSqlSafe<String> {
-        let columns: Vec<_> = self.columns.iter().filter(|column| present.contains(&column.name)).collect();
+    /// Reads where the transaction stands.
+    pub fn head(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.head.clone())
+    }
+
+    /// Inserts rows given as JSON objects that have just the columns at `given`; others take their defaults. A row whose
+    /// key is there already is passed by, and all where the shard is not here; the others are returned.
+    pub fn insert(&self, given: &[usize]) -> AssertSqlSafe<String> {
+        let columns: Vec<_> = given.iter().filter_map(|&place| self.columns.get(place)).collect();
         let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
         let values: Vec<_> = columns.iter().map(|column| written(column)).collect();
         AssertSqlSafe(format!(
-            "INSERT INTO {relation} AS p ({}) SELECT {} {rows} ON CONFLICT ({key}) DO NOTHING RETURNING p.{key}::text",
+            "INSERT INTO {relation} AS p ({}) SELECT {} {rows} \
+             WHERE EXISTS (SELECT FROM feed.shard_state WHERE shard = {shard}) \
+             ON CONFLICT ({key}) DO NOTHING RETURNING {returning}",
             names.join(", "),
             values.join(", "),
             relation = self.relation,
             rows = self.rows(),
+            shard = self.shard.0,
             key = self.key,
+            returning = self.returning,
         ))
     }
 
-    /// Replaces rows given as JSON objects that have just the members `present`; other columns get their defaults.
-    pub fn update(&self, present: &[String]) -> AssertSqlSafe<String> {
+    /// Changes rows given as JSON objects that have just the columns at `given`.
+    pub fn update(&self, others: Others, given: &[usize]) -> AssertSqlSafe<String> {
         let mut set = String::new();
-        for column in self.columns.iter().filter(|c| c.name != self.key_name && c.kind != ColumnKind::Generated) {
-            let value = if present.contains(&column.name) { written(column) } else { "DEFAULT".to_owned() };
+        let settable = |column: &Column| column.name != self.key_name && column.kind != ColumnKind::Generated;
+        for (place, column) in self.columns.iter().enumerate().filter(|(_, column)| settable(column)) {
+            let value = match others {
+                _ if given.contains(&place) => written(column),
+                Others::Default => "DEFAULT".to_owned(),
+                Others::Stay => continue,
+            };
             let comma = if set.is_empty() { "" } else { ", " };
             let _ = write!(set, "{comma}{} = {value}", identifier(&column.name));
         }
@@ -165,13 +192,11 @@ fn value_of(alias: &str, columns: &[Column]) -> String {
     format!("(SELECT row_to_json(v) FROM (SELECT {}) v)", names.join(", "))
 }
 
-/// A column's new value. `json_populate_record` re-prints a string in a `json` column; `->` keeps its escapes.
+/// A column's new value. `json_populate_record` re-prints a string in a `json` column; `->` keeps its escapes, and is
+/// named once, since each time it reads the whole object.
 fn written(column: &Column) -> String {
     match column.kind {
-        ColumnKind::Json => {
-            let name = literal(&column.name);
-            format!("CASE WHEN json_typeof(o.j -> {name}) <> 'null' THEN o.j -> {name} END")
-        }
+        ColumnKind::Json => format!("nullif((o.j -> {})::text, 'null')::json", literal(&column.name)),
         _ => format!("r.{}", identifier(&column.name)),
     }
 }

@@ -6,17 +6,18 @@ use crate::{
     record::Stamp,
     store::{
         Error, Written,
-        postgres::group::{Batch, Group, Outcome, generation},
+        postgres::group::{Batch, Group, Numbered, Outcome, generation},
     },
 };
 
 impl Group<'_> {
-    /// The answers to writes whose idempotency key was met before.
+    /// The answers to those of `writes` whose idempotency key was met before.
     pub(super) async fn remembered(
         &mut self,
         batch: &Batch,
+        writes: &[&Numbered],
     ) -> Result<HashMap<usize, Result<Written, Error>>, sqlx::Error> {
-        let tokens = tokens(batch);
+        let tokens = tokens(writes);
         if tokens.is_empty() {
             return Ok(HashMap::new());
         }
@@ -45,8 +46,17 @@ impl Group<'_> {
         Ok(answers)
     }
 
-    /// Records the idempotency keys of the writes answered since `first`.
-    pub(super) async fn remember(&mut self, batch: &Batch, first: usize) -> Result<(), sqlx::Error> {
+    /// Records the idempotency keys of those of `writes` that were carried out, as the outcomes from `first` on say.
+    pub(super) async fn remember(
+        &mut self,
+        batch: &Batch,
+        writes: &[&Numbered],
+        first: usize,
+    ) -> Result<(), sqlx::Error> {
+        let tokens = tokens(writes);
+        if tokens.is_empty() {
+            return Ok(());
+        }
         let done: HashMap<usize, Stamp> = self.outcomes[first..]
             .iter()
             .filter_map(|(number, outcome)| match outcome {
@@ -56,7 +66,7 @@ impl Group<'_> {
             .collect();
         let (mut keys, mut texts, mut fingerprints) = (Vec::new(), Vec::new(), Vec::new());
         let (mut generations, mut versions) = (Vec::new(), Vec::new());
-        for (number, key, token, fingerprint) in tokens(batch) {
+        for (number, key, token, fingerprint) in tokens {
             let Some(stamp) = done.get(&number) else { continue };
             keys.push(key);
             texts.push(token);
@@ -83,14 +93,11 @@ impl Group<'_> {
     }
 }
 
-/// The writes that have an idempotency key: number, record key, token, fingerprint.
-fn tokens(batch: &Batch) -> Vec<(usize, &str, &str, &str)> {
-    batch
-        .writes
-        .iter()
-        .filter_map(|(number, write)| {
-            let token = write.token.as_ref()?;
-            Some((*number, write.id.key.as_str(), token.key.as_str(), token.fingerprint.as_str()))
-        })
-        .collect()
+/// Those of `writes` that have an idempotency key: number, record key, token, fingerprint.
+fn tokens<'w>(writes: &[&'w Numbered]) -> Vec<(usize, &'w str, &'w str, &'w str)> {
+    let token = |(number, write): &&'w Numbered| {
+        let token = write.token.as_ref()?;
+        Some((*number, write.id.key.as_str(), token.key.as_str(), token.fingerprint.as_str()))
+    };
+    writes.iter().filter_map(token).collect()
 }

@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    resilience::Deadline,
+    resilience::{Deadline, Promise},
     store::{
         Error, ShardId, Write, Written,
         postgres::{
@@ -31,6 +31,8 @@ use crate::{
 
 /// Writes in one transaction, at the most.
 const GROUP_LEN_MAX: usize = 512;
+/// Writes answered before other tasks get their turn.
+const ANSWERS_AT_ONCE: usize = 64;
 /// Writes that may wait to be grouped.
 const QUEUE_LEN_MAX: usize = 8_192;
 /// Writes taken from the queue that wait for a later group. More than a group's worth, or as many writes of one key
@@ -42,17 +44,10 @@ const GROUP_LOCK_LIMIT: Duration = Duration::from_millis(20);
 
 /// A write on its way, with the one who waits for its answer.
 pub(super) struct Job {
-    pub(super) write: Write,
+    pub(super) write: Arc<Write>,
     pub(super) shard: ShardId,
     pub(super) deadline: Deadline,
-    answer: oneshot::Sender<Result<Written, Error>>,
-}
-
-impl Job {
-    fn answer(self, result: Result<Written, Error>) {
-        // A caller that went away has lost its right to an answer, not the write.
-        drop(self.answer.send(result));
-    }
+    answer: Promise<Result<Written, Error>>,
 }
 
 /// Takes writes and commits them in groups. Cheap to clone.
@@ -71,21 +66,16 @@ impl Writer {
         Writer { queue }
     }
 
-    /// Hands a write over and waits for its answer.
-    ///
-    /// # Errors
-    /// Every variant of [`Error`].
-    ///
-    /// # Cancel safety
-    /// The write runs on when the caller is dropped.
-    pub async fn write(&self, write: Write, shard: ShardId, deadline: Deadline) -> Result<Written, Error> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job { write, shard, deadline, answer };
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Error::Unavailable { reason: "the node is shutting down".into() },
-        })?;
-        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    /// Hands a write over. It runs on when whoever waits for the answer is gone.
+    pub fn write(&self, write: Write, shard: ShardId, deadline: Deadline, answer: Promise<Result<Written, Error>>) {
+        let (job, error) = match self.queue.try_send(Job { write: Arc::new(write), shard, deadline, answer }) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(job)) => (job, Error::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(job)) => {
+                (job, Error::Unavailable { reason: "the node is shutting down".into() })
+            }
+        };
+        job.answer.keep(Err(error));
     }
 }
 
@@ -107,6 +97,8 @@ impl Grouping {
                 return;
             }
             self.waiting.extend(arrived);
+            // Whoever is about to write goes first: a group of many writes costs each far less than one of few.
+            tokio::task::yield_now().await;
             while self.waiting.len() < WAITING_LEN_MAX {
                 let Ok(job) = self.jobs.try_recv() else { break };
                 self.waiting.push_back(job);
@@ -146,7 +138,7 @@ impl Grouping {
             let (batches, jobs_placed) = self.place(jobs).await;
             jobs = jobs_placed;
             match self.attempt(&batches, &jobs).await {
-                Ok(outcomes) => return self.settle(jobs, outcomes),
+                Ok(outcomes) => return self.settle(jobs, outcomes).await,
                 Err(Failure::Refused(numbers, held)) => jobs = self.send_apart(jobs, &numbers, held),
                 Err(Failure::Late) => {
                     self.shared.writes.forget_idle();
@@ -173,7 +165,7 @@ impl Grouping {
                     held.writes.push((number, write));
                     placed.push(job);
                 }
-                Err(error) => job.answer(Err(error)),
+                Err(error) => job.answer.keep(Err(error)),
             }
         }
         (batches.into_values().collect(), placed)
@@ -205,12 +197,16 @@ impl Grouping {
         }
     }
 
-    fn settle(&self, jobs: Vec<Job>, outcomes: Vec<(usize, Outcome)>) {
+    async fn settle(&self, jobs: Vec<Job>, outcomes: Vec<(usize, Outcome)>) {
         let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-        for (number, outcome) in outcomes {
+        for (answered, (number, outcome)) in outcomes.into_iter().enumerate() {
+            // Each answer goes through L1 and to its watchers: others have their turn meanwhile.
+            if answered % ANSWERS_AT_ONCE == ANSWERS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             let Some(job) = jobs[number].take() else { continue };
             match outcome {
-                Outcome::Done(result) => job.answer(result),
+                Outcome::Done(result) => job.answer.keep(result),
                 Outcome::Held => self.send_to_wait(job),
             }
         }
@@ -239,7 +235,7 @@ impl Grouping {
                 Ok(Ok(_turn)) => alone(&shared, &shared.waits, &job).await,
                 Ok(Err(_)) | Err(_) => Err(Error::Deadline),
             };
-            job.answer(result);
+            job.answer.keep(result);
         });
     }
 
@@ -248,7 +244,7 @@ impl Grouping {
         let shared = self.shared.clone();
         self.tasks.spawn(async move {
             let result = alone(&shared, &shared.singles, &job).await;
-            job.answer(result);
+            job.answer.keep(result);
         });
     }
 }
@@ -264,7 +260,7 @@ enum Failure {
 
 fn answer_all(jobs: Vec<Job>, error: &Error) {
     for job in jobs {
-        job.answer(Err(error.clone()));
+        job.answer.keep(Err(error.clone()));
     }
 }
 
