@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State, rejection::PathRejection},
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 
-use super::{bad_path, caching, events, read_option};
+use super::{caching, events, read_option, segments::Segments};
 use crate::{
     gateway::{Edge, query, refusal::Refusal, tag},
     protocol::codec,
@@ -21,11 +21,10 @@ use crate::{
 /// who accepts that.
 pub(super) async fn get(
     State(edge): State<Edge>,
-    path: Result<Path<String>, PathRejection>,
+    Segments(collection): Segments<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Path(collection) = path.map_err(bad_path)?;
     let (keys, wish) = asked(query.as_deref())?;
     if keys.is_empty() {
         return Err(Refusal::bad_request("query", "no key was asked for: say ?key=..&key=.."));

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -16,7 +16,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{RecordPath, bad_path, batch};
+use super::{
+    batch,
+    segments::{RecordPath, Segments},
+};
 use crate::{
     gateway::{Edge, refusal::Refusal, sse},
     hub::{Outlet, SlotId, Slots},
@@ -35,11 +38,10 @@ const READS_AT_ONCE: usize = 16;
 /// One record's stream; `?key=..` adds more of its collection.
 pub(super) async fn get(
     State(edge): State<Edge>,
-    path: RecordPath,
+    Segments((collection, key)): Segments<RecordPath>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Path((collection, key)) = path.map_err(bad_path)?;
     let (more, wish) = batch::asked(query.as_deref())?;
     let keys = [vec![Cow::Owned(key)], more].concat();
     open(&edge, &collection, &keys, &wish, &headers)

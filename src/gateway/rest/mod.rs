@@ -8,15 +8,12 @@ mod caching;
 mod condition;
 mod events;
 mod read;
+mod segments;
 mod write;
 
 use std::time::Duration;
 
-use axum::{
-    Router,
-    extract::{Path, rejection::PathRejection},
-    routing::get,
-};
+use axum::{Router, routing::get};
 
 use super::{Edge, refusal::Refusal};
 use crate::{protocol::RpcError, record::Stamp, tiers::Wish};
@@ -27,14 +24,6 @@ pub(super) fn routes() -> Router<Edge> {
         .route("/v1/{collection}", get(batch::get))
         .route("/v1/{collection}/{key}", get(read::get).put(write::put).patch(write::patch).delete(write::delete))
         .route("/v1/{collection}/{key}/events", get(events::get))
-}
-
-/// The path of a record, decoded.
-type RecordPath = Result<Path<(String, String)>, PathRejection>;
-
-/// Refuses a path that is no UTF-8 once it is decoded.
-pub(super) fn bad_path(_: PathRejection) -> Refusal {
-    Refusal::bad_request("path", "the path is no UTF-8 once it is decoded")
 }
 
 /// What of a read's options is given as query parameters. False when `name` is none of them.

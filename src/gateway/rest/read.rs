@@ -2,12 +2,15 @@
 
 use axum::{
     body::Body,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 
-use super::{RecordPath, bad_path, caching, read_option};
+use super::{
+    caching, read_option,
+    segments::{RecordPath, Segments},
+};
 use crate::{
     gateway::{Edge, query, refusal::Refusal, tag},
     protocol::codec,
@@ -18,11 +21,10 @@ use crate::{
 /// The value with its stamp as ETag; 304 when the client has it; 404, with the record object, when there is none.
 pub(super) async fn get(
     State(edge): State<Edge>,
-    path: RecordPath,
+    Segments((collection, key)): Segments<RecordPath>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Path((collection, key)) = path.map_err(bad_path)?;
     let service = edge.gateway.service();
     let id = service.record(&collection, &key)?;
     let answer = service.get(&id, &wish(query.as_deref())?).await?;

@@ -2,13 +2,16 @@
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde_json::value::RawValue;
 
-use super::{RecordPath, bad_path, condition::Condition};
+use super::{
+    condition::Condition,
+    segments::{RecordPath, Segments},
+};
 use crate::{
     gateway::{Edge, body, body::Declared, refusal::Refusal, tag},
     protocol::{
@@ -50,11 +53,11 @@ impl Command {
 /// Replaces the record: 200, or 201 when there was none.
 pub(super) async fn put(
     State(edge): State<Edge>,
-    path: RecordPath,
+    Segments(path): Segments<RecordPath>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let request = Request::read(&edge, path, &headers)?;
+    let request = Request::read(&edge, &path, &headers)?;
     body::check_type(&headers, &[JSON], Declared::Optional, "accept")?;
     let value = body::text(&edge.gateway.config, body).await?;
     check_object(&value)?;
@@ -70,11 +73,11 @@ pub(super) async fn put(
 /// Merges the body into the record, as RFC 7396 says.
 pub(super) async fn patch(
     State(edge): State<Edge>,
-    path: RecordPath,
+    Segments(path): Segments<RecordPath>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let request = Request::read(&edge, path, &headers)?;
+    let request = Request::read(&edge, &path, &headers)?;
     body::check_type(&headers, &[MERGE_PATCH, JSON], Declared::Required, "accept-patch")?;
     let text = body::text(&edge.gateway.config, body).await?;
     check_object(&text)?;
@@ -86,10 +89,10 @@ pub(super) async fn patch(
 /// Removes the record; one that is not there is no error.
 pub(super) async fn delete(
     State(edge): State<Edge>,
-    path: RecordPath,
+    Segments(path): Segments<RecordPath>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let request = Request::read(&edge, path, &headers)?;
+    let request = Request::read(&edge, &path, &headers)?;
     let written = request.run(&Command::Delete).await?;
     Ok(metadata(&request.id, &written))
 }
@@ -103,13 +106,12 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn read(edge: &'a Edge, path: RecordPath, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Path((collection, key)) = path.map_err(bad_path)?;
+    fn read(edge: &'a Edge, (collection, key): &RecordPath, headers: &HeaderMap) -> Result<Self, Refusal> {
         edge.gateway.origins.check(headers)?;
         let service = edge.gateway.service();
         Ok(Request {
             service,
-            id: service.record(&collection, &key)?,
+            id: service.record(collection, key)?,
             condition: Condition::read(headers)?,
             idempotency_key: idempotency_key(headers)?,
         })

@@ -204,6 +204,8 @@ async fn hostile_keys_work_or_are_refused_clearly() {
     for (path, status, word) in [
         ("/v1/products/a%00b", 400, "invalid_key"),
         ("/v1/products/%FF", 400, "path"),
+        ("/v1/products/%FF/events", 400, "path"),
+        ("/v1/%FF?key=a", 400, "path"),
         (long.as_str(), 400, "invalid_key"),
         ("/v1/nothing/a", 404, "unknown_collection"),
         ("/v1/products/", 404, "not_found"),
@@ -217,6 +219,10 @@ async fn hostile_keys_work_or_are_refused_clearly() {
         assert_eq!(response.status(), status, "{path:.60}");
         assert_eq!(header(&response, "cache-control"), "no-store");
         assert_eq!(reason(response).await, word, "{path:.60}");
+    }
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let response = node.send(method, "/v1/products/%FF", &[("origin", "http://elsewhere")], "{}").await;
+        assert_eq!((response.status().as_u16(), &*reason(response).await), (400, "path"), "{method}");
     }
 }
 
