@@ -2,8 +2,7 @@
 //!
 //! For: filling a fresh database, and the static index that the page searches in.
 //! Promises: every product that is returned is complete and its SKU unique; an error names its line.
-//! Leaves to others: the stock a product starts with ([`sales::initial_stock`](super::sales::initial_stock)), and the
-//! writing.
+//! Leaves to others: the stock a product starts with ([`stock`](super::stock)), and the writing.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;

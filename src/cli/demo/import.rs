@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{COLLECTION, catalogue::Product, sales};
+use super::{COLLECTION, catalogue::Product, sales::Sales, stock};
 use crate::{
     cli::Error,
     record::Stamp,
@@ -20,15 +20,15 @@ pub(super) async fn run(service: &Service, store: &Store, products: &[Product]) 
         return Ok(());
     }
     let known = products.iter().map(|product| product.sku.as_str());
-    let lines = sales::Sales::embedded().map_err(demo)?;
-    let stock = sales::initial_stock(lines, known).map_err(demo)?;
+    let lines = Sales::embedded().map_err(demo)?;
+    let stocks = stock::initial(lines, known).map_err(demo)?;
     let bar = ProgressBar::new(products.len() as u64).with_message("importing products");
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}") {
         bar.set_style(style);
     }
     stream::iter(products)
         .map(|product| {
-            let (key, value) = product.record(stock.get(&product.sku).copied().unwrap_or(sales::STOCK_MARGIN));
+            let (key, value) = product.record(stocks.get(&product.sku).copied().unwrap_or(stock::MARGIN));
             let bar = bar.clone();
             async move {
                 put_new(service, &key, &value).await?;

@@ -6,6 +6,7 @@ mod readers;
 mod replay;
 pub mod sales;
 pub mod schedule;
+pub mod stock;
 
 use std::{io::Write as _, num::NonZeroU32};
 

@@ -2,9 +2,9 @@
 //!
 //! For: replaying a real year of order writes, stock changes and price changes against the `products` collection.
 //! Promises: lines come in file order, memory stays constant whatever the file's length, and an error names its line.
-//! Leaves to others: what is in the catalogue, when a line is due ([`schedule`](super::schedule)), and the writing.
+//! Leaves to others: what is in the catalogue, what there must be in stock ([`stock`](super::stock)), when a line is due
+//! ([`schedule`](super::schedule)), and the writing.
 
-use std::collections::HashMap;
 use std::io::Read;
 
 use csv::StringRecord;
@@ -15,9 +15,6 @@ use flate2::read::MultiGzDecoder;
 /// # Source
 /// Chen, D. Online Retail II, UCI Machine Learning Repository, DOI 10.24432/C5CG6D, CC BY 4.0.
 pub const EMBEDDED: &[u8] = include_bytes!("../../../demo/online-retail/sales-2010.csv.gz");
-
-/// What stays in stock at the lowest point of a replay, so that visitors can buy too.
-pub const STOCK_MARGIN: i64 = 20;
 
 /// Units move by at most this much in one line, and a price is at most this many pence. The real file stays under
 /// 20,000 units and 30,000 pounds; beyond this a line is damaged, and sums over millions of lines can not overflow.
@@ -120,42 +117,6 @@ impl<R: Read> Iterator for Sales<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
-    }
-}
-
-/// The stock each of the `known` products must start with, so that replaying `sales` never takes it below zero:
-/// the largest running deficit of the product over the file, and [`STOCK_MARGIN`] on top.
-///
-/// Lines of other products are skipped. A product that is never sold gets the margin.
-///
-/// # Errors
-/// The first error of `sales`.
-pub fn initial_stock<'a>(
-    sales: impl IntoIterator<Item = Result<Sale, Error>>,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Result<HashMap<String, i64>, Error> {
-    let mut ledgers: HashMap<String, Ledger> =
-        known.into_iter().map(|sku| (sku.to_owned(), Ledger::default())).collect();
-    for sale in sales {
-        let sale = sale?;
-        if let Some(ledger) = ledgers.get_mut(&sale.sku) {
-            ledger.book(sale.stock_change());
-        }
-    }
-    Ok(ledgers.into_iter().map(|(sku, ledger)| (sku, STOCK_MARGIN - ledger.lowest)).collect())
-}
-
-/// A product's stock relative to its start.
-#[derive(Default)]
-struct Ledger {
-    balance: i64,
-    lowest: i64,
-}
-
-impl Ledger {
-    fn book(&mut self, change: i64) {
-        self.balance += change;
-        self.lowest = self.lowest.min(self.balance);
     }
 }
 
@@ -267,10 +228,6 @@ mod tests {
         Sales::from_gzip(gzip(&format!("{HEADER}{rows}")).as_slice()).expect("a header").collect()
     }
 
-    fn sale(sku: &str, qty: i64) -> Result<Sale, Error> {
-        Ok(Sale { line: 2, at: 0, invoice: "1".into(), sku: sku.into(), qty, unit_price_pence: 100 })
-    }
-
     #[test]
     fn a_line_is_read_with_its_place_in_the_file() {
         let sales = read("1259653500,489434,85048,12,695,13085,United Kingdom\n60,C1,22041,-4,210,,\"Eire, the\"\n");
@@ -336,26 +293,11 @@ mod tests {
 
     #[test]
     fn the_price_follows_a_sale_at_another_positive_price() {
-        let sale = sale("A", 1).expect("made above");
+        let sale = Sale { line: 2, at: 0, invoice: "1".into(), sku: "A".into(), qty: 1, unit_price_pence: 100 };
         assert_eq!(sale.new_price(99), Some(100));
         assert_eq!(sale.new_price(100), None);
         assert_eq!(Sale { unit_price_pence: 0, ..sale.clone() }.new_price(100), None);
         assert_eq!(Sale { unit_price_pence: -5, ..sale }.new_price(100), None);
-    }
-
-    #[test]
-    fn initial_stock_is_the_largest_running_deficit_and_the_margin() {
-        let sales =
-            [sale("A", 5), sale("A", -2), sale("B", -9), sale("A", 4), sale("B", 3), sale("A", -7), sale("X", 50)];
-        let stock = initial_stock(sales, ["A", "B", "C"]).expect("sound sales");
-        let expected = [("A", 7 + STOCK_MARGIN), ("B", STOCK_MARGIN), ("C", STOCK_MARGIN)];
-        assert_eq!(stock, expected.map(|(sku, stock)| (sku.to_owned(), stock)).into());
-    }
-
-    #[test]
-    fn initial_stock_passes_an_error_on() {
-        let sales = read("0,1,A,1,1,,\n0,1,A,x,1,,\n");
-        assert!(matches!(initial_stock(sales, ["A"]), Err(Error::Field { line: 3, .. })));
     }
 
     #[test]
@@ -369,22 +311,6 @@ mod tests {
             lines += 1;
         }
         assert_eq!(lines, 525_461);
-    }
-
-    #[test]
-    fn the_shipped_file_leaves_the_margin_at_the_lowest_point() {
-        let skus = ["85123A", "21212", "10002R"];
-        let sales = || Sales::embedded().expect("a header");
-        let mut stock = initial_stock(sales(), skus).expect("a sound file");
-        assert_eq!(stock["21212"], 59_431);
-        let mut lowest = stock.clone();
-        for sale in sales().map(|sale| sale.expect("a sound line")) {
-            if let Some(now) = stock.get_mut(&sale.sku) {
-                *now += sale.stock_change();
-                lowest.entry(sale.sku).and_modify(|low| *low = (*low).min(*now));
-            }
-        }
-        assert!(skus.iter().all(|sku| lowest[*sku] == STOCK_MARGIN), "{lowest:?}");
     }
 
     #[test]
