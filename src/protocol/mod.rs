@@ -18,6 +18,7 @@ pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod json;
+mod lexer;
 pub mod message;
 pub mod methods;
 pub mod scan;

@@ -1,5 +1,7 @@
 //! The quick way to read the most frequent request: a plain `get`.
 
+use super::lexer::Lexer;
+
 /// A `get` without options, borrowed from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainGet<'a> {
@@ -17,10 +19,10 @@ pub struct PlainGet<'a> {
 /// `None` says nothing about the text but "ask [`parse`](super::parse)". What is accepted, `parse` followed by
 /// [`GetParams::parse`](super::GetParams::parse) reads exactly alike.
 pub fn plain_get(text: &str) -> Option<PlainGet<'_>> {
-    let mut scan = Scan { text, at: 0 };
+    let mut lexer = Lexer::new(text);
     let mut found = Found::default();
-    scan.object(|scan, name| found.member(scan, name))?;
-    scan.end()?;
+    lexer.object(|lexer, name| found.member(lexer, name))?;
+    lexer.end()?;
     let (collection, key) = found.params?;
     (found.version && found.method).then_some(PlainGet { id: found.id?, collection, key })
 }
@@ -37,12 +39,12 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     /// Takes the member `name`; `None` for one that is unknown, comes twice or holds anything unusual.
     #[inline(always)]
-    fn member(&mut self, scan: &mut Scan<'a>, name: &str) -> Option<()> {
+    fn member(&mut self, lexer: &mut Lexer<'a>, name: &str) -> Option<()> {
         match name {
-            "jsonrpc" if !self.version => self.version = scan.string()? == "2.0",
-            "method" if !self.method => self.method = matches!(scan.string()?, "get" | "freshet_get"),
-            "id" if self.id.is_none() => self.id = Some(scan.id()?),
-            "params" if self.params.is_none() => self.params = Some(scan.params()?),
+            "jsonrpc" if !self.version => self.version = lexer.string()? == "2.0",
+            "method" if !self.method => self.method = matches!(lexer.string()?, "get" | "freshet_get"),
+            "id" if self.id.is_none() => self.id = Some(lexer.string_or_integer()?),
+            "params" if self.params.is_none() => self.params = Some(params(lexer)?),
             _ => return None,
         }
         // A wrong version or method stays false, which a second, right one must not repair.
@@ -51,148 +53,32 @@ impl<'a> Found<'a> {
     }
 }
 
-/// A place in a text. Every method moves past what it read, or returns `None` and is not used again.
-struct Scan<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Scan<'a> {
-    #[inline(always)]
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    #[inline(always)]
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn byte(&mut self, expected: u8) -> Option<()> {
-        self.space();
-        (self.peek()? == expected).then(|| self.at += 1)
-    }
-
-    /// An object of at least one member, each handed to `member` when its value is next.
-    #[inline(always)]
-    fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
-        self.byte(b'{')?;
-        loop {
-            let name = self.string()?;
-            self.byte(b':')?;
-            member(self, name)?;
-            self.space();
-            let next = self.peek()?;
-            self.at += 1;
-            match next {
-                b',' => {}
-                b'}' => return Some(()),
-                _ => return None,
-            }
-        }
-    }
-
-    /// A string without escapes: its content.
-    #[inline(always)]
-    fn string(&mut self) -> Option<&'a str> {
-        self.byte(b'"')?;
-        let start = self.at;
-        let rest = self.text.as_bytes().get(start..)?;
-        let len = unusual(rest)?;
-        if rest[len] != b'"' {
-            return None;
-        }
-        self.at = start + len + 1;
-        self.text.get(start..start + len)
-    }
-
-    /// A string or an integer: its JSON text.
-    #[inline(always)]
-    fn id(&mut self) -> Option<&'a str> {
-        self.space();
-        let start = self.at;
-        if self.peek()? == b'"' {
-            self.string()?;
-        } else {
-            self.integer()?;
-        }
-        self.text.get(start..self.at)
-    }
-
-    /// Digits without a leading zero, perhaps negative. A fraction or exponent stays behind, where only `,`, `}`
-    /// or whitespace is accepted.
-    #[inline(always)]
-    fn integer(&mut self) -> Option<()> {
-        if self.peek()? == b'-' {
-            self.at += 1;
-        }
-        let start = self.at;
-        while self.peek()?.is_ascii_digit() {
-            self.at += 1;
-        }
-        let digits = &self.text.as_bytes()[start..self.at];
-        (digits.len() == 1 || digits.first().is_some_and(|&first| first != b'0')).then_some(())
-    }
-
-    #[inline(always)]
-    fn params(&mut self) -> Option<(&'a str, &'a str)> {
-        self.space();
-        if self.peek()? == b'[' {
-            return self.positional();
-        }
-        let (mut collection, mut key) = (None, None);
-        self.object(|scan, name| {
-            let slot = match name {
-                "collection" => &mut collection,
-                "key" => &mut key,
-                _ => return None,
-            };
-            slot.replace(scan.string()?).is_none().then_some(())
-        })?;
-        Some((collection?, key?))
-    }
-
-    fn positional(&mut self) -> Option<(&'a str, &'a str)> {
-        self.byte(b'[')?;
-        let collection = self.string()?;
-        self.byte(b',')?;
-        let key = self.string()?;
-        self.byte(b']')?;
-        Some((collection, key))
-    }
-
-    #[inline(always)]
-    fn end(mut self) -> Option<()> {
-        self.space();
-        (self.at == self.text.len()).then_some(())
-    }
-}
-
-/// Where the first byte stands that ends a string or may not stand in it. Eight bytes at a time, since most names
-/// and keys fit into one or two steps.
-///
-/// # Source
-/// S. E. Anderson, "Bit Twiddling Hacks": "determine if a word has a zero byte", "... a byte less than n". A
-/// borrow can only mark bytes above the first true one, and the first is all that is asked for.
+/// Collection and key, by name or by position.
 #[inline(always)]
-fn unusual(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
-    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    let mut at = 0;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let found = (below(word, 0x20) | equal(word, b'"') | equal(word, b'\\')) & HIGHS;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
+fn params<'a>(lexer: &mut Lexer<'a>) -> Option<(&'a str, &'a str)> {
+    lexer.space();
+    if lexer.peek()? == b'[' {
+        return positional(lexer);
     }
-    bytes[at..].iter().position(|&byte| super::json::must_escape(byte)).map(|tail| at + tail)
+    let (mut collection, mut key) = (None, None);
+    lexer.object(|lexer, name| {
+        let slot = match name {
+            "collection" => &mut collection,
+            "key" => &mut key,
+            _ => return None,
+        };
+        slot.replace(lexer.string()?).is_none().then_some(())
+    })?;
+    Some((collection?, key?))
+}
+
+fn positional<'a>(lexer: &mut Lexer<'a>) -> Option<(&'a str, &'a str)> {
+    lexer.byte(b'[')?;
+    let collection = lexer.string()?;
+    lexer.byte(b',')?;
+    let key = lexer.string()?;
+    lexer.byte(b']')?;
+    Some((collection, key))
 }
 
 #[cfg(test)]
@@ -262,16 +148,6 @@ mod tests {
             let text = PLAIN.replacen(from, to, 1);
             assert_ne!(text, PLAIN);
             assert_eq!(plain_get(&text), None, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn unusual_finds_the_first_byte_to_escape(bytes in prop::collection::vec(prop_oneof![
-            any::<u8>(), prop::sample::select(vec![0, 0x1f, 0x20, 0x21, b'"', b'#', b'\\', b']', 0x7f, 0x80, 0xa2, 0xff]),
-        ], 0..24)) {
-            let expected = bytes.iter().position(|&byte| crate::protocol::json::must_escape(byte));
-            prop_assert_eq!(unusual(&bytes), expected);
         }
     }
 
