@@ -21,13 +21,15 @@ pub mod json;
 mod lexer;
 pub mod message;
 pub mod methods;
+pub mod request;
 pub mod scan;
 
 pub use close::CloseCode;
 pub use error::{Code, RpcError};
-pub use message::{Message, Rejected, Request, parse, parse_single};
+pub use message::{Message, parse, parse_single};
 pub use methods::{
     AuthenticateParams, DeleteParams, DescribeParams, GetManyParams, GetParams, Method, PatchParams, PutParams,
     SubscribeParams, UnsubscribeParams,
 };
+pub use request::{Rejected, Request};
 pub use scan::{PlainGet, plain_get};
