@@ -6,28 +6,22 @@
 //! # Source
 //! RFC 4180; NULL is told as by PostgreSQL's COPY.
 
-use std::{
-    cell::RefCell,
-    collections::HashSet,
-    io::{self, BufRead, Read},
-    rc::Rc,
-};
+mod header;
+mod trail;
+
+use std::io::{self, BufRead};
 
 use csv::{ByteRecord, ReaderBuilder};
-use serde_json::value::RawValue;
 
-use super::row::{Content, Rejection, Row};
+use self::{header::Header, trail::Trailed};
+use super::row::Row;
 use crate::{
     cli::{
         Error,
         input::{Input, Sink},
     },
-    client::{ColumnKind, Description},
-    record::patch::quoted,
+    client::Description,
 };
-
-/// The longest row, in bytes. One that does not end within it has an open quote, most likely.
-const ROW_BYTES_MAX: u64 = 16 << 20;
 
 /// How the fields are to be understood.
 #[derive(Clone, Debug)]
@@ -48,37 +42,30 @@ pub(super) fn open(path: &str, dialect: Dialect) -> Result<Input<Row>, Error> {
     Input::open(path, move |source, send| split(source, &dialect, send))
 }
 
-/// What becomes of a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Field {
-    name: String,
-    is_key: bool,
-    /// How the column is written; `None` for a field that is not.
-    kind: Option<ColumnKind>,
-}
-
 fn split(source: Box<dyn BufRead + Send>, dialect: &Dialect, send: Sink<'_, Row>) -> io::Result<()> {
-    let trail = Rc::new(RefCell::new(Trail::new()));
-    let source = Trailed { source, trail: trail.clone() };
+    let (source, trail) = Trailed::new(source);
     let mut reader =
         ReaderBuilder::new().has_headers(false).flexible(true).delimiter(dialect.delimiter).from_reader(source);
     let mut record = ByteRecord::new();
-    let mut fields = None;
+    let mut header = None;
     loop {
-        trail.borrow_mut().left = ROW_BYTES_MAX;
+        trail.borrow_mut().begin_row();
         let begins = reader.position().byte();
         let read = reader.read_byte_record(&mut record);
         let line = trail.borrow_mut().line_at(begins);
         if !read.map_err(|error| broken(line, error))? {
-            return match fields {
+            return match header {
                 Some(_) => Ok(()),
                 None => Err(invalid("it is empty; its first line must name the columns".into())),
             };
         }
-        match &fields {
-            None => fields = Some(header(&record, dialect).map_err(|text| invalid(format!("line {line}: {text}")))?),
-            Some(fields) => {
-                if !send(Row { line, content: content(&record, line, fields, dialect) }) {
+        match &header {
+            None => {
+                let read = Header::read(&record, dialect);
+                header = Some(read.map_err(|text| invalid(format!("line {line}: {text}")))?);
+            }
+            Some(header) => {
+                if !send(Row { line, content: header.content(&record, line) }) {
                     return Ok(());
                 }
             }
@@ -100,125 +87,14 @@ fn broken(line: u64, error: csv::Error) -> io::Error {
     }
 }
 
-/// What the header's names stand for.
-fn header(record: &ByteRecord, dialect: &Dialect) -> Result<Vec<Field>, String> {
-    let columns = &dialect.description.columns;
-    let known = || columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-    let mut seen = HashSet::new();
-    let mut fields = Vec::new();
-    for name in record {
-        let name = std::str::from_utf8(name).map_err(|_| "the header is no UTF-8".to_owned())?;
-        let is_key = name == dialect.key_column;
-        let kind = columns.iter().find(|column| column.name == name).map(|column| column.kind);
-        if !seen.insert(name.to_owned()) {
-            return Err(format!("the header names the column {name:?} twice"));
-        }
-        if kind.is_none() && !is_key {
-            let collection = &dialect.description.collection;
-            return Err(format!("{collection} has no column {name:?}; it has {}", known()));
-        }
-        let kind = kind.filter(|kind| *kind != ColumnKind::Generated);
-        fields.push(Field { name: name.to_owned(), is_key, kind });
-    }
-    match fields.iter().any(|field| field.is_key) {
-        true => Ok(fields),
-        false => Err(format!("no column {:?} to hold the key; --key-column names another", dialect.key_column)),
-    }
-}
-
-fn content(record: &ByteRecord, line: u64, fields: &[Field], dialect: &Dialect) -> Result<Content, Rejection> {
-    let texts: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
-    let reject = |column: Option<&str>, reason: String| {
-        let members =
-            fields.iter().zip(&texts).map(|(field, text)| format!("{}:{}", quoted(&field.name), quoted(text)));
-        let row = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
-        Rejection::new(line, column, reason, &row)
-    };
-    if texts.len() != fields.len() {
-        return Err(reject(None, format!("has {} fields where the header has {}", texts.len(), fields.len())));
-    }
-    let (mut key, mut members) = (None, Vec::with_capacity(fields.len()));
-    for ((field, text), bytes) in fields.iter().zip(&texts).zip(record) {
-        let refused = |reason: String| reject(Some(&field.name), reason);
-        if std::str::from_utf8(bytes).is_err() {
-            return Err(refused("no UTF-8".into()));
-        }
-        let is_null = **text == *dialect.null;
-        if field.is_key {
-            key = (!is_null).then(|| text.clone().into_owned());
-        }
-        let Some(kind) = field.kind else { continue };
-        let value = if is_null { "null".into() } else { value(kind, text).map_err(refused)? };
-        members.push(format!("{}:{value}", quoted(&field.name)));
-    }
-    let key = key.ok_or_else(|| reject(Some(&dialect.key_column), "a key cannot be NULL".into()))?;
-    Ok(Content { key, value: format!("{{{}}}", members.join(",")) })
-}
-
-/// A field's text as JSON.
-fn value(kind: ColumnKind, text: &str) -> Result<String, String> {
-    match kind {
-        ColumnKind::Json | ColumnKind::Jsonb => {
-            serde_json::from_str::<&RawValue>(text).map_err(|error| format!("no JSON: {error}"))?;
-            Ok(text.to_owned())
-        }
-        _ => Ok(quoted(text)),
-    }
-}
-
-/// The bytes that were read and belong to no row before the last one. The reader's own count of lines is off after
-/// blank lines and where lines end with CRLF.
-struct Trail {
-    bytes: Vec<u8>,
-    /// Where in the source they begin, and in which line.
-    offset: u64,
-    line: u64,
-    /// How many more may be read for one row.
-    left: u64,
-}
-
-impl Trail {
-    fn new() -> Self {
-        Trail { bytes: Vec::new(), offset: 0, line: 1, left: ROW_BYTES_MAX }
-    }
-
-    /// The line of the row that begins at `offset`, or behind line ends that stand there. What is before it is let go.
-    fn line_at(&mut self, offset: u64) -> u64 {
-        let from = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(self.bytes.len());
-        let ends = self.bytes[from..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let passed = self.bytes.drain(..from + ends);
-        self.line += passed.filter(|byte| *byte == b'\n').count() as u64;
-        self.offset += (from + ends) as u64;
-        self.line
-    }
-}
-
-/// A source whose bytes leave a trail.
-struct Trailed<R> {
-    source: R,
-    trail: Rc<RefCell<Trail>>,
-}
-
-impl<R: Read> Read for Trailed<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut trail = self.trail.borrow_mut();
-        if trail.left == 0 {
-            return Err(invalid(format!("does not end within {ROW_BYTES_MAX} bytes: is a quote left open?")));
-        }
-        let read = self.source.read(into)?;
-        trail.left = trail.left.saturating_sub(read as u64);
-        trail.bytes.extend_from_slice(&into[..read]);
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{BufReader, Cursor};
 
     use serde_json::json;
 
-    use super::*;
+    use super::{trail::ROW_BYTES_MAX, *};
+    use crate::cli::load::row::Content;
 
     fn dialect(delimiter: u8, null: &str) -> Dialect {
         let description = json!({"collection": "products", "key_column": "sku", "key_type": "text", "columns": [
