@@ -14,13 +14,17 @@ use serde::Serialize;
 use super::{
     Error, Outcome, answer,
     clock::{Clock, ClockArgs},
+    fill::FillArgs,
     report::{Errors, Latency, histogram, usage_text},
     socket::Socket,
     target::Target,
     usage::{Meter, Usage},
     writer::Writer,
 };
-use crate::cli::figures::{counted, grouped};
+use crate::cli::{
+    self, ServerArgs,
+    figures::{counted, grouped},
+};
 
 /// Sockets looked at before writer and probe get their turn again.
 const TURN: usize = 16;
@@ -29,10 +33,31 @@ const LIMIT: u64 = 20_000_000_000;
 /// What a push begins with.
 const PUSH: &[u8] = br#"{"jsonrpc":"2.0","method":"freshet_subscription""#;
 
+/// Options of every delivery.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DeliveryArgs {
+    #[command(flatten)]
+    clock: ClockArgs,
+    #[command(flatten)]
+    fill: FillArgs,
+    /// The collection; its records need a number `stock`.
+    #[arg(long, default_value = "products")]
+    pub(super) collection: String,
+    /// Also tell how much of a processor this process and those below it use, such as the node's. May be repeated.
+    #[arg(long, value_name = "PID")]
+    pid: Vec<u32>,
+}
+
+impl DeliveryArgs {
+    /// Puts the records of `keys`, if that was asked for.
+    pub(super) async fn fill(&self, server: &ServerArgs, keys: &[String]) -> Result<(), cli::Error> {
+        self.fill.run(server, &self.collection, keys).await
+    }
+}
+
 /// What is watched, and how it is changed.
 pub(super) struct Plan<'a> {
     pub(super) scenario: &'static str,
-    pub(super) collection: &'a str,
     /// Watcher `n` watches key `n % keys.len()`; writes take the keys in turns.
     pub(super) keys: Vec<String>,
     pub(super) watchers: NonZeroUsize,
@@ -40,8 +65,7 @@ pub(super) struct Plan<'a> {
     pub(super) rate: f64,
     /// Gets a second on a connection of their own.
     pub(super) probe_rate: Option<f64>,
-    pub(super) clock: &'a ClockArgs,
-    pub(super) pids: &'a [u32],
+    pub(super) args: &'a DeliveryArgs,
 }
 
 /// What a delivery came to.
@@ -186,14 +210,14 @@ impl<'a> Delivery<'a> {
             let mut socket = Socket::open(target)?;
             socket.register(poll.registry(), Token(n))?;
             let key = n % plan.keys.len();
-            socket.queue(subscribe(plan.collection, &plan.keys[key]).as_bytes());
+            socket.queue(subscribe(&plan.args.collection, &plan.keys[key]).as_bytes());
             socket.flush()?;
             watching[key] += 1;
             watchers.push(Watcher { socket, last: None });
         }
         let writer = writer(&poll, Token(count))?;
         let probe = plan.probe_rate.map(|rate| Probe::open(target, rate, &poll, Token(count + 1))).transpose()?;
-        let (clock, began) = (Clock::start(plan.clock), Instant::now());
+        let (clock, began) = (Clock::start(&plan.args.clock), Instant::now());
         let mut delivery = Delivery {
             plan,
             poll,
@@ -213,7 +237,7 @@ impl<'a> Delivery<'a> {
         };
         delivery.wait_for_snapshots()?;
         // The subscriptions took their time; the run begins now.
-        (delivery.clock, delivery.began) = (Clock::start(plan.clock), Instant::now());
+        (delivery.clock, delivery.began) = (Clock::start(&plan.args.clock), Instant::now());
         Ok(delivery)
     }
 
@@ -240,7 +264,7 @@ impl<'a> Delivery<'a> {
         loop {
             let now = self.clock.now();
             if started.is_none() && now >= self.clock.start {
-                started = Some((Meter::new(self.plan.pids), self.frames));
+                started = Some((Meter::new(&self.plan.args.pid), self.frames));
             }
             if now >= self.clock.end {
                 break;
@@ -362,7 +386,7 @@ impl<'a> Delivery<'a> {
         if self.made.is_empty() {
             return Ok(());
         }
-        let text = get(self.plan.collection, &self.plan.keys[0]);
+        let text = get(&self.plan.args.collection, &self.plan.keys[0]);
         probe.turn(&self.clock, is_busy, &text, &mut self.scratch, &mut self.tally.errors)
     }
 

@@ -4,9 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     Error,
-    clock::ClockArgs,
-    deliver::{self, Plan, Report},
-    fill::FillArgs,
+    deliver::{self, DeliveryArgs, Plan, Report},
     keys,
     target::Target,
     writer::Writer,
@@ -31,20 +29,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "RATE")]
     probe: Option<f64>,
     #[command(flatten)]
-    clock: ClockArgs,
-    #[command(flatten)]
-    pub(super) fill: FillArgs,
-    /// The collection; its records need a number `stock`.
-    #[arg(long, default_value = "products")]
-    pub(super) collection: String,
-    /// Also tell how much of a processor this process and those below it use, such as the node's. May be repeated.
-    #[arg(long, value_name = "PID")]
-    pid: Vec<u32>,
+    pub(super) delivery: DeliveryArgs,
 }
 
 impl Args {
     pub(super) fn keys(&self) -> Vec<String> {
-        (0..self.keys.get() as u32).map(keys::generated).collect()
+        keys::generated(self.keys.get())
     }
 }
 
@@ -56,15 +46,13 @@ pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Rep
     let write_target = args.write_url.as_deref().map(Target::parse).transpose()?;
     let plan = Plan {
         scenario: "fan-out",
-        collection: &args.collection,
         keys,
         watchers: args.subscribers,
         rate: args.rate,
         probe_rate: args.probe,
-        clock: &args.clock,
-        pids: &args.pid,
+        args: &args.delivery,
     };
     deliver::run(&plan, target, |poll, token| {
-        Writer::node(write_target.as_ref().unwrap_or(target), &args.collection, poll.registry(), token)
+        Writer::node(write_target.as_ref().unwrap_or(target), &args.delivery.collection, poll.registry(), token)
     })
 }

@@ -41,7 +41,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn keys(&self) -> Vec<String> {
-        (0..self.keys.get() as u32).map(keys::generated).collect()
+        keys::generated(self.keys.get())
     }
 }
 

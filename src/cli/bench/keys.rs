@@ -37,7 +37,7 @@ impl Keys {
     /// Names the keys and draws from them.
     pub(super) fn new(args: &KeyArgs) -> Result<Self, Error> {
         let names = match &args.keys_from {
-            None => (0..args.keys).map(generated).collect(),
+            None => generated(args.keys as usize),
             Some(path) => {
                 let text = fs::read_to_string(path).map_err(Error::system(format!("read {}", path.display())))?;
                 text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
@@ -67,9 +67,9 @@ impl Keys {
     }
 }
 
-/// The `n`th key that this command makes.
-pub(super) fn generated(n: u32) -> String {
-    format!("K{n:05}")
+/// The first `count` of the keys that this command makes.
+pub(super) fn generated(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("K{n:05}")).collect()
 }
 
 fn draw(keys: usize, zipf: Option<f64>) -> Result<Vec<u32>, Error> {

@@ -4,9 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     Error,
-    clock::ClockArgs,
-    deliver::{self, Plan, Report},
-    fill::FillArgs,
+    deliver::{self, DeliveryArgs, Plan, Report},
     keys,
     target::Target,
     writer::Writer,
@@ -31,20 +29,12 @@ pub(super) struct Args {
     #[arg(long, default_value = "sku", requires = "database_url")]
     key_column: String,
     #[command(flatten)]
-    clock: ClockArgs,
-    #[command(flatten)]
-    pub(super) fill: FillArgs,
-    /// The collection; its records need a number `stock`.
-    #[arg(long, default_value = "products")]
-    pub(super) collection: String,
-    /// Also tell how much of a processor this process and those below it use, such as the node's. May be repeated.
-    #[arg(long, value_name = "PID")]
-    pid: Vec<u32>,
+    pub(super) delivery: DeliveryArgs,
 }
 
 impl Args {
     pub(super) fn keys(&self) -> Vec<String> {
-        (0..self.keys.get() as u32).map(keys::generated).collect()
+        keys::generated(self.keys.get())
     }
 }
 
@@ -55,16 +45,14 @@ impl Args {
 pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Report, Error> {
     let plan = Plan {
         scenario: "latency",
-        collection: &args.collection,
         keys,
         watchers: args.keys,
         rate: args.rate,
         probe_rate: None,
-        clock: &args.clock,
-        pids: &args.pid,
+        args: &args.delivery,
     };
     deliver::run(&plan, target, |poll, token| match &args.database_url {
-        None => Writer::node(target, &args.collection, poll.registry(), token),
-        Some(url) => Writer::psql(url, &args.collection, &args.key_column, args.writers.get()),
+        None => Writer::node(target, &args.delivery.collection, poll.registry(), token),
+        Some(url) => Writer::psql(url, &args.delivery.collection, &args.key_column, args.writers.get()),
     })
 }

@@ -71,12 +71,12 @@ pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result
         }
         Scenario::FanOut(args) => {
             let keys = args.keys();
-            args.fill.run(server, &args.collection, &keys).await?;
+            args.delivery.fill(server, &keys).await?;
             print(output, fan_out::run(args, keys, &target)?)
         }
         Scenario::Latency(args) => {
             let keys = args.keys();
-            args.fill.run(server, &args.collection, &keys).await?;
+            args.delivery.fill(server, &keys).await?;
             print(output, latency::run(args, keys, &target)?)
         }
         Scenario::Idle(args) => {
