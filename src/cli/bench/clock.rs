@@ -51,6 +51,11 @@ impl Clock {
         (self.end - self.start) as f64 / 1e9
     }
 
+    /// Whether the window that counts has `moment` in it.
+    pub(super) fn is_in_window(&self, moment: u64) -> bool {
+        (self.start..self.end).contains(&moment)
+    }
+
     /// How long to wait for sockets when the next thing is due at `due`.
     pub(super) fn wait(&self, due: Option<u64>) -> Duration {
         let Some(due) = due else { return WAIT_MAX };
@@ -84,6 +89,11 @@ impl Clock {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// When the `n`th of things that come `rate` times a second is due, counted from 0.
+pub(super) fn moment(n: u64, rate: f64) -> u64 {
+    (n as f64 / rate * 1e9) as u64
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     Error,
-    deliver::{self, DeliveryArgs, Plan, Report},
+    delivery::{self, DeliveryArgs, Plan, Report},
     keys,
     target::Target,
     writer::Writer,
@@ -41,7 +41,7 @@ impl Args {
 /// Subscribes, writes and counts.
 ///
 /// # Errors
-/// As [`deliver::run`].
+/// As [`delivery::run`].
 pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Report, Error> {
     let write_target = args.write_url.as_deref().map(Target::parse).transpose()?;
     let plan = Plan {
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Rep
         probe_rate: args.probe,
         args: &args.delivery,
     };
-    deliver::run(&plan, target, |poll, token| {
+    delivery::run(&plan, target, |poll, token| {
         Writer::node(write_target.as_ref().unwrap_or(target), &args.delivery.collection, poll.registry(), token)
     })
 }

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Error, Outcome, deliver::subscribe, fill::FillArgs, keys, report::Errors, socket::Socket, target::Target,
+    Error, Outcome, delivery::subscribe, fill::FillArgs, keys, report::Errors, socket::Socket, target::Target,
     usage::resident_bytes,
 };
 use crate::cli::figures::{counted, grouped, size};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     Error,
-    deliver::{self, DeliveryArgs, Plan, Report},
+    delivery::{self, DeliveryArgs, Plan, Report},
     keys,
     target::Target,
     writer::Writer,
@@ -41,7 +41,7 @@ impl Args {
 /// Subscribes, writes and times.
 ///
 /// # Errors
-/// As [`deliver::run`]; also when psql cannot be started.
+/// As [`delivery::run`]; also when psql cannot be started.
 pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Report, Error> {
     let plan = Plan {
         scenario: "latency",
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, keys: Vec<String>, target: &Target) -> Result<Rep
         probe_rate: None,
         args: &args.delivery,
     };
-    deliver::run(&plan, target, |poll, token| match &args.database_url {
+    delivery::run(&plan, target, |poll, token| match &args.database_url {
         None => Writer::node(target, &args.delivery.collection, poll.registry(), token),
         Some(url) => Writer::psql(url, &args.delivery.collection, &args.key_column, args.writers.get()),
     })

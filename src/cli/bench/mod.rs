@@ -6,7 +6,7 @@
 
 mod answer;
 mod clock;
-mod deliver;
+mod delivery;
 mod error;
 mod fan_out;
 mod fill;
