@@ -65,6 +65,28 @@ async fn names_planted_in_a_session_do_not_mislead_the_triggers() {
 }
 
 #[tokio::test]
+async fn operators_that_come_first_on_a_sessions_path_do_not_mislead_the_triggers() {
+    let database = harness::database().await;
+    let mut poller = Poller::start(&database).await;
+    let traps = ["text, text", "bigint, integer", "record, record"].map(|types| {
+        let (left, right) = types.split_once(", ").expect("two types");
+        let trap = |name: &str| {
+            format!("CREATE OPERATOR trap.{name} (FUNCTION = trap.sprung, LEFTARG = {left}, RIGHTARG = {right});")
+        };
+        let body = "LANGUAGE plpgsql AS $$ BEGIN RAISE 'a trap was sprung'; END $$;";
+        format!("CREATE FUNCTION trap.sprung({types}) RETURNS boolean {body} {}", ["=", "<>", "*="].map(trap).concat())
+    });
+    database.run(&format!("CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC; {}", traps.concat())).await;
+    let mut session = ordinary_session(&database).await;
+    let writes = "SET search_path = trap, pg_catalog, public; \
+                  INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1); UPDATE products SET price = 2";
+    session.execute(sqlx::raw_sql(writes)).await.expect("written");
+    assert_eq!(polled(&mut poller).await, ["U a", "U a"]);
+    drop(session);
+    drop_role(&database).await;
+}
+
+#[tokio::test]
 async fn trigger_functions_belong_to_a_role_that_can_not_log_in() {
     let database = harness::database().await;
     let rows = sqlx::query(
