@@ -150,6 +150,12 @@ impl Patch {
         self.merge.get(name).is_some() || self.increment.contains_key(name)
     }
 
+    /// Whether what this touches depends on what stands there: an amount is added, or an object may be merged.
+    pub fn needs_value(&self, collection: &Collection) -> bool {
+        !self.increment.is_empty()
+            || self.merge.0.iter().any(|(name, value)| is_mergeable(collection, name) && value.get().starts_with('{'))
+    }
+
     /// The whole value that results from applying this to `current`, the value as it stands; `None` for an
     /// absent record, which is patched as an empty object (RFC 7396, section 2).
     ///
@@ -164,14 +170,7 @@ impl Patch {
         };
         value.0.retain(|(name, _)| collection.column(name).is_none_or(|c| c.kind != ColumnKind::Generated));
         for (name, patch) in &self.merge.0 {
-            let mergeable = collection
-                .column(name)
-                .is_some_and(|column| matches!(column.kind, ColumnKind::Json | ColumnKind::Jsonb));
-            let merged = match value.get(name) {
-                Some(target) if mergeable => merge(Some(target), patch, 0),
-                None if mergeable => merge(None, patch, 0),
-                _ => patch.clone(),
-            };
+            let merged = if is_mergeable(collection, name) { merge(value.get(name), patch, 0) } else { patch.clone() };
             value.set(name, merged);
         }
         for (name, amount) in &self.increment {
@@ -185,6 +184,10 @@ impl Patch {
         }
         Ok(value)
     }
+}
+
+fn is_mergeable(collection: &Collection, column: &str) -> bool {
+    collection.column(column).is_some_and(|column| matches!(column.kind, ColumnKind::Json | ColumnKind::Jsonb))
 }
 
 /// RFC 7396, section 2, on texts: an object patch merges, anything else replaces. Below [`MERGE_DEPTH_MAX`] even an
@@ -271,6 +274,29 @@ mod tests {
         ] {
             let change = RawValue::from_string(change.into()).expect("valid");
             assert_eq!(merge(Some(target), &change, 0).get(), result, "{target} patched with {change}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_need_the_value_comes_to_the_same_without_it() {
+        let current = r#"{"id":"a","n":5,"doc":{"a":1,"b":2},"made":1}"#;
+        for (patch, needs_value) in [
+            (patch(r#"{"n":7}"#, &[]), false),
+            (patch(r#"{"n":null,"doc":[{}]}"#, &[]), false),
+            (patch(r#"{"doc":null}"#, &[]), false),
+            (patch("{}", &[]), false),
+            (patch(r#"{"doc": {"b":null}}"#, &[]), true),
+            (patch(r#"{"n":7}"#, &[("n", "1")]), true),
+        ] {
+            let collection = collection();
+            assert_eq!(patch.needs_value(&collection), needs_value, "{patch:?}");
+            let touched = |current| {
+                let whole = patch.apply(&collection, Some(current)).ok()?;
+                Some(whole.only(|name| patch.touches(name)).to_text())
+            };
+            if !needs_value {
+                assert_eq!(touched("{}"), touched(current), "{patch:?}");
+            }
         }
     }
 

@@ -72,6 +72,15 @@ impl Write {
         self.is_likely_new && asks_for_none && matches!(self.operation, Operation::Put(_))
     }
 
+    /// Whether [`Self::resolve`] looks into the value that stands. Where not, it may be given any object in its place, and
+    /// what it makes of a patch is right in the members that the patch touches.
+    pub fn needs_value(&self, collection: &Collection) -> bool {
+        match &self.operation {
+            Operation::Patch(patch) => patch.needs_value(collection),
+            Operation::Put(_) | Operation::Delete => false,
+        }
+    }
+
     /// Checks `if_stamp` against `current` and works out the row that shall result.
     ///
     /// # Errors

@@ -13,7 +13,11 @@ use crate::{
     resilience::Deadline,
     store::{
         Error, Operation, Write, Written,
-        postgres::{failure, rows::Found, statement::Statements},
+        postgres::{
+            failure,
+            rows::Found,
+            statement::{Lock, Statements},
+        },
         write::Resolved,
     },
 };
@@ -169,7 +173,9 @@ impl Group<'_> {
     /// Locks the rows of `writes`, then does with them as these say.
     async fn lock_first(&mut self, batch: &Batch, writes: &[&Numbered], waiting: bool) -> Result<(), sqlx::Error> {
         let keys: Vec<&str> = writes.iter().map(|(_, write)| write.id.key.as_str()).collect();
-        let found = self.find(batch.statements.lock(waiting), &keys).await?;
+        let reads_values = writes.iter().any(|(_, write)| write.needs_value(&batch.collection));
+        let lock = batch.statements.lock(Lock { waits: waiting, reads_values });
+        let found = self.find(lock, &keys).await?;
         // Behind the lock: whoever held the row may have carried the same request out.
         let mut remembered = self.remembered(batch, writes).await?;
         let first = self.outcomes.len();

@@ -15,16 +15,33 @@ use crate::{
 /// The newest mark a statement's snapshot shows.
 const MARK: &str = "(SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1)";
 
+/// How rows are locked.
+#[derive(Clone, Copy, Debug)]
+pub struct Lock {
+    /// Rows that somebody else holds are waited for, and not passed by.
+    pub waits: bool,
+    /// Their values are read, too; otherwise those that stand are shown as `{}`.
+    pub reads_values: bool,
+}
+
+impl Lock {
+    /// In the order in which they are kept.
+    const ALL: [Lock; 4] = [
+        Lock { waits: false, reads_values: false },
+        Lock { waits: true, reads_values: false },
+        Lock { waits: false, reads_values: true },
+        Lock { waits: true, reads_values: true },
+    ];
+}
+
 /// The statements for one shard of one collection. Each takes its keys or rows as one text array.
 #[derive(Debug)]
 pub struct Statements {
     /// Keys -> position, epoch, generation, and a row for each key: (its number from 1 on, version, value), from one
     /// snapshot.
     read: Arc<str>,
-    /// As `read`, with the rows locked in key order; rows that somebody else holds are told apart.
-    lock: Arc<str>,
-    /// As `lock`, but waits for held rows.
-    wait: Arc<str>,
+    /// As `read`, with the rows locked in key order; rows that somebody else holds are told apart. One for each [`Lock`].
+    locks: [Arc<str>; 4],
     delete: Arc<str>,
     /// Position, generation, and the version of the newest tombstone.
     head: Arc<str>,
@@ -45,11 +62,12 @@ impl Statements {
         let version = identifier(&table.version_column);
         let kind = collection.key_kind.name();
         let value = value_of("p", &collection.columns);
+        let bare = format!("{key}, {version}");
         let tombstone = format!(
             "(SELECT t.version FROM feed.tomb t WHERE t.collection = {} AND t.key = k.key ORDER BY t.version DESC LIMIT 1)",
             literal(&collection.name)
         );
-        let select = |rows: &str, held: &str| {
+        let select = |rows: &str, value: &str, held: &str| {
             format!(
                 "SELECT {MARK}, s.epoch, s.gen, k.number, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
                  CASE WHEN p.{key} IS NOT NULL THEN {value}::text END, {held} \
@@ -58,18 +76,19 @@ impl Statements {
                 shard.0
             )
         };
-        let locking = |mode: &str| {
+        let locking = |lock: Lock| {
+            let (columns, value) = if lock.reads_values { ("*", &*value) } else { (&*bare, "'{}'") };
+            let mode = if lock.waits { "" } else { "SKIP LOCKED" };
             let held = format!("p.{key} IS NULL AND EXISTS (SELECT FROM {relation} o WHERE o.{key} = k.key::{kind})");
             format!(
-                "WITH locked AS MATERIALIZED (SELECT * FROM {relation} WHERE {key} = ANY($1::{kind}[]) \
+                "WITH locked AS MATERIALIZED (SELECT {columns} FROM {relation} WHERE {key} = ANY($1::{kind}[]) \
                  ORDER BY {key} FOR UPDATE {mode}) {}",
-                select("locked", &held)
+                select("locked", value, &held)
             )
         };
         Statements {
-            read: select(relation, "false").into(),
-            lock: locking("SKIP LOCKED").into(),
-            wait: locking("").into(),
+            read: select(relation, &value, "false").into(),
+            locks: Lock::ALL.map(|lock| locking(lock).into()),
             delete: format!("DELETE FROM {relation} WHERE {key} = ANY($1::{kind}[])").into(),
             head: format!(
                 "SELECT {MARK}, s.gen, (SELECT max(version) FROM feed.tomb) FROM feed.shard_state s WHERE s.shard = {}",
@@ -101,9 +120,9 @@ impl Statements {
         AssertSqlSafe(self.read.clone())
     }
 
-    /// Locks rows by key, waiting for rows that somebody else holds or passing them by.
-    pub fn lock(&self, waiting: bool) -> AssertSqlSafe<Arc<str>> {
-        AssertSqlSafe(if waiting { self.wait.clone() } else { self.lock.clone() })
+    /// Locks rows by key.
+    pub fn lock(&self, lock: Lock) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.locks[usize::from(lock.waits) + 2 * usize::from(lock.reads_values)].clone())
     }
 
     /// Deletes rows by key.
