@@ -5,17 +5,14 @@
 //! for each, so that a burst of fills does not come back as a burst of misses.
 
 use std::{
+    hash::BuildHasher as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytesize::ByteSize;
-use moka::{
-    Expiry,
-    ops::compute::{CompResult, Op},
-    policy::EvictionPolicy,
-    sync::Cache,
-};
+use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
+use parking_lot::{Mutex, MutexGuard};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +21,9 @@ use crate::record::{RecordId, RecordRef, Stamp, State};
 
 /// What the cache's own nodes take for an entry, counted with a heap profile of moka 0.12.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
+/// Records that share a turn to be changed, by hash, are one in so many. moka has a lock for each key of its own
+/// (`and_compute_with`), which costs a map's insert and removal, and allocations, each time.
+const TURNS: usize = 1024;
 /// The share of its lifetime by which an entry's expiry is spread.
 const JITTER: f64 = 0.1;
 
@@ -53,6 +53,8 @@ impl Default for Config {
 pub struct Local {
     entries: Cache<RecordId, Arc<Entry>, foldhash::fast::RandomState>,
     front: Arc<Front>,
+    turns: Arc<[Mutex<()>]>,
+    hasher: foldhash::fast::RandomState,
     lifetime: Lifetime,
 }
 
@@ -66,7 +68,13 @@ impl Local {
             .expire_after(AsTheySay)
             .build_with_hasher(foldhash::fast::RandomState::default());
         let lifetime = Lifetime { present: config.ttl, absent: config.absent_ttl };
-        Local { entries, front: Arc::new(Front::new(config.capacity.as_u64())), lifetime }
+        Local {
+            entries,
+            front: Arc::new(Front::new(config.capacity.as_u64())),
+            turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
+            hasher: foldhash::fast::RandomState::default(),
+            lifetime,
+        }
     }
 
     /// The bytes that an entry counts for against [`Config::capacity`].
@@ -84,37 +92,37 @@ impl Local {
         self.entries.contains_key(record)
     }
 
-    /// Puts what `admit` allows in place of an entry that is older, and returns the state that stands then. `admit`
-    /// runs under the cache's lock for the key, and says `None` when the state offered is too old.
+    /// Puts what `admit` allows in place of an entry that is older, and returns the state that stands then. `admit` runs
+    /// while no other thread changes the entry, and says `None` when the state offered is too old.
     pub fn install(&self, id: &RecordId, admit: impl FnOnce() -> Option<State>) -> Option<State> {
-        let mut admitted = None;
-        let _changing = self.front.change(&id.as_ref());
-        let result = self.entries.entry(id.clone()).and_compute_with(|current| {
-            let Some(state) = admit() else { return Op::Nop };
-            admitted = Some(state.clone());
-            match current {
-                Some(entry) if entry.value().state().stamp >= state.stamp => Op::Nop,
-                _ => {
-                    let expires = Instant::now() + self.lifetime.of(&state);
-                    Op::Put(Arc::new(Entry::new(id.clone(), state, expires)))
-                }
+        let record = id.as_ref();
+        let _turn = self.turn(&record);
+        let _changing = self.front.change(&record);
+        let state = admit()?;
+        match self.entries.get(&record) {
+            Some(entry) if entry.state().stamp > state.stamp => return Some(entry.state().clone()),
+            Some(entry) if entry.state().stamp == state.stamp => {}
+            _ => {
+                let expires = Instant::now() + self.lifetime.of(&state);
+                self.entries.insert(id.clone(), Arc::new(Entry::new(id.clone(), state.clone(), expires)));
             }
-        });
-        admitted.map(|admitted| match result {
-            CompResult::Unchanged(entry) if entry.value().state().stamp > admitted.stamp => {
-                entry.value().state().clone()
-            }
-            _ => admitted,
-        })
+        }
+        Some(state)
     }
 
     /// Removes an entry that is older than `stamp`.
     pub fn remove_older(&self, id: &RecordId, stamp: Stamp) {
-        let _changing = self.front.change(&id.as_ref());
-        self.entries.entry(id.clone()).and_compute_with(|current| match current {
-            Some(entry) if entry.value().state().stamp < stamp => Op::Remove,
-            _ => Op::Nop,
-        });
+        let record = id.as_ref();
+        let _turn = self.turn(&record);
+        let _changing = self.front.change(&record);
+        if self.entries.get(&record).is_some_and(|entry| entry.state().stamp < stamp) {
+            self.entries.invalidate(&record);
+        }
+    }
+
+    /// Waits until no other thread changes the entry of `record`.
+    fn turn(&self, record: &RecordRef<'_>) -> MutexGuard<'_, ()> {
+        self.turns[self.hasher.hash_one(record) as usize % TURNS].lock()
     }
 
     /// Forgets everything that stands now.
@@ -173,6 +181,11 @@ impl Expiry<RecordId, Arc<Entry>> for AsTheySay {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        thread,
+    };
+
     use bytes::Bytes;
 
     use super::*;
@@ -194,6 +207,22 @@ mod tests {
         assert!(local.contains(&id.as_ref()));
         local.remove_older(&id, Stamp::new(1, 3));
         assert!(!local.contains(&id.as_ref()));
+    }
+
+    #[test]
+    fn of_states_installed_at_once_the_newest_stands() {
+        let local = Local::new(&Config::default());
+        let id = RecordId::new(CollectionId(0), Key::from_database("a"));
+        let versions = AtomicU64::new(1);
+        let install = || {
+            for _ in 0..20_000 {
+                let version = versions.fetch_add(1, Ordering::Relaxed);
+                local.install(&id, || Some(state(version)));
+                let stands = local.get(&id.as_ref(), Instant::now(), |entry| entry.state().stamp.version);
+                assert!(stands >= Some(version), "{stands:?} stands after {version}");
+            }
+        };
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(install))));
     }
 
     #[test]
