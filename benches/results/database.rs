@@ -17,6 +17,8 @@ use super::{client, naive, pace::Pace};
 
 /// Rows of the table that misses and writes go to.
 pub const ROWS: u32 = 100_000;
+/// Connections of pgbench where it is the yardstick.
+const CLIENTS: u32 = 16;
 /// Logical shards. One, as for a database that will not be split: both sides have one table of each kind.
 pub const SHARDS: u32 = 1;
 
@@ -74,7 +76,7 @@ impl Database {
             self.catalogue(name)?;
             self.run(name, "VACUUM ANALYZE")?;
         }
-        self.pgbench(&["-i", "-q", "-s", "1"]).map(drop)
+        self.pgbench("pgbench", &["-i", "-q", "-s", "1"]).map(drop)
     }
 
     /// The demo's real catalogue, whose product query the headline is about.
@@ -144,24 +146,36 @@ impl Database {
 
     /// Transactions a second of pgbench's own reads of one row by its key, prepared.
     pub fn pgbench_reads(&self, pace: &Pace) -> Result<f64, String> {
-        tps(&self.pgbench(&timed(pace, &["-S"]))?)
+        tps(&self.pgbench("pgbench", &timed(pace, CLIENTS, &["-S"]))?)
     }
 
     /// Transactions a second of an UPDATE of one row each, prepared.
     pub fn pgbench_updates(&self, pace: &Pace) -> Result<f64, String> {
-        let script = self.folder.path().join("update.sql");
-        let text_of_script = "\\set aid random(1, 100000)\n\
-                              UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;\n";
-        fs::write(&script, text_of_script).map_err(text)?;
-        tps(&self.pgbench(&timed(pace, &["-f", &script.display().to_string()]))?)
+        let script = "\\set aid random(1, 100000)\n\
+                      UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;";
+        self.pgbench_script("pgbench", "update", script, CLIENTS, pace)
     }
 
-    fn pgbench<T: AsRef<str>>(&self, arguments: &[T]) -> Result<String, String> {
+    /// Transactions a second of a script, prepared, on the database `name`.
+    pub fn pgbench_script(
+        &self,
+        name: &str,
+        title: &str,
+        script: &str,
+        clients: u32,
+        pace: &Pace,
+    ) -> Result<f64, String> {
+        let path = self.folder.path().join(format!("{title}.sql"));
+        fs::write(&path, format!("{script}\n")).map_err(text)?;
+        tps(&self.pgbench(name, &timed(pace, clients, &["-f", &path.display().to_string()]))?)
+    }
+
+    fn pgbench<T: AsRef<str>>(&self, name: &str, arguments: &[T]) -> Result<String, String> {
         let server = self.server.as_ref().expect("it runs until this value goes");
         let mut command = Command::new("taskset");
         command.args(["-c", client::CORE]).arg(&self.pgbench);
         command.arg("-h").arg(server.socket_dir()).args(["-U", server.user()]);
-        command.args(arguments.iter().map(AsRef::as_ref)).arg("pgbench");
+        command.args(arguments.iter().map(AsRef::as_ref)).arg(name);
         let output = command.output().map_err(text)?;
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -186,9 +200,9 @@ fn find_pgbench() -> Result<PathBuf, String> {
     Ok(beside.unwrap_or_else(|| PathBuf::from("pgbench")))
 }
 
-fn timed(pace: &Pace, more: &[&str]) -> Vec<String> {
-    let seconds = (pace.seconds.ceil() as u64).to_string();
-    let words = ["-n", "-M", "prepared", "-c", "16", "-j", "1", "-T", &seconds];
+fn timed(pace: &Pace, clients: u32, more: &[&str]) -> Vec<String> {
+    let (clients, seconds) = (clients.to_string(), (pace.seconds.ceil() as u64).to_string());
+    let words = ["-n", "-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds];
     words.iter().chain(more).map(|&word| word.to_owned()).collect()
 }
 

@@ -68,6 +68,7 @@ impl Results {
         );
         text.push_str(METHOD);
         text.push_str(&self.headline());
+        text.push_str(&self.limits_of_headline());
         text.push_str(&self.goals());
         text.push_str(&self.beside());
         text.push_str(&self.offered());
@@ -94,6 +95,14 @@ impl Results {
             );
         }
         text + HEADLINE_END
+    }
+
+    fn limits_of_headline(&self) -> String {
+        let mut text = String::from("\nWhat limits them:\n\n");
+        for figure in HEADLINE.iter().filter_map(|id| self.figures.iter().find(|figure| figure.id == *id)) {
+            let _ = writeln!(text, "- {} ({}): {}.", figure.title, figure.verdict(), limit_of(figure.id));
+        }
+        text
     }
 
     fn goals(&self) -> String {

@@ -1,6 +1,7 @@
 //! Three things a shop does, each by Freshet and by the naive build, durable, with the same client.
 
 use super::{
+    ceiling,
     client::bench,
     database::Database,
     figure::{Figure, Goal, Samples},
@@ -20,6 +21,8 @@ struct Deed<'a> {
     goal: Goal,
     /// Counts in a database what the answers claimed, if anything can be counted.
     count: Option<&'static str>,
+    /// Measures what PostgreSQL does alone.
+    alone: Option<ceiling::Measure>,
 }
 
 /// Product query, order create, payment callback.
@@ -32,6 +35,7 @@ pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
             words: vec!["get", "--keys-from", &keys, "--zipf", "0.99"],
             goal: Goal::RatioAtLeast(15.4, 50.0),
             count: None,
+            alone: None,
         },
         Deed {
             id: "order",
@@ -39,6 +43,7 @@ pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
             words: vec!["put", "--collection", "orders", "--value", ORDER],
             goal: Goal::RatioAtLeast(7.75, 15.0),
             count: Some("SELECT count(*) FROM orders"),
+            alone: Some(ceiling::inserts),
         },
         Deed {
             id: "payment",
@@ -46,17 +51,26 @@ pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
             words: vec!["patch", "--idempotent", "--collection", "orders", "--keys", "100000", "--value", PAYMENT],
             goal: Goal::RatioAtLeast(16.0, 30.0),
             count: None,
+            alone: None,
         },
     ];
     let freshet = Server::node(&database.url("freshet"), &[]);
     let naive = Server::naive(&database.url("naive"));
-    deeds.iter().map(|deed| deed.measure(database, &freshet, &naive, pace)).collect()
+    let measured: Result<Vec<_>, _> = deeds.iter().map(|deed| deed.measure(database, &freshet, &naive, pace)).collect();
+    Ok(measured?.concat())
 }
 
 impl Deed<'_> {
-    fn measure(&self, database: &Database, freshet: &Server, naive: &Server, pace: &Pace) -> Result<Figure, String> {
+    fn measure(
+        &self,
+        database: &Database,
+        freshet: &Server,
+        naive: &Server,
+        pace: &Pace,
+    ) -> Result<Vec<Figure>, String> {
         let words = [&self.words[..], &LOAD].concat();
-        let (mut own, mut other, mut usage) = (Samples::default(), Samples::default(), String::new());
+        let [mut own, mut other, mut alone] = [Samples::default(), Samples::default(), Samples::default()];
+        let mut usage = String::new();
         let mut costs = [f64::NAN; 2];
         for _ in 0..pace.rounds {
             let sides = [("naive", naive, &mut other), ("freshet", freshet, &mut own)];
@@ -72,17 +86,25 @@ impl Deed<'_> {
                 *cost = report.cost_us("/answers_per_s");
                 usage = report.usage();
             }
+            if let Some(measure) = self.alone {
+                alone.0.push(measure(database, pace)?);
+            }
         }
-        Ok(Figure {
+        let figure = |yardstick: &str, samples, goal, costs_us| Figure {
             id: self.id,
             title: self.title.to_owned(),
             unit: "/s",
-            freshet: own,
-            yardstick: Some(("naive build".to_owned(), other)),
-            goal: self.goal,
-            costs_us: Some((costs[1], costs[0])),
-            usage,
-        })
+            freshet: own.clone(),
+            yardstick: Some((yardstick.to_owned(), samples)),
+            goal,
+            costs_us,
+            usage: usage.clone(),
+        };
+        let mut figures = vec![figure("naive build", other, self.goal, Some((costs[1], costs[0])))];
+        if !alone.0.is_empty() {
+            figures.push(figure("PostgreSQL alone, the same work in the same batches", alone, Goal::None, None));
+        }
+        Ok(figures)
     }
 
     fn counted(&self, database: &Database, name: &str) -> Result<i64, String> {

@@ -4,6 +4,7 @@
 //! the rounds. Writes docs/results.md, docs/results.json and the plots in docs/results/. `-- --quick` sees in a few
 //! minutes that everything works, `-- --only hits,idle` measures some groups and writes nothing.
 
+mod ceiling;
 mod client;
 mod cold;
 mod database;
