@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::Error;
 pub use write::Conditions;
+use write::Outcomes;
 
 use crate::{
     hub::Hub,
@@ -52,14 +53,13 @@ pub struct Service {
     tiers: Tiers,
     hub: Hub,
     config: Config,
-    writes: prometheus::IntCounterVec,
+    outcomes: Outcomes,
 }
 
 impl Service {
     /// A service over the parts below it.
     pub fn new(config: Config, store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
-        let writes = telemetry.counters("freshet_service_writes_total", "Writes answered, by outcome.", "outcome");
-        Service { store, tiers, hub, config, writes }
+        Service { store, tiers, hub, config, outcomes: Outcomes::new(telemetry) }
     }
 
     /// The collections served.
