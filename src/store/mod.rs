@@ -11,6 +11,7 @@ pub mod batch;
 pub mod error;
 pub mod feed;
 pub mod fetch;
+pub mod line;
 pub mod memory;
 pub mod postgres;
 pub mod shard;
@@ -18,10 +19,11 @@ pub mod write;
 
 use std::sync::Arc;
 
-pub use batch::{Batcher, Join, Loaded};
+pub use batch::{Batcher, Loaded};
 pub use error::Error;
 pub use feed::{Lead, Poll, Tail};
 pub use fetch::{Fetched, Row};
+pub use line::Join;
 pub use memory::Memory;
 pub use postgres::Postgres;
 pub use shard::ShardId;
