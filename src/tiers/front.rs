@@ -5,20 +5,15 @@
 //! quarter of L1's capacity a thread, which the shared cache mostly holds, too. Leaves to [`super::local`] what is cached at
 //! all.
 
-use std::{
-    cell::RefCell,
-    hash::BuildHasher as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{cell::RefCell, hash::BuildHasher as _, sync::Arc, time::Instant};
 
 use foldhash::fast::RandomState;
 use thread_local::ThreadLocal;
 
-use super::entry::Entry;
+use super::{
+    entry::Entry,
+    seqcount::{Changing, SeqCount},
+};
 use crate::record::RecordRef;
 
 /// Entries that a thread keeps at the most; the slot of a record is given by its hash.
@@ -147,53 +142,12 @@ impl Kept {
     }
 }
 
-/// A change of the shared cache under way.
-pub(super) struct Changing<'a>(&'a [SeqCount]);
-
-impl<'a> Changing<'a> {
-    fn begin(counts: &'a [SeqCount]) -> Self {
-        counts.iter().for_each(SeqCount::begin);
-        Changing(counts)
-    }
-}
-
-impl Drop for Changing<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(SeqCount::end);
-    }
-}
-
-/// How many changes have begun, in the upper 48 bits, and how many are under way, in the lower 16.
-///
-/// # Source
-/// The seqcount of Linux (`include/linux/seqlock.h`), for several writers at once: a reader's copy is good while the
-/// count is what it was when the copy was made, and none is made while a change is under way.
-#[derive(Default)]
-struct SeqCount(AtomicU64);
-
-impl SeqCount {
-    const BEGUN: u64 = 1 << 16;
-
-    fn load(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn is_still(count: u64) -> bool {
-        count.is_multiple_of(Self::BEGUN)
-    }
-
-    fn begin(&self) {
-        self.0.fetch_add(Self::BEGUN + 1, Ordering::AcqRel);
-    }
-
-    fn end(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
 
     use bytes::Bytes;
 

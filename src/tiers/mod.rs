@@ -12,6 +12,7 @@ pub mod freshness;
 mod front;
 pub mod local;
 mod read;
+mod seqcount;
 
 use std::{collections::HashMap, sync::Arc};
 
