@@ -1,7 +1,6 @@
 //! One open connection: its socket, its subscriptions, and the lock they share.
 
 use std::{
-    cell::RefCell,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -22,18 +21,9 @@ use super::{
     Shared,
     admission::{Admission, Admitted},
     close::{close_frame, close_label},
-    outgoing::{Outgoing, Progress},
+    outgoing::Outgoing,
 };
-use crate::{
-    hub::{Outlet, SlotId},
-    protocol::{CloseCode, RpcError, codec},
-    record::Stamp,
-};
-
-thread_local! {
-    /// Where pushes are put together: it belongs to the thread, not to the connection.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+use crate::protocol::{CloseCode, codec};
 
 /// How long a draining connection waits for the requests under way.
 const ANSWER_LIMIT: Duration = Duration::from_millis(2_500);
@@ -43,16 +33,16 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// A client's connection. The reader task owns the reading half; whoever has something to send takes the lock.
 pub struct Connection {
     pub(super) shared: Arc<Shared>,
-    this: Weak<Connection>,
+    pub(super) this: Weak<Connection>,
     place: usize,
-    outgoing: Mutex<Outgoing>,
+    pub(super) outgoing: Mutex<Outgoing>,
     tasks: TaskTracker,
     pub(super) admission: Admission,
     /// Told when the tail has been taken by the socket, when the connection ended and, while the node drains, when no
     /// request is under way.
-    room: Notify,
+    pub(super) room: Notify,
     /// A task waits for the socket to take more.
-    draining: AtomicBool,
+    pub(super) draining: AtomicBool,
     /// The reader ends when this fires.
     pub(super) ended: CancellationToken,
     close_code: AtomicU32,
@@ -86,53 +76,6 @@ impl Connection {
             })
         });
         (reading, connection)
-    }
-
-    /// Sends frames behind whatever waits already.
-    pub(super) fn send(&self, frames: &[u8]) {
-        let progress = self.outgoing.lock().send(frames);
-        self.follow_up(progress);
-    }
-
-    /// Sends a text that was waited for: together with all others that come by the connection's next turn.
-    pub(super) fn post(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let needs_turn = self.outgoing.lock().post(write);
-        if needs_turn && let Some(this) = self.this.upgrade() {
-            self.shared.service.hub().request_turn(this);
-        }
-    }
-
-    /// Posts an error as the answer to the request `id`, unless that is a notification.
-    pub(super) fn refuse(&self, id: Option<&str>, error: &RpcError) {
-        self.shared.errors.with_label_values(&[&error.reason]).inc();
-        if let Some(id) = id {
-            self.post(|out| codec::error(out, Some(id), error));
-        }
-    }
-
-    /// Sends a slot's snapshot, if there is one, and opens the slot for changes above `stamp`, unless its
-    /// subscription has ended. True if a change is due already and the connection needs a turn for it.
-    pub(super) fn send_and_open(&self, frame: &[u8], subscription: u64, slot: SlotId, stamp: Stamp) -> bool {
-        let (progress, due) = {
-            let mut outgoing = self.outgoing.lock();
-            if !outgoing.subscriptions.get(&subscription).is_some_and(|slots| slots.contains(&slot)) {
-                return false;
-            }
-            let progress = outgoing.send(frame);
-            let due = outgoing.slots.open(slot, stamp);
-            (progress, due && outgoing.needs_turn())
-        };
-        self.follow_up(progress);
-        due
-    }
-
-    /// Sends one text frame.
-    pub(super) fn send_text(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.clear();
-            codec::text_frame(buffer, write);
-            self.send(buffer);
-        });
     }
 
     /// Sends a close frame as the last thing, and ends the connection soon after if the client does not answer it.
@@ -275,76 +218,5 @@ impl Connection {
         self.shared.roster.remove(self.place);
         self.shared.open.dec();
         self.shared.closed.with_label_values(&[&close_label(self.close_number())]).inc();
-    }
-
-    fn follow_up(&self, progress: Progress) {
-        match progress {
-            Progress::Idle => {}
-            Progress::Gone => self.ended.cancel(),
-            Progress::Blocked => self.drain_later(),
-        }
-    }
-
-    /// Starts the task that waits for the socket, unless it runs already. Only a socket that blocked ever has one.
-    fn drain_later(&self) {
-        let Some(this) = self.this.upgrade() else { return };
-        if !self.draining.swap(true, Ordering::AcqRel) {
-            self.shared.blocked.inc();
-            self.tasks.spawn(async move { this.drain_tail().await });
-        }
-    }
-
-    async fn drain_tail(&self) {
-        loop {
-            let Some(socket) = self.with_outgoing(|outgoing| outgoing.socket()) else { break };
-            let writable = self.ended.run_until_cancelled(socket.writable()).await;
-            drop(socket);
-            if !matches!(writable, Some(Ok(()))) {
-                break;
-            }
-            // Its pongs may stand behind requests that wait for room: a client that reads is alive.
-            self.heard();
-            if self.flush() != Progress::Blocked {
-                // Cleared before the last look: whoever blocks from here on starts a task of their own.
-                self.draining.store(false, Ordering::Release);
-                if self.outgoing.lock().tail_len() == 0 || self.draining.swap(true, Ordering::AcqRel) {
-                    return;
-                }
-            }
-        }
-        self.draining.store(false, Ordering::Release);
-    }
-
-    /// Writes the tail and what is marked, as far as the socket takes it.
-    fn flush(&self) -> Progress {
-        let (flushed, tail) = BUFFER.with_borrow_mut(|buffer| {
-            let mut outgoing = self.outgoing.lock();
-            let flushed = outgoing.flush(buffer);
-            (flushed, outgoing.tail_len())
-        });
-        self.shared.pushes.inc_by(flushed.states);
-        if let Some(since) = flushed.since {
-            self.shared.delivery.observe(since.elapsed());
-        }
-        if tail == 0 {
-            self.room.notify_waiters();
-            self.admission.wake_reader();
-        }
-        if flushed.progress == Progress::Gone {
-            self.ended.cancel();
-        }
-        flushed.progress
-    }
-}
-
-impl Outlet for Connection {
-    fn mark(&self, slot: SlotId) -> bool {
-        self.outgoing.lock().mark(slot)
-    }
-
-    fn write_marked(&self) {
-        if self.flush() == Progress::Blocked {
-            self.drain_later();
-        }
     }
 }

@@ -15,6 +15,7 @@ mod outgoing;
 mod reader;
 mod requests;
 mod roster;
+mod sending;
 
 use std::{
     sync::{
