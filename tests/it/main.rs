@@ -20,6 +20,7 @@ mod held_rows;
 mod load;
 mod operator;
 mod outage;
+mod plans;
 mod private_server;
 mod records;
 mod routing;
