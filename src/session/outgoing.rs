@@ -242,10 +242,31 @@ mod tests {
 
     use tokio::{
         io::AsyncReadExt as _,
-        net::{TcpListener, TcpSocket},
+        net::{TcpListener, TcpSocket, TcpStream},
     };
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_posted_waits_for_one_turn_and_leaves_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connect");
+        let (socket, _) = listener.accept().await.expect("accept");
+        let (_reading, writing) = socket.into_split();
+        let mut outgoing = Outgoing::new(Arc::new(writing));
+        assert!(outgoing.post(|out| out.push(b'1')), "the first asks for a turn");
+        assert!(!outgoing.post(|out| out.push(b'2')), "it has one coming");
+        assert_eq!(outgoing.tail_len(), 6, "nothing has left");
+        let mut taken = [0; 64];
+        assert_eq!(outgoing.flush(&mut Vec::new()).progress, Progress::Idle);
+        let len = client.read(&mut taken).await.expect("open");
+        assert_eq!(&taken[..len], b"\x81\x011\x81\x012");
+        assert!(outgoing.post(|out| out.push(b'3')), "the turn is over");
+        // What is sent at once goes behind what was posted.
+        assert_eq!(outgoing.send(b"at once"), Progress::Idle);
+        let len = client.read(&mut taken).await.expect("open");
+        assert_eq!(&taken[..len], b"\x81\x013at once");
+    }
 
     #[tokio::test]
     async fn a_tail_that_never_empties_does_not_grow() {

@@ -62,6 +62,10 @@ async fn notifications_are_carried_out_and_not_answered(kind) {
     raw.value().await;
     raw.send_text(&json!({"jsonrpc": "2.0", "method": "put", "params": put("quiet", "n")}).to_string()).await;
     raw.send_text(r#"{"jsonrpc":"2.0","method":"nope"}"#).await;
+    // Refused before they reach the store, and by it.
+    raw.send_text(r#"{"jsonrpc":"2.0","method":"put","params":["products"]}"#).await;
+    raw.send_text(r#"{"jsonrpc":"2.0","method":"get","params":["readings","seven"]}"#).await;
+    raw.send_text(r#"{"jsonrpc":"2.0","method":"patch","params":["products","quiet",{"price":-1}]}"#).await;
     raw.send_text(r#"{"jsonrpc":"2.0","method":"get","params":["products","quiet"]}"#).await;
     assert_eq!(raw.value().await["params"]["result"]["value"]["name"], "n", "the only thing sent is the push");
     raw.request(2, "get", &json!(["products", "quiet"])).await;

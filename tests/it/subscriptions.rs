@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Node, Raw, Socket, both, within};
+use crate::harness::{
+    Kind, Node, Raw, Socket, both,
+    raw::{TEXT, masked, request},
+    within,
+};
 
 fn put(key: &str, price: u64) -> Value {
     json!({"collection": "products", "key": key, "value": {"name": "n", "price": price}})
@@ -191,4 +195,22 @@ async fn a_record_that_goes_and_comes_back_is_followed(kind) {
     }
     node.stop().await;
 }
+}
+
+/// One thread: the writes of one read are carried out before any watcher has its turn.
+#[tokio::test]
+async fn a_watcher_sees_each_state_that_came_before_its_turn() {
+    const WRITES: u64 = 60;
+    let node = Node::start(Kind::Memory).await;
+    let (mut writer, mut watcher) = (Raw::open(&node).await, Socket::open(&node).await);
+    writer.request(0, "put", &put("hot", 0)).await;
+    writer.value().await;
+    watcher.ok("subscribe", json!(["products", "hot"])).await;
+    watcher.push().await;
+    let writes = (1..=WRITES).flat_map(|price| masked(TEXT, request(price, "put", &put("hot", price)).as_bytes()));
+    writer.send(&writes.collect::<Vec<u8>>()).await;
+    for price in 1..=WRITES {
+        assert_eq!(watcher.push().await["value"]["price"], price);
+    }
+    node.stop().await;
 }
