@@ -17,6 +17,7 @@ mod generation;
 mod group_commit;
 mod harness;
 mod held_rows;
+mod inserts;
 mod load;
 mod operator;
 mod outage;
