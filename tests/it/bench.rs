@@ -57,3 +57,17 @@ async fn answers_without_a_record_fail_the_run_and_say_what_to_do() {
     let (code, _, said) = bench("ws://127.0.0.1:9/v1/ws", &run).await;
     assert_eq!(code, Some(69), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_that_is_none_is_refused_by_its_options_name() {
+    for option in ["--rate", "--probe"] {
+        for rate in ["0", "-1", "nan", "inf", "many"] {
+            let (code, _, said) = bench("ws://127.0.0.1:9/v1/ws", &["fan-out", option, rate]).await;
+            assert!(code == Some(2) && said.contains(option) && said.contains("above 0"), "{option} {rate}: {said}");
+        }
+    }
+    for scenario in ["get", "latency"] {
+        let (code, _, said) = bench("ws://127.0.0.1:9/v1/ws", &[scenario, "--rate", "0"]).await;
+        assert!(code == Some(2) && said.contains("--rate"), "{scenario}: {said}");
+    }
+}

@@ -91,6 +91,14 @@ impl Clock {
     }
 }
 
+/// Reads how many of something come in a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(rate),
+        _ => Err("it must be a number above 0".to_owned()),
+    }
+}
+
 /// When the `n`th of things that come `rate` times a second is due, counted from 0.
 pub(super) fn moment(n: u64, rate: f64) -> u64 {
     (n as f64 / rate * 1e9) as u64

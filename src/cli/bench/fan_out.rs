@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::{
-    Error,
+    Error, clock,
     delivery::{self, DeliveryArgs, Plan, Report},
     keys,
     target::Target,
@@ -20,13 +20,13 @@ pub(super) struct Args {
     #[arg(long, default_value = "1")]
     keys: NonZeroUsize,
     /// Writes a second, sent at their moments whatever the server does. More than it can deliver saturates it.
-    #[arg(long, default_value = "20")]
+    #[arg(long, default_value = "20", value_parser = clock::rate, allow_negative_numbers = true)]
     rate: f64,
     /// Write through another node.
     #[arg(long, value_name = "URL")]
     write_url: Option<String>,
     /// Also time gets on a connection of their own, so many a second, apart for those due during a change.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = clock::rate, allow_negative_numbers = true)]
     probe: Option<f64>,
     #[command(flatten)]
     pub(super) delivery: DeliveryArgs,

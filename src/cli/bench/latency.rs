@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::{
-    Error,
+    Error, clock,
     delivery::{self, DeliveryArgs, Plan, Report},
     keys,
     target::Target,
@@ -17,7 +17,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "1000")]
     keys: NonZeroUsize,
     /// Writes a second, over all records in turns.
-    #[arg(long, default_value = "100")]
+    #[arg(long, default_value = "100", value_parser = clock::rate, allow_negative_numbers = true)]
     rate: f64,
     /// Write by psql to the node's database instead of through the node.
     #[arg(long, value_name = "URL")]

@@ -64,9 +64,6 @@ pub(super) fn run(
     target: &Target,
     writer: impl FnOnce(&Poll, Token) -> Result<Writer, Error>,
 ) -> Result<Report, Error> {
-    if plan.rate <= 0.0 || !plan.rate.is_finite() {
-        return Err(Error::Wrong("--rate must be above 0".to_owned()));
-    }
     let mut run = Run::open(plan, target, writer)?;
     run.run()?;
     Ok(run.report())

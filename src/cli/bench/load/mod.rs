@@ -15,7 +15,11 @@ use std::num::NonZeroUsize;
 pub(super) use self::report::Report;
 
 use self::run::Run;
-use super::{Error, clock::ClockArgs, target::Target};
+use super::{
+    Error,
+    clock::{self, ClockArgs},
+    target::Target,
+};
 
 /// Reading every record in full would make the client what limits.
 const CHECKED_EVERY: u64 = 64;
@@ -31,7 +35,7 @@ pub(super) struct LoadArgs {
     pub(super) in_flight: NonZeroUsize,
     /// Requests a second over all connections, sent at their moments whatever the server does (an open loop). Unless
     /// given, each answer is followed by the next request (a closed loop).
-    #[arg(long)]
+    #[arg(long, value_parser = clock::rate, allow_negative_numbers = true)]
     pub(super) rate: Option<f64>,
     #[command(flatten)]
     pub(super) clock: ClockArgs,
@@ -65,9 +69,6 @@ pub(super) fn run<R: Requests>(
     target: &Target,
     requests: R,
 ) -> Result<Report, Error> {
-    if args.rate.is_some_and(|rate| rate <= 0.0 || !rate.is_finite()) {
-        return Err(Error::Wrong("--rate must be above 0".to_owned()));
-    }
     let mut run = Run::open(args, target, requests)?;
     run.run()?;
     Ok(run.report(scenario))
