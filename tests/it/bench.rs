@@ -30,6 +30,20 @@ async fn a_load_counts_every_answer_and_finds_none_wrong() {
     }
 }
 
+/// Far more than a node built for tests answers, so that requests wait for a place before, in and after the window.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_due_in_the_window_of_an_open_loop_is_counted_once() {
+    let node = Node::start(Kind::Memory).await;
+    let load = ["get", "--fill", "--keys", "50", "--rate", "1000000", "--connections", "64", "--in-flight", "64"];
+    let (code, report, said) =
+        bench(&node.url(), &[&load[..], &["--duration", "300ms", "--warm-up", "10ms"]].concat()).await;
+    assert_eq!((code, &report["errors"]["count"]), (Some(0), &0.into()), "{said}");
+    let [answers, unsent, times] = ["/answers", "/unsent", "/latency/count"]
+        .map(|figure| report.pointer(figure).and_then(Value::as_u64).unwrap_or_else(|| panic!("{figure} of {report}")));
+    assert!(answers > 0 && unsent > 0, "{answers} answered, {unsent} unsent");
+    assert_eq!((answers + unsent, times), (300_000, 300_000));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_watcher_of_a_delivery_gets_every_state() {
     let node = Node::start(Kind::Postgres).await;

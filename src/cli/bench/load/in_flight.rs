@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_answer_ends_the_request_it_names_and_no_other() {
-        let (mut in_flight, mut tally) = (InFlight::new(2, false), Tally::new());
+        let (mut in_flight, mut tally) = (InFlight::new(2, false), Tally::new(false, 0));
         assert!(in_flight.begin(10, |id| id as u32) && in_flight.begin(20, |id| id as u32));
         assert!(in_flight.is_full() && !in_flight.begin(30, |id| id as u32));
         let mut end = |text: &str| {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn ordered_answers_end_requests_in_their_order() {
-        let (mut in_flight, mut tally) = (InFlight::new(2, true), Tally::new());
+        let (mut in_flight, mut tally) = (InFlight::new(2, true), Tally::new(false, 0));
         assert!(in_flight.begin(10, |id| id as u32) && in_flight.begin(20, |id| id as u32));
         let mut end = || in_flight.end(b"hello", &AnyRequests, &mut tally);
         assert_eq!([end(), end(), end()], [Some(10), Some(20), None]);

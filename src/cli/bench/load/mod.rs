@@ -2,8 +2,8 @@
 //!
 //! Promises: in a closed loop every connection always has its number of requests in flight; in an open loop requests
 //! have their moments whatever the server does, and a time counts from the intended moment, so that a server that
-//! stalls is not spared the requests it delayed. Every answer is matched with its request and seen to be a result; one
-//! in [`CHECKED_EVERY`] is read in full.
+//! stalls is not spared the requests it delayed: each that was due in the window is counted once, sent or not. Every
+//! answer is matched with its request and seen to be a result; one in [`CHECKED_EVERY`] is read in full.
 
 mod in_flight;
 mod report;

@@ -21,6 +21,8 @@ pub(in crate::cli::bench) struct Report {
     pub(super) seconds: f64,
     pub(super) answers: u64,
     pub(super) answers_per_s: f64,
+    /// Requests of an open loop that were due and had no place until the window ended.
+    pub(super) unsent: u64,
     pub(super) latency: Latency,
     pub(super) errors: Errors,
     pub(super) checked: u64,
@@ -44,9 +46,13 @@ impl Outcome for Report {
             None => "closed loop".to_owned(),
             Some(rate) => format!("open loop at {}/s", grouped(rate as u64)),
         };
+        let unsent = match self.unsent {
+            0 => String::new(),
+            unsent => format!(", {} not sent in time", counted(unsent as usize, "request")),
+        };
         format!(
-            "{scenario}: {connections} x {in_flight} in flight, {offered}, {seconds:.1} s\n  {}/s, {}\n  {}, {} read in \
-             full\n  {}",
+            "{scenario}: {connections} x {in_flight} in flight, {offered}, {seconds:.1} s\n  {}/s, {}\n  {}{unsent}, {} read \
+             in full\n  {}",
             grouped(self.answers_per_s as u64),
             latency.text(),
             counted(errors.count as usize, "error"),

@@ -52,13 +52,14 @@ impl<'a, R: Requests> Run<'a, R> {
             Ok(Connection { socket, in_flight, late: VecDeque::new() })
         };
         let connections = (0..args.connections.get()).map(open).collect::<Result<_, Error>>()?;
+        let clock = Clock::start(&args.clock);
         Ok(Run {
             args,
             requests,
             connections,
             poll,
-            clock: Clock::start(&args.clock),
-            tally: Tally::new(),
+            tally: Tally::new(args.rate.is_some(), clock.start),
+            clock,
             text: Vec::new(),
             scratch: Vec::new(),
             due: 0,
@@ -77,12 +78,12 @@ impl<'a, R: Requests> Run<'a, R> {
             let now = self.clock.now();
             if meter.is_none() && now >= self.clock.start {
                 meter = Some(Meter::new(&self.args.pid));
-                self.tally.begin(now);
             }
+            // Also those whose moment came while the last turn was made.
+            self.offer(now.min(self.clock.end.saturating_sub(1)))?;
             if now >= self.clock.end {
                 break;
             }
-            self.offer(now)?;
             self.turn(&mut events, self.next_due())?;
             let answers = self.tally.answers;
             self.clock.show(now, || format!("{} answers", grouped(answers)));
@@ -165,10 +166,11 @@ impl<'a, R: Requests> Run<'a, R> {
                 next += 1;
             }
         })?;
-        for _ in 0..next {
+        // After the window, what waits for a place is left to be counted as unsent.
+        for _ in 0..if is_sending { next } else { 0 } {
             let late = self.connections[n].late.pop_front();
             let due = if self.args.rate.is_none() { Some(now) } else { late };
-            if let Some(due) = due.filter(|_| is_sending) {
+            if let Some(due) = due {
                 self.send(n, due);
             }
         }
@@ -180,7 +182,6 @@ impl<'a, R: Requests> Run<'a, R> {
         let outstanding =
             |run: &Self| -> usize { run.connections.iter().map(|connection| connection.in_flight.len()).sum() };
         let until = self.clock.now() + DRAIN_LIMIT;
-        // Due in the window and never sent: their times would be longer than any recorded.
         for due in self.connections.iter_mut().flat_map(|connection| connection.late.drain(..)) {
             self.tally.record_unsent(&self.clock, due);
         }
@@ -203,6 +204,7 @@ impl<'a, R: Requests> Run<'a, R> {
             seconds,
             answers: self.tally.answers,
             answers_per_s: self.tally.answers as f64 / seconds,
+            unsent: self.tally.unsent,
             latency: Latency::of(&self.tally.times),
             errors: self.tally.errors,
             checked: self.tally.checked,

@@ -12,8 +12,12 @@ use crate::cli::bench::{
 const INTERVAL: u64 = 100_000_000;
 
 pub(super) struct Tally {
+    /// Requests have their moments whatever the server does.
+    is_open_loop: bool,
     pub(super) times: Histogram<u64>,
     pub(super) answers: u64,
+    /// Requests that were due in the window and had no place until it ended.
+    pub(super) unsent: u64,
     pub(super) errors: Errors,
     pub(super) checked: u64,
     seen: u64,
@@ -23,44 +27,43 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    /// For a window that begins at `start`.
+    pub(super) fn new(is_open_loop: bool, start: u64) -> Self {
         Tally {
+            is_open_loop,
             times: histogram(),
             answers: 0,
+            unsent: 0,
             errors: Errors::default(),
             checked: 0,
             seen: 0,
             interval: histogram(),
-            interval_began: 0,
+            interval_began: start,
             series: Vec::new(),
         }
     }
 
-    /// The window begins: what was counted while warming up goes, but for errors.
-    pub(super) fn begin(&mut self, now: u64) {
-        self.times.reset();
-        self.interval.reset();
-        self.interval_began = now;
-        self.answers = 0;
-    }
-
-    /// Counts an answer. A closed loop counts what is answered in the window, an open one what was due in it.
+    /// Counts an answer. A closed loop counts what is answered in the window; an open one what was due in it, answered
+    /// when it may: a request that waits while the window begins or ends belongs to one side only.
     pub(super) fn record(&mut self, clock: &Clock, now: u64, due: u64) {
+        if !clock.is_in_window(if self.is_open_loop { due } else { now }) {
+            return;
+        }
         let time = now.saturating_sub(due);
+        self.answers += 1;
+        self.times.saturating_record(time);
         if now < clock.end {
-            self.answers += 1;
-            self.times.saturating_record(time);
             self.interval.saturating_record(time);
-            if now >= self.interval_began + INTERVAL && now >= clock.start {
+            if now >= self.interval_began + INTERVAL {
                 self.close_interval(clock, now);
             }
-        } else if clock.is_in_window(due) {
-            self.times.saturating_record(time);
         }
     }
 
+    /// Counts a request that had no place until the window ended; its time is as long as it waited by then.
     pub(super) fn record_unsent(&mut self, clock: &Clock, due: u64) {
-        if due >= clock.start {
+        if clock.is_in_window(due) {
+            self.unsent += 1;
             self.times.saturating_record(clock.now().saturating_sub(due));
         }
     }
@@ -85,5 +88,44 @@ impl Tally {
         });
         self.interval.reset();
         self.interval_began = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::bench::clock::ClockArgs;
+
+    /// What a loop counts of answers at (now, due), in milliseconds, when the window is from 100 to 200.
+    fn counted(is_open_loop: bool, answers: &[(u64, u64)]) -> (u64, u64) {
+        let length = Duration::from_millis(100);
+        let clock = Clock::start(&ClockArgs { duration: length, warm_up: length });
+        let mut tally = Tally::new(is_open_loop, clock.start);
+        for (now, due) in answers {
+            tally.record(&clock, now * 1_000_000, due * 1_000_000);
+        }
+        (tally.answers, tally.times.len())
+    }
+
+    #[test]
+    fn a_closed_loop_counts_what_is_answered_in_the_window() {
+        assert_eq!(counted(false, &[(99, 50), (100, 99), (199, 150), (200, 150)]), (2, 2));
+    }
+
+    #[test]
+    fn an_open_loop_counts_what_was_due_in_the_window() {
+        assert_eq!(counted(true, &[(99, 50), (150, 99), (150, 100), (200, 199), (900, 199), (900, 200)]), (3, 3));
+    }
+
+    #[test]
+    fn a_request_without_a_place_is_counted_if_it_was_due_in_the_window() {
+        let clock = Clock::start(&ClockArgs { duration: Duration::from_millis(1), warm_up: Duration::from_millis(1) });
+        let mut tally = Tally::new(true, clock.start);
+        for due in [clock.start - 1, clock.start, clock.end - 1, clock.end] {
+            tally.record_unsent(&clock, due);
+        }
+        assert_eq!((tally.unsent, tally.times.len(), tally.answers), (2, 2, 0));
     }
 }
