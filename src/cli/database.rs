@@ -21,7 +21,7 @@ const VARIABLE: &str = "DATABASE_URL";
 /// Where the database is.
 #[derive(clap::Args, Clone)]
 pub struct DatabaseArgs {
-    /// The configuration; its [[database]] is worked on.
+    /// The configuration; the database that it names is worked on.
     #[arg(long, short, value_name = "FILE", env = "FRESHET_CONFIG")]
     config: Option<PathBuf>,
     /// The database, as postgres://user:password@host:port/name; DATABASE_URL is read after the configuration.
