@@ -36,6 +36,12 @@ const ORDERS: &str = "
     SELECT freshet.track('orders');
 ";
 
+/// As many idempotency keys as [`naive::EARLIER_PAYMENTS`] makes.
+const EARLIER_PAYMENTS: &str = "
+    INSERT INTO feed.idempotency (collection, key, token, fingerprint, gen, version)
+    SELECT 'orders', id, 'earlier', '', 1, freshet_version FROM orders;
+";
+
 /// The server, stopped with this value.
 pub struct Database {
     runtime: Runtime,
@@ -70,9 +76,10 @@ impl Database {
         })?;
         self.run("freshet", ORDERS)?;
         self.run("naive", naive::TABLES)?;
-        for name in ["freshet", "naive"] {
+        for (name, earlier_payments) in [("freshet", EARLIER_PAYMENTS), ("naive", naive::EARLIER_PAYMENTS)] {
             self.run(name, &products())?;
             self.run(name, &orders())?;
+            self.run(name, earlier_payments)?;
             self.catalogue(name)?;
             self.run(name, "VACUUM ANALYZE")?;
         }
