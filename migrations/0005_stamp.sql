@@ -1,7 +1,8 @@
--- The row trigger without a search_path of its own.
+-- The row trigger without a search_path of its own, and an insert's look at the newest tombstone by the index.
 --
--- Setting one for each row took 1.5 to 3 us of the 8 us of a row's insert and the 16 us of its update. All else in
--- feed.define is as in 0002. Takes no lock on tables: their triggers call the new functions from the next write on.
+-- Setting a path for each row took 1.5 to 3 us of the 8 us of a row's insert and the 16 us of its update. max(version),
+-- planned while there was no tombstone, went on reading all of them. All else in feed.define is as in 0002. Takes no lock
+-- on tables: their triggers call the new functions from the next write on.
 
 CREATE OR REPLACE FUNCTION feed.define(c feed.collection) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $define$
@@ -43,7 +44,7 @@ END $$, c.key_column, c.version_column, replace(replace(c.name, '%', '%%'), ''''
 DECLARE
     hidden boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
 BEGIN%4$s
-    IF NOT hidden AND ((SELECT max(version) FROM feed.tomb) > (SELECT min(%2$I) FROM n)) IS NOT TRUE THEN
+    IF NOT hidden AND ((SELECT version FROM feed.tomb ORDER BY version DESC LIMIT 1) > (SELECT min(%2$I) FROM n)) IS NOT TRUE THEN
         INSERT INTO feed.outbox (collection, key, version, op) SELECT %3$L, %1$I::text, %2$I, 'U' FROM n;
         RETURN NULL;
     END IF;

@@ -35,6 +35,9 @@ impl Lock {
 }
 
 /// The statements for one shard of one collection. Each takes its keys or rows as one text array.
+///
+/// Their plans may have been made while a table was empty, when reading all of it was cheapest, and are kept until it is
+/// analysed. So each row is looked up by a sub-select with a LIMIT, which no plan can turn into a join over the whole.
 #[derive(Debug)]
 pub struct Statements {
     /// Keys -> position, epoch, generation, and a row for each key: (its number from 1 on, version, value), from one
@@ -72,26 +75,29 @@ impl Statements {
                 "SELECT {MARK}, s.epoch, s.gen, k.number, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
                  CASE WHEN p.{key} IS NOT NULL THEN {value}::text END, {held} \
                  FROM feed.shard_state s CROSS JOIN unnest($1::text[]) WITH ORDINALITY k (key, number) \
-                 LEFT JOIN {rows} p ON p.{key} = k.key::{kind} WHERE s.shard = {}",
+                 LEFT JOIN LATERAL ({rows}) p ON true WHERE s.shard = {}",
                 shard.0
             )
         };
+        let row = format!("SELECT * FROM {relation} WHERE {key} = k.key::{kind} LIMIT 1");
         let locking = |lock: Lock| {
             let (columns, value) = if lock.reads_values { ("*", &*value) } else { (&*bare, "'{}'") };
             let mode = if lock.waits { "" } else { "SKIP LOCKED" };
-            let held = format!("p.{key} IS NULL AND EXISTS (SELECT FROM {relation} o WHERE o.{key} = k.key::{kind})");
+            let held = format!("p.{key} IS NULL AND (SELECT true FROM ({row}) o) IS TRUE");
+            let locked = format!("SELECT * FROM locked WHERE {key} = k.key::{kind}");
             format!(
                 "WITH locked AS MATERIALIZED (SELECT {columns} FROM {relation} WHERE {key} = ANY($1::{kind}[]) \
                  ORDER BY {key} FOR UPDATE {mode}) {}",
-                select("locked", value, &held)
+                select(&locked, value, &held)
             )
         };
         Statements {
-            read: select(relation, &value, "false").into(),
+            read: select(&row, &value, "false").into(),
             locks: Lock::ALL.map(|lock| locking(lock).into()),
             delete: format!("DELETE FROM {relation} WHERE {key} = ANY($1::{kind}[])").into(),
             head: format!(
-                "SELECT {MARK}, s.gen, (SELECT max(version) FROM feed.tomb) FROM feed.shard_state s WHERE s.shard = {}",
+                "SELECT {MARK}, s.gen, (SELECT version FROM feed.tomb ORDER BY version DESC LIMIT 1) \
+                 FROM feed.shard_state s WHERE s.shard = {}",
                 shard.0
             )
             .into(),
@@ -160,7 +166,7 @@ impl Statements {
         ))
     }
 
-    /// Changes rows given as JSON objects that have just the columns at `given`.
+    /// Changes rows, which must be locked, given as JSON objects that have just the columns at `given`.
     pub fn update(&self, others: Others, given: &[usize]) -> AssertSqlSafe<String> {
         let mut set = String::new();
         let settable = |column: &Column| column.name != self.key_name && column.kind != ColumnKind::Generated;
@@ -177,7 +183,9 @@ impl Statements {
             let _ = write!(set, "{key} = p.{key}", key = self.key);
         }
         AssertSqlSafe(format!(
-            "UPDATE {relation} p SET {set} {rows} WHERE p.{key} = r.{key} RETURNING {returning}",
+            "UPDATE {relation} p SET {set} {rows} \
+             CROSS JOIN LATERAL (SELECT ctid FROM {relation} WHERE {key} = r.{key} LIMIT 1) at \
+             WHERE p.ctid = at.ctid RETURNING {returning}",
             relation = self.relation,
             rows = self.rows(),
             key = self.key,
