@@ -98,10 +98,11 @@ impl Results {
     }
 
     fn limits_of_headline(&self) -> String {
-        let mut text = String::from("\nWhat limits them:\n\n");
+        let mut text = String::from("What limits them:\n\n");
         for figure in HEADLINE.iter().filter_map(|id| self.figures.iter().find(|figure| figure.id == *id)) {
             let _ = writeln!(text, "- {} ({}): {}.", figure.title, figure.verdict(), limit_of(figure.id));
         }
+        text.push('\n');
         text
     }
 
