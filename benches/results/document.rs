@@ -266,6 +266,8 @@ is in [benches/naive](../benches/naive/mod.rs), and all use the same records of 
 - *bare epoll loop*: one thread, no framework.
 - *pgbench*: PostgreSQL's own, 16 connections, against the same server with the same settings (its defaults: `fsync` and
   `synchronous_commit` are on).
+- *PostgreSQL alone*: pgbench over one connection, with statements of the same shape in the same batches and no node
+  ([benches/results/ceiling.rs](../benches/results/ceiling.rs)); on the tables' parents, which a node passes by.
 
 ";
 
