@@ -64,8 +64,10 @@ impl Service {
         let merge = patch.merge.to_text();
         match self.check_len(merge.len()) {
             Ok(()) => {
-                let request = format!("patch {merge} {:?}", patch.increment);
-                self.write(id, Operation::Patch(patch), conditions, || request, answer);
+                // Only an idempotency key asks for it.
+                let request =
+                    conditions.idempotency_key.as_ref().map(|_| format!("patch {merge} {:?}", patch.increment));
+                self.write(id, Operation::Patch(patch), conditions, || request.unwrap_or_default(), answer);
             }
             Err(error) => answer(Err(error)),
         }
