@@ -24,7 +24,7 @@ pub use error::Error;
 pub use feed::{Lead, Poll, Tail};
 pub use fetch::{Fetched, Row};
 pub use line::Join;
-pub use memory::Memory;
+pub use memory::{DataType, Memory};
 pub use postgres::Postgres;
 pub use shard::ShardId;
 pub use write::{Operation, Token, Write, Written};
@@ -94,6 +94,9 @@ impl Store {
         answer: impl FnOnce(Result<Written, Error>) + Send + Sync + 'static,
     ) {
         let answer = Promise::new(|| Err(Error::OutcomeUnknown), answer);
+        if let Err(error) = write.check(self.catalogue().get(write.id.collection)) {
+            return answer.keep(Err(error));
+        }
         match self {
             Store::Postgres(store) => store.write(write, deadline, answer),
             Store::Memory(store) => answer.keep(store.write(&write)),

@@ -72,12 +72,20 @@ impl Write {
         self.is_likely_new && asks_for_none && matches!(self.operation, Operation::Put(_))
     }
 
-    /// Whether [`Self::resolve`] looks into the value that stands. Where not, it may be given any object in its place, and
-    /// what it makes of a patch is right in the members that the patch touches.
-    pub fn needs_value(&self, collection: &Collection) -> bool {
+    /// Checks what does not depend on the record as it stands: members name columns that may be written, and the key's is
+    /// the key.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`], naming the column.
+    pub fn check(&self, collection: &Collection) -> Result<(), Error> {
         match &self.operation {
-            Operation::Patch(patch) => patch.needs_value(collection),
-            Operation::Put(_) | Operation::Delete => false,
+            Operation::Delete => Ok(()),
+            Operation::Put(members) => self.check_members(collection, members),
+            Operation::Patch(patch) => {
+                self.check_columns(collection, patch.increment.keys().map(String::as_str))?;
+                patch.check_amounts()?;
+                self.check_members(collection, &patch.merge)
+            }
         }
     }
 
@@ -92,14 +100,11 @@ impl Write {
             Operation::Delete => return Ok(Resolved::Delete),
             Operation::Put(members) => members.clone(),
             Operation::Patch(patch) => {
-                self.check_columns(collection, patch.increment.keys().map(String::as_str))?;
-                self.check_members(collection, &patch.merge)?;
                 let text = current.value.as_deref().map(std::str::from_utf8).transpose();
                 let text = text.map_err(|_| Error::broken("read the record's value as UTF-8"))?;
                 patch.apply(collection, text)?
             }
         };
-        self.check_members(collection, &members)?;
         Ok(Resolved::Upsert(members.with(&collection.key_column, &quoted(self.id.key.as_str()))))
     }
 

@@ -63,6 +63,14 @@ impl DataType {
         }
     }
 
+    /// The type that PostgreSQL's messages call `sql_name`.
+    pub fn named(sql_name: &str) -> Option<Self> {
+        use DataType::*;
+        [Text, Bool, Int2, Int4, Int8, Numeric, Float8, Uuid, Timestamptz, Json, Jsonb]
+            .into_iter()
+            .find(|known| known.sql_name() == sql_name)
+    }
+
     /// How a column of this type takes part in a write.
     pub const fn column_kind(self) -> ColumnKind {
         match self {
@@ -93,7 +101,7 @@ impl DataType {
     ///
     /// # Errors
     /// PostgreSQL's message when the type cannot hold the value.
-    pub(super) fn print(self, json: &str) -> Result<Option<String>, String> {
+    pub(in crate::store) fn print(self, json: &str) -> Result<Option<String>, String> {
         if json == "null" {
             return Ok(None);
         }
@@ -128,7 +136,7 @@ pub(super) fn syntax(type_name: &str, text: &str) -> String {
 }
 
 /// The text that a type's input function is handed: a string's content, anything else as it is written.
-pub(super) fn input(json: &str) -> Result<Cow<'_, str>, String> {
+pub(in crate::store) fn input(json: &str) -> Result<Cow<'_, str>, String> {
     if !json.starts_with('"') {
         return Ok(json.into());
     }

@@ -78,7 +78,7 @@ fn refused(_: serde_json::Error) -> String {
 ///
 /// # Errors
 /// PostgreSQL's message: U+0000 or half a surrogate pair in a string.
-pub(super) fn check_strings(json: &str) -> Result<(), String> {
+pub(in crate::store) fn check_strings(json: &str) -> Result<(), String> {
     if !json.contains("\\u") {
         return Ok(());
     }

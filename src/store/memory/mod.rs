@@ -31,6 +31,7 @@ use tokio::sync::watch;
 pub use datatype::DataType;
 pub use schema::{ColumnSchema, Schema, SchemaError};
 pub use tail::Tail;
+pub(super) use {datatype::input, jsonb::check_strings};
 
 use crate::record::{Catalogue, CollectionId, Key};
 

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
     record::{Collection, CollectionId, Column, ColumnKind, KeyKind},
     store::{
-        Error, ShardId,
+        DataType, Error, ShardId,
         postgres::{failure, statement::Statements},
     },
 };
@@ -19,6 +19,72 @@ pub struct Table {
     pub collection: Collection,
     /// The column that triggers fill, left out of values.
     pub version_column: String,
+    /// What the database knows of the collection's columns, in their order.
+    pub columns: Vec<TableColumn>,
+    /// The table's CHECK constraints, in the order in which the database looks at them.
+    pub checks: Vec<Check>,
+    /// Whether a row's values can be judged before they are written: no trigger of the application's changes them.
+    pub is_judged: bool,
+}
+
+/// How a column takes its values.
+#[derive(Clone, Debug)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type without length or precision.
+    pub sql: String,
+    /// Its type with a precision that values are rounded to, where it has one.
+    pub rounds_to: Option<String>,
+    /// Whether the new value can be told before it is written: a text of limited length loses spaces.
+    pub is_exact: bool,
+    /// How values are handed to a statement.
+    pub passing: Passing,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// Whether the database fills it where no value is given.
+    pub has_default: bool,
+    /// Whether the database fills it always.
+    pub is_generated: bool,
+    /// What this process knows of the type.
+    pub data_type: Option<DataType>,
+}
+
+impl TableColumn {
+    /// The type of the array's elements in which values are handed over.
+    pub fn passes_as(&self) -> &str {
+        match self.passing {
+            Passing::Array => &self.sql,
+            Passing::Json => "json",
+        }
+    }
+}
+
+/// How values of a column are handed to a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// As elements of an array of the column's type, each the text that the type reads.
+    Array,
+    /// As JSON, converted by `json_populate_record`: arrays, composite types, domains.
+    Json,
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Its expression over bare column names.
+    pub expression: String,
+    /// The columns that it is about, by their places.
+    pub columns: Vec<usize>,
+}
+
+impl Table {
+    /// Whether a statement may set the column.
+    pub fn is_settable(&self, column: &TableColumn) -> bool {
+        !column.is_generated && column.name != self.collection.key_column
+    }
 }
 
 /// The tables that `freshet.track` has registered, in order of their names.
@@ -26,33 +92,38 @@ pub struct Table {
 /// # Errors
 /// [`Error::Broken`] when the database has not been migrated, saying what to run.
 pub async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, Error> {
-    let rows = sqlx::query(
-        "SELECT c.name, c.key_column::text, c.key_kind, c.version_column::text, coalesce(c.modulus, 0),
-                array_agg(a.attname::text ORDER BY a.attnum),
-                array_agg(CASE WHEN a.attgenerated <> '' OR a.attidentity = 'a' THEN 'generated'
-                               ELSE format_type(a.atttypid, NULL) END ORDER BY a.attnum)
-           FROM feed.collection c
-           JOIN pg_attribute a ON a.attrelid = c.relation AND a.attnum > 0 AND NOT a.attisdropped
-            AND a.attname <> c.version_column
-          GROUP BY c.name, c.key_column, c.key_kind, c.version_column, c.modulus ORDER BY c.name",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(|error| match failure::is_stale_schema(&error) {
+    let unmigrated = |error: sqlx::Error| match failure::is_stale_schema(&error) {
         true => Error::broken("find the feed's tables in the database; run `freshet migrate` on it first"),
         false => failure::error(error),
-    })?;
-    rows.iter().map(|row| table(row).map_err(failure::error)?).collect()
+    };
+    let rows = sqlx::query(
+        "SELECT c.name, c.key_column::text, c.key_kind, c.version_column::text, coalesce(c.modulus, 0),
+                NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.relation AND NOT t.tgisinternal AND t.tgtype & 3 = 3
+                                                        AND t.tgname <> 'zz_freshet_stamp'),
+                to_regprocedure('feed.merge(json, json, integer)') IS NOT NULL
+           FROM feed.collection c WHERE to_regclass(c.relation::text) IS NOT NULL ORDER BY c.name",
+    );
+    let rows = rows.fetch_all(&mut *connection).await.map_err(unmigrated)?;
+    let mut tables = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut table = table(&row).map_err(failure::error)??;
+        table.columns = columns(connection, &table.collection.name).await.map_err(failure::error)?;
+        table.collection.columns = table.columns.iter().map(column).collect();
+        table.checks = checks(connection, &table).await.map_err(failure::error)?;
+        tables.push(table);
+    }
+    Ok(tables)
 }
 
-fn table(row: &sqlx::postgres::PgRow) -> Result<Result<Table, Error>, sqlx::Error> {
+fn table(row: &PgRow) -> Result<Result<Table, Error>, sqlx::Error> {
     let name: String = row.try_get(0)?;
     let kind: String = row.try_get(2)?;
     let Some(key_kind) = KeyKind::from_name(&kind) else {
         return Ok(Err(Error::broken(format!("read the key type {kind:?} of collection {name:?}"))));
     };
-    let names: Vec<String> = row.try_get(5)?;
-    let types: Vec<String> = row.try_get(6)?;
+    if !row.try_get::<bool, _>(6)? {
+        return Ok(Err(Error::broken("find the functions that this release writes with; run `freshet migrate` first")));
+    }
     let modulus: i32 = row.try_get(4)?;
     let collection = Collection {
         id: CollectionId(0),
@@ -60,18 +131,71 @@ fn table(row: &sqlx::postgres::PgRow) -> Result<Result<Table, Error>, sqlx::Erro
         key_column: row.try_get(1)?,
         key_kind,
         modulus: modulus.unsigned_abs().max(1),
-        columns: names.into_iter().zip(&types).map(|(name, kind)| Column { name, kind: column_kind(kind) }).collect(),
+        columns: Vec::new(),
     };
-    Ok(Ok(Table { collection, version_column: row.try_get(3)? }))
+    let version_column = row.try_get(3)?;
+    Ok(Ok(Table { collection, version_column, columns: Vec::new(), checks: Vec::new(), is_judged: row.try_get(5)? }))
 }
 
-fn column_kind(kind: &str) -> ColumnKind {
-    match kind {
+async fn columns(connection: &mut PgConnection, collection: &str) -> Result<Vec<TableColumn>, sqlx::Error> {
+    let query = sqlx::query(
+        "SELECT a.attname::text, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod),
+                t.typtype IN ('b', 'e') AND t.typcategory <> 'A' AND t.typarray <> 0 AND t.typdelim = ',',
+                a.attnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
+                a.attgenerated <> '' OR a.attidentity = 'a', a.atttypmod >= 0,
+                t.oid IN ('numeric'::regtype, 'time'::regtype, 'timetz'::regtype, 'timestamp'::regtype,
+                          'timestamptz'::regtype, 'interval'::regtype)
+           FROM feed.collection c
+           JOIN pg_attribute a ON a.attrelid = c.relation AND a.attnum > 0 AND NOT a.attisdropped
+            AND a.attname <> c.version_column
+           JOIN pg_type t ON t.oid = a.atttypid
+          WHERE c.name = $1 ORDER BY a.attnum",
+    );
+    query.bind(collection).fetch_all(connection).await?.iter().map(table_column).collect()
+}
+
+fn table_column(row: &PgRow) -> Result<TableColumn, sqlx::Error> {
+    let (sql, whole): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+    let (has_modifier, is_rounded): (bool, bool) = (row.try_get(7)?, row.try_get(8)?);
+    // What a time is given as is the database's business.
+    let data_type = DataType::named(&sql).filter(|known| *known != DataType::Timestamptz);
+    Ok(TableColumn {
+        name: row.try_get(0)?,
+        data_type,
+        sql,
+        rounds_to: (has_modifier && is_rounded).then_some(whole),
+        is_exact: is_rounded || !has_modifier,
+        passing: if row.try_get(3)? { Passing::Array } else { Passing::Json },
+        not_null: row.try_get(4)?,
+        has_default: row.try_get(5)?,
+        is_generated: row.try_get(6)?,
+    })
+}
+
+fn column(column: &TableColumn) -> Column {
+    let kind = match &*column.sql {
+        _ if column.is_generated => ColumnKind::Generated,
         "json" => ColumnKind::Json,
         "jsonb" => ColumnKind::Jsonb,
-        "generated" => ColumnKind::Generated,
         _ => ColumnKind::Plain,
-    }
+    };
+    Column { name: column.name.clone(), kind }
+}
+
+async fn checks(connection: &mut PgConnection, table: &Table) -> Result<Vec<Check>, sqlx::Error> {
+    let query = sqlx::query_as(
+        "SELECT k.conname::text, pg_get_expr(k.conbin, k.conrelid),
+                ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+           FROM feed.collection c JOIN pg_constraint k ON k.conrelid = c.relation AND k.contype = 'c'
+          WHERE c.name = $1 AND k.conkey IS NOT NULL ORDER BY k.conname",
+    );
+    let rows: Vec<(String, String, Vec<String>)> = query.bind(&table.collection.name).fetch_all(connection).await?;
+    let place = |name: &String| table.columns.iter().position(|column| column.name == *name);
+    // One about the version column has a column that is none of the collection's.
+    let check = |(name, expression, columns): (String, String, Vec<String>)| {
+        Some(Check { name, expression, columns: columns.iter().map(place).collect::<Option<_>>()? })
+    };
+    Ok(rows.into_iter().filter_map(check).collect())
 }
 
 /// Where each shard of each collection stands in a database: the partitions found there, with the statements that
@@ -86,7 +210,7 @@ impl Ownership {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database does not answer.
-    pub async fn read(connection: &mut PgConnection, tables: &[Table]) -> Result<Self, Error> {
+    pub async fn read(connection: &mut PgConnection, tables: &[Arc<Table>]) -> Result<Self, Error> {
         let rows: Vec<(String, i32, String)> = sqlx::query_as(
             "SELECT s.collection, s.shard, format('%I.%I', s.schema_name, s.table_name) FROM feed.shard_table s
                JOIN feed.shard_state t ON t.shard = s.shard WHERE t.state IN ('active', 'frozen')",

@@ -45,6 +45,17 @@ pub fn is_held(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }
 
+/// Whether the statement ran into `statement_timeout`, or was cancelled (`query_canceled`).
+pub fn is_timeout(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| code == "57014")
+}
+
+/// Whether an idempotency key was written down that stands already.
+pub fn is_repeated_token(error: &sqlx::Error) -> bool {
+    let constraint = error.as_database_error().and_then(|refusal| refusal.constraint());
+    constraint == Some("idempotency_pkey")
+}
+
 /// Whether the same transaction may succeed when it is run again: serialization_failure, deadlock_detected.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "40001" | "40P01"))

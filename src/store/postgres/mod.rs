@@ -4,24 +4,19 @@
 //! statement did not end well is closed, never lent again; every statement has a limit in the server and one here.
 //! Leaves what to cache, and when a read is too old to use, to `tiers`.
 
-mod alone;
 pub mod describe;
 mod failure;
-mod group;
 mod identity;
 pub mod inspect;
 mod lead;
 pub mod migrate;
 pub mod pool;
 mod read;
-mod rows;
 pub mod server;
 pub mod session;
 mod statement;
 pub mod survey;
 mod tail;
-mod tokens;
-mod turns;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -39,7 +34,7 @@ use self::{
     describe::{Ownership, Table},
     pool::Pool,
     statement::Statements,
-    write::Writer,
+    write::{Role, Writer},
 };
 use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
@@ -63,15 +58,9 @@ pub struct Postgres {
 pub(crate) struct Shared {
     config: Config,
     catalogue: Catalogue,
-    tables: Vec<Table>,
+    tables: Vec<Arc<Table>>,
     ownership: RwLock<Arc<Ownership>>,
     reads: Pool,
-    /// Groups of writes.
-    writes: Pool,
-    /// Writes that wait for a row somebody else holds.
-    waits: Pool,
-    /// Writes that were refused in a group and go alone to learn why.
-    singles: Pool,
 }
 
 impl Postgres {
@@ -89,22 +78,19 @@ impl Postgres {
         for (table, collection) in tables.iter_mut().zip(catalogue.iter()) {
             table.collection.id = collection.id;
         }
+        let tables: Vec<_> = tables.into_iter().map(Arc::new).collect();
         let ownership = deadline.limit(Ownership::read(lease.connection(), &tables)).await;
         let ownership = ownership.map_err(|_| Error::Deadline)??;
+        let role = sqlx::query_as(
+            "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
+        );
+        let (logs, is_lossy) = pool::step(deadline, role.fetch_one(lease.connection())).await?;
         lease.give_back();
-        let groups = config.options("writes")?.options([("lock_timeout", write::group_lock_limit())]);
-        let shared = Arc::new(Shared {
-            writes: Pool::new(&config, groups, 1),
-            waits: Pool::new(&config, config.options("waiting writes")?, config.write_connections),
-            singles: Pool::new(&config, config.options("single writes")?, 1),
-            reads,
-            catalogue,
-            tables,
-            ownership: RwLock::new(Arc::new(ownership)),
-            config,
-        });
+        let ownership = RwLock::new(Arc::new(ownership));
+        let shared = Arc::new(Shared { reads, catalogue, tables, ownership, config: config.clone() });
         let tasks = TaskTracker::new();
-        Ok(Postgres { writer: Writer::start(shared.clone(), &tasks), shared, tasks })
+        let writer = Writer::start(shared.clone(), &config, Role { logs, is_lossy }, &tasks)?;
+        Ok(Postgres { writer, shared, tasks })
     }
 
     /// The collections tracked when the store was opened.
@@ -184,9 +170,8 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         let deadline = Deadline::after(CLOSE_LIMIT);
-        for pool in [&self.shared.writes, &self.shared.waits, &self.shared.singles, &self.shared.reads] {
-            pool.close(deadline).await;
-        }
+        self.writer.close(deadline).await;
+        self.shared.reads.close(deadline).await;
         self.tasks.close();
     }
 }

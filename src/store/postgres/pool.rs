@@ -1,6 +1,6 @@
 //! Connections to one primary: how they are set up, lent and given up.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::HashSet, fmt, str::FromStr, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,10 @@ pub struct Config {
     /// Connections that reads share.
     #[serde(default = "Config::read_connections_default")]
     pub read_connections: u32,
-    /// Connections for writes that wait for a row somebody else holds; groups of writes have one of their own.
+    /// Groups of writes that commit side by side, each on a connection of its own.
+    #[serde(default = "Config::write_lanes_default")]
+    pub write_lanes: u32,
+    /// Connections for writes that wait for a row that another transaction holds.
     #[serde(default = "Config::write_connections_default")]
     pub write_connections: u32,
     /// The longest a connection attempt or the wait for a free connection may take.
@@ -47,6 +50,7 @@ impl Config {
         Config {
             url: url.into(),
             read_connections: Self::read_connections_default(),
+            write_lanes: Self::write_lanes_default(),
             write_connections: Self::write_connections_default(),
             connect_limit: Self::connect_limit_default(),
             statement_limit: Self::statement_limit_default(),
@@ -57,6 +61,10 @@ impl Config {
 
     const fn read_connections_default() -> u32 {
         6
+    }
+
+    const fn write_lanes_default() -> u32 {
+        2
     }
 
     const fn write_connections_default() -> u32 {
@@ -117,6 +125,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("url", &session::without_password(&self.url))
             .field("read_connections", &self.read_connections)
+            .field("write_lanes", &self.write_lanes)
             .field("write_connections", &self.write_connections)
             .field("connect_limit", &self.connect_limit)
             .field("statement_limit", &self.statement_limit)
@@ -124,6 +133,14 @@ impl fmt::Debug for Config {
             .field("idempotency_retention", &self.idempotency_retention)
             .finish()
     }
+}
+
+/// A connection with the names of the statements that were prepared on it by name.
+pub struct Pooled {
+    /// The connection.
+    pub connection: PgConnection,
+    /// The names.
+    pub prepared: HashSet<String>,
 }
 
 /// Connections of one purpose, opened when they are needed and kept.
@@ -135,7 +152,7 @@ pub struct Pool {
     connect_limit: Duration,
     permits_total: u32,
     permits: Semaphore,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Pooled>>,
 }
 
 impl Pool {
@@ -159,18 +176,19 @@ impl Pool {
         let permit = deadline.limit(self.permits.acquire()).await.map_err(|_| Error::Deadline)?;
         let permit = permit.map_err(|_| Error::Unavailable { reason: "the node is shutting down".into() })?;
         let idle = self.idle.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
+        let pooled = match idle {
+            Some(pooled) => pooled,
             // A server that was given less than its limit to answer has not shown that it is away.
             None => {
                 self.connect(deadline).await.map_err(|error| if deadline.passed() { Error::Deadline } else { error })?
             }
         };
-        Ok(Lease { connection, pool: self, _permit: permit })
+        Ok(Lease { pooled, pool: self, _permit: permit })
     }
 
-    async fn connect(&self, deadline: Deadline) -> Result<PgConnection, Error> {
-        connect(&self.options, deadline.at_most(self.connect_limit)).await
+    async fn connect(&self, deadline: Deadline) -> Result<Pooled, Error> {
+        let connection = connect(&self.options, deadline.at_most(self.connect_limit)).await?;
+        Ok(Pooled { connection, prepared: HashSet::new() })
     }
 
     /// Closes the connections nobody uses: after one was found dead, the others are likely to be.
@@ -186,8 +204,8 @@ impl Pool {
         self.permits.close();
         drop(all);
         let idle = std::mem::take(&mut *self.idle.lock());
-        for connection in idle {
-            drop(deadline.limit(connection.close()).await);
+        for pooled in idle {
+            drop(deadline.limit(pooled.connection.close()).await);
         }
     }
 }
@@ -195,7 +213,7 @@ impl Pool {
 /// A borrowed connection. Unless it is given back, it is closed: nobody knows what a statement that was dropped
 /// halfway, or one that timed out on a dead link, has left behind.
 pub struct Lease<'p> {
-    connection: PgConnection,
+    pooled: Pooled,
     pool: &'p Pool,
     _permit: SemaphorePermit<'p>,
 }
@@ -203,13 +221,18 @@ pub struct Lease<'p> {
 impl Lease<'_> {
     /// The connection.
     pub fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        &mut self.pooled.connection
+    }
+
+    /// The connection, with what is prepared on it.
+    pub fn pooled(&mut self) -> &mut Pooled {
+        &mut self.pooled
     }
 
     /// Returns the connection for others to use.
     pub fn give_back(self) {
         if !self.pool.permits.is_closed() {
-            self.pool.idle.lock().push(self.connection);
+            self.pool.idle.lock().push(self.pooled);
         }
     }
 }

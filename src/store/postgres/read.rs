@@ -10,7 +10,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error, Fetched, Row, ShardId,
-        postgres::{Shared, failure, group::generation, statement::Statements},
+        postgres::{Shared, failure, statement::Statements},
     },
 };
 
@@ -85,6 +85,11 @@ fn row(row: &PgRow) -> Result<Row, sqlx::Error> {
         version: row.try_get::<Option<i64>, _>(4)?.unwrap_or(0).unsigned_abs(),
         value: row.try_get::<Option<&str>, _>(5)?.map(|text| Bytes::copy_from_slice(text.as_bytes())),
     })
+}
+
+/// A generation as the database counts it; it starts at 1 and rises by hand-counted events.
+pub(super) fn generation(counted: i64) -> u32 {
+    u32::try_from(counted).unwrap_or(u32::MAX)
 }
 
 /// What `read` makes of the rows of a statement about `keys` keys, in the order of these: each row says in its fourth

@@ -13,7 +13,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error, Poll, ShardId,
-        postgres::{Shared, group::generation, pool},
+        postgres::{Shared, pool, read::generation},
     },
 };
 

@@ -68,6 +68,14 @@ impl Node {
         }
     }
 
+    /// A node over a database of its own, with settings of the test's but for its URL.
+    pub async fn with_database(settings: postgres::Config, config: Config) -> Self {
+        let database = database().await;
+        let mut node = Self::on(postgres::Config { url: database.url(), ..settings }, config).await;
+        node.database = Some(database);
+        node
+    }
+
     /// A node over the database at `url`.
     pub async fn over(url: &str, config: Config) -> Self {
         Self::on(postgres::Config::at(url), config).await

@@ -1,0 +1,615 @@
+//! One group of writes in one transaction.
+//!
+//! A group takes two round trips, whatever shards it touches: one script that begins the transaction and carries the writes
+//! out, a statement for each shard and shape, and one that writes outbox and idempotency keys and commits. Writes of one
+//! key stand in the order they came, each in a later statement than the one before.
+//!
+//! Promise: a write that the database refuses is as one that was not there. What can be told beforehand, the statement
+//! leaves out; what makes a statement fail makes the group start over with a savepoint before each statement, and the
+//! failed one is halved until the write at fault is alone.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sqlx::{Row as _, postgres::PgRow};
+
+use crate::{
+    record::{CollectionId, PatchError, Position, RecordId, Stamp},
+    resilience::Deadline,
+    store::{
+        Error, Operation, ShardId, Write, Written,
+        postgres::{
+            failure,
+            pool::Pooled,
+            read::generation,
+            statement::Statements,
+            write::{
+                feed::Feed,
+                row::{self, Row, Step},
+                script::{Elements, Returned, Script},
+                shape::{Kind, Shape, fault, result},
+            },
+        },
+    },
+};
+
+/// A commit that was sent is waited for at least so long, past any deadline: a late answer is worth more than none.
+const COMMIT_LIMIT: Duration = Duration::from_secs(1);
+/// How often the writes left are tried again in one transaction, after their rows came and went.
+const ROUNDS_MAX: usize = 8;
+
+/// A write of a group, with where it goes.
+#[derive(Clone)]
+pub struct Placed {
+    pub write: Arc<Write>,
+    pub shard: ShardId,
+    pub statements: Arc<Statements>,
+}
+
+/// How a group is carried out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// Each statement has a savepoint, so that a failure costs its own writes only.
+    pub is_careful: bool,
+    /// Each script holds one write of a key at most.
+    pub is_stepwise: bool,
+    /// Idempotency keys are looked up before anything is written.
+    pub looks_up: bool,
+    /// A row that another transaction holds is waited for, as long as the session's `lock_timeout` lets it.
+    pub waits: bool,
+    /// A statement that waits for any other lock in vain is halved as a refused one is.
+    pub isolates_locks: bool,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is answered.
+    Done(Result<Written, Error>),
+    /// The database refused it.
+    Refused(sqlx::Error),
+    /// Another transaction holds its row.
+    Held,
+    /// Another transaction holds its partition, or inserts its key.
+    Locked,
+}
+
+/// Why nothing of a group was committed.
+#[derive(Debug)]
+pub enum Aborted {
+    /// A statement failed: start over in careful mode.
+    Refused(sqlx::Error),
+    /// These writes wait for a lock on a partition, or on a key that another transaction inserts.
+    Locked(Vec<usize>),
+    /// A write was carried out before an earlier one of its key: start over stepwise.
+    Disorder,
+    /// An idempotency key was met before: start over with a look at them.
+    Repeated,
+    /// The generation of a shard rose: start over.
+    Superseded,
+    /// The commit itself was refused.
+    CommitRefused(sqlx::Error),
+    /// The connection failed before the commit was sent.
+    Lost,
+    /// Time ran out before the commit was sent.
+    Late,
+    /// The connection failed, or fell silent, while committing.
+    Unknown,
+}
+
+/// The generations that shards were seen in, by which `if_stamp` is judged.
+pub type Generations = HashMap<ShardId, u32>;
+
+/// Commits `writes` in one transaction by `deadline`. Returns an outcome for each, in their order.
+///
+/// `deadline` covers everything before the commit is sent; the commit itself has a limit of its own.
+///
+/// # Errors
+/// [`Aborted`]: nothing was committed, or nobody knows. After `Lost`, `Late` and `Unknown` the connection must be closed;
+/// after the others the transaction is rolled back.
+///
+/// # Cancel safety
+/// Dropped before the commit was sent, nothing happens; the connection must be closed then.
+pub async fn commit(
+    pooled: &mut Pooled,
+    feed: &Feed,
+    writes: &[Placed],
+    mode: Mode,
+    generations: &mut Generations,
+    deadline: Deadline,
+) -> Result<Vec<Outcome>, Aborted> {
+    let mut group = Group::new(writes, mode, generations);
+    let staged = deadline.limit(group.stage(pooled, feed)).await.map_err(|_| Aborted::Late)?;
+    if let Err(aborted) = staged {
+        if !matches!(aborted, Aborted::Lost) {
+            let mut script = Script::default();
+            script.say("ROLLBACK");
+            let undone = deadline.limit(script.run(pooled)).await.map_err(|_| Aborted::Late)?;
+            undone.error.map_or(Ok(()), |_| Err(Aborted::Lost))?;
+        }
+        return Err(aborted);
+    }
+    let script = group.last_script(pooled, feed);
+    let answered = Deadline::after(deadline.left().max(COMMIT_LIMIT)).limit(script.run(pooled)).await;
+    match answered.map_err(|_| Aborted::Unknown)?.error {
+        None => Ok(group.outcomes()),
+        Some(error) if failure::is_refusal(&error) => {
+            let mut script = Script::default();
+            script.say("ROLLBACK");
+            let undone = deadline.limit(script.run(pooled)).await.map_err(|_| Aborted::Late)?;
+            undone.error.map_or(Ok(()), |_| Err(Aborted::Lost))?;
+            Err(if failure::is_repeated_token(&error) { Aborted::Repeated } else { Aborted::CommitRefused(error) })
+        }
+        Some(_) => Err(Aborted::Unknown),
+    }
+}
+
+/// What is known of a write so far.
+enum State {
+    Pending(Row),
+    /// Carried out, with the record's new state.
+    Written {
+        was: u64,
+        version: u64,
+        value: Option<Bytes>,
+        kind: Kind,
+    },
+    /// Answered without a change: the version of what stands, or of the tombstone.
+    Unchanged {
+        version: u64,
+    },
+    Conflict {
+        version: u64,
+    },
+    Repeated {
+        stamp: Stamp,
+        is_same: bool,
+    },
+    Failed(Outcome),
+    Held,
+    Locked,
+}
+
+/// The places of a piece's statements in a script.
+struct Said {
+    writes: usize,
+    tombstones: Option<usize>,
+    /// The place behind the last.
+    end: usize,
+}
+
+struct Group<'g> {
+    writes: &'g [Placed],
+    mode: Mode,
+    generations: &'g mut Generations,
+    /// One for each write.
+    states: Vec<State>,
+    position: Position,
+    /// The version of the newest tombstone, read behind the inserts.
+    newest_tombstone: u64,
+}
+
+/// The writes of one statement.
+struct Piece {
+    statements: Arc<Statements>,
+    shape: Shape,
+    /// By their places in the group.
+    writes: Vec<usize>,
+    has_savepoint: bool,
+}
+
+impl<'g> Group<'g> {
+    fn new(writes: &'g [Placed], mode: Mode, generations: &'g mut Generations) -> Self {
+        let states = writes.iter().map(|placed| {
+            let step = if placed.write.inserts_first() { Step::Insert } else { Step::Change };
+            pending(placed, step, mode)
+        });
+        Group {
+            states: states.collect(),
+            writes,
+            mode,
+            generations,
+            position: Position::default(),
+            newest_tombstone: 0,
+        }
+    }
+
+    /// Everything but the last script.
+    async fn stage(&mut self, pooled: &mut Pooled, feed: &Feed) -> Result<(), Aborted> {
+        let mut script = Script::default();
+        script.say("BEGIN");
+        let mark = feed.read_mark(&mut script, pooled);
+        if self.mode.looks_up {
+            let met = feed.look_up(&mut script, pooled, self.writes);
+            let rows = returned(script.run(pooled).await)?;
+            self.take_mark(rows.get(mark));
+            self.take_met(rows.get(met))?;
+            script = Script::default();
+        }
+        let mut mark = (!self.mode.looks_up).then_some(mark);
+        for round in 0..ROUNDS_MAX {
+            let pieces = self.pieces();
+            if pieces.is_empty() && round > 0 {
+                break;
+            }
+            self.round(pooled, feed, pieces, std::mem::take(&mut script), mark.take()).await?;
+        }
+        for state in &mut self.states {
+            if matches!(state, State::Pending(_)) {
+                *state = State::Held;
+            }
+        }
+        self.read_stamped_anew(pooled).await
+    }
+
+    fn take_mark(&mut self, rows: Option<&Vec<PgRow>>) {
+        let mark = rows.and_then(|rows| rows.first()?.try_get::<i64, _>(0).ok());
+        self.position = Position(mark.unwrap_or(0).unsigned_abs());
+    }
+
+    /// Answers the writes whose idempotency key was met before.
+    fn take_met(&mut self, rows: Option<&Vec<PgRow>>) -> Result<(), Aborted> {
+        for row in rows.into_iter().flatten() {
+            let (place, stamp, fingerprint) = Feed::met(row).map_err(|_| Aborted::Lost)?;
+            let token = self.writes.get(place).and_then(|placed| placed.write.token.as_ref());
+            let is_same = token.is_some_and(|token| token.fingerprint == fingerprint);
+            self.states[place] = State::Repeated { stamp, is_same };
+        }
+        Ok(())
+    }
+
+    /// The statements for all that is pending: the first write of each key, then the second of each, and so on.
+    fn pieces(&self) -> VecDeque<Piece> {
+        type Place<'s> = (usize, CollectionId, ShardId, bool, &'s Shape);
+        let mut waves: HashMap<&RecordId, usize> = HashMap::new();
+        let mut pieces: BTreeMap<Place<'_>, Vec<usize>> = BTreeMap::new();
+        let mut suspects = 0;
+        for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
+            let State::Pending(row) = state else { continue };
+            let wave = waves.entry(&placed.write.id).and_modify(|wave| *wave += 1).or_default();
+            if self.mode.is_stepwise && *wave > 0 {
+                continue;
+            }
+            let place = (*wave, placed.write.id.collection, placed.shard, row.is_suspect, &row.shape);
+            suspects += usize::from(row.is_suspect);
+            pieces.entry(place).or_default().push(at);
+        }
+        let mut all = VecDeque::with_capacity(pieces.len() + suspects);
+        for ((_, _, _, is_suspect, shape), writes) in pieces {
+            let statements = &self.writes[writes[0]].statements;
+            // Each suspect is a statement of its own.
+            let parts = if is_suspect { writes.into_iter().map(|at| vec![at]).collect() } else { vec![writes] };
+            all.extend(parts.into_iter().map(|writes| Piece {
+                statements: statements.clone(),
+                shape: shape.clone(),
+                writes,
+                has_savepoint: is_suspect || self.mode.is_careful,
+            }));
+        }
+        all
+    }
+
+    /// Runs the statements of `pieces` behind `script`, in one round trip as long as none of them fails. `mark` is the place
+    /// of the statement in it that reads the newest mark.
+    async fn round(
+        &mut self,
+        pooled: &mut Pooled,
+        feed: &Feed,
+        mut pieces: VecDeque<Piece>,
+        mut script: Script,
+        mut mark: Option<usize>,
+    ) -> Result<(), Aborted> {
+        let mut carried_out = Vec::new();
+        loop {
+            let said: Vec<Said> = pieces.iter().map(|piece| self.say(&mut script, pooled, feed, piece)).collect();
+            let generations = feed.read_generations(&mut script, pooled);
+            let Returned { rows, error } = script.run(pooled).await;
+            if let Some(mark) = mark.take() {
+                self.take_mark(rows.get(mark));
+            }
+            let done = said.iter().take_while(|said| said.end <= rows.len()).count();
+            for (piece, said) in pieces.drain(..done).zip(&said) {
+                let tombstones = said.tombstones.map_or(&[][..], |at| &rows[at]);
+                self.take(&piece, &rows[said.writes], tombstones).map_err(|_| Aborted::Lost)?;
+                carried_out.extend(piece.writes);
+            }
+            match error {
+                None => {
+                    self.take_generations(rows.get(generations))?;
+                    return self.check_order(&carried_out);
+                }
+                Some(error) => {
+                    let Some(failed) = pieces.pop_front() else { return Err(aborted(error)) };
+                    script = self.fail(failed, error, &mut pieces)?;
+                }
+            }
+        }
+    }
+
+    /// Adds a piece's statements to the script.
+    fn say(&self, script: &mut Script, pooled: &Pooled, feed: &Feed, piece: &Piece) -> Said {
+        if piece.has_savepoint {
+            script.say("SAVEPOINT piece");
+        }
+        let (mut keys, mut asked, mut values) = (Elements::default(), Elements::default(), Vec::new());
+        for &at in &piece.writes {
+            let State::Pending(row) = &self.states[at] else { continue };
+            values.resize_with(row.width(), Elements::default);
+            keys.push(Some(self.writes[at].write.id.key.as_str()));
+            row.push(&mut values);
+            asked.push(self.asked(&self.writes[at]).map(|version| version.to_string()).as_deref());
+        }
+        let mut arguments = vec![keys.clone()];
+        arguments.extend(piece.shape.asks.then_some(asked));
+        arguments.append(&mut values);
+        let writes = script.execute(pooled, &piece.statements.write(&piece.shape), &arguments);
+        let is_delete = piece.shape.kind == Kind::Delete;
+        let collection = &piece.statements.table().collection.name;
+        let tombstones = is_delete.then(|| feed.read_tombstones(script, pooled, collection, keys));
+        if piece.has_savepoint {
+            script.say("RELEASE SAVEPOINT piece");
+        }
+        Said { writes, tombstones, end: script.len() }
+    }
+
+    /// The version that a row must have; one that none has where the generation asked for is over.
+    fn asked(&self, placed: &Placed) -> Option<i64> {
+        let stamp = placed.write.if_stamp?;
+        let known = self.generations.get(&placed.shard);
+        let is_over = stamp.version > 0 && known.is_some_and(|&known| known != stamp.generation);
+        Some(if is_over { -1 } else { stamp.version.cast_signed() })
+    }
+
+    /// What a failed statement means, and the script that goes on behind it.
+    fn fail(&mut self, failed: Piece, error: sqlx::Error, pieces: &mut VecDeque<Piece>) -> Result<Script, Aborted> {
+        if !failure::is_refusal(&error) || failure::is_transient(&error) || failure::is_stale_schema(&error) {
+            return Err(aborted(error));
+        }
+        let is_lock = failure::is_held(&error);
+        if is_lock && !self.mode.isolates_locks {
+            return Err(Aborted::Locked(failed.writes));
+        }
+        if !failed.has_savepoint {
+            return Err(Aborted::Refused(error));
+        }
+        if let &[at] = failed.writes.as_slice() {
+            self.states[at] = if is_lock { State::Locked } else { State::Failed(Outcome::Refused(error)) };
+        } else {
+            let Piece { statements, shape, mut writes, .. } = failed;
+            let second = writes.split_off(writes.len() / 2);
+            for writes in [second, writes] {
+                let (statements, shape) = (statements.clone(), shape.clone());
+                pieces.push_front(Piece { statements, shape, writes, has_savepoint: true });
+            }
+        }
+        let mut script = Script::default();
+        script.say("ROLLBACK TO SAVEPOINT piece");
+        script.say("RELEASE SAVEPOINT piece");
+        Ok(script)
+    }
+
+    /// Reads what a piece's statements returned.
+    fn take(&mut self, piece: &Piece, rows: &[PgRow], tombstones: &[PgRow]) -> Result<(), sqlx::Error> {
+        let by_key: HashMap<&str, usize> =
+            piece.writes.iter().map(|&at| (self.writes[at].write.id.key.as_str(), at)).collect();
+        let mut seen = HashSet::new();
+        let mut states = Vec::with_capacity(piece.writes.len());
+        for row in rows {
+            let number: Option<i64> = row.try_get(result::NUMBER)?;
+            let at = match number.and_then(|number| usize::try_from(number - 1).ok()) {
+                Some(place) => piece.writes.get(place).copied(),
+                None => by_key.get(row.try_get::<&str, _>(result::KEY)?).copied(),
+            };
+            let Some(at) = at else { continue };
+            seen.insert(at);
+            states.push((at, self.judge(at, piece, row, tombstones)?));
+        }
+        for &at in piece.writes.iter().filter(|at| !seen.contains(at)) {
+            // Its row came in between, or changed between the statement's snapshot and the lock.
+            states.push((at, pending(&self.writes[at], Step::Change, self.mode)));
+        }
+        for (at, state) in states {
+            self.states[at] = state;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, at: usize, piece: &Piece, row: &PgRow, tombstones: &[PgRow]) -> Result<State, sqlx::Error> {
+        let was = row.try_get::<Option<i64>, _>(result::WAS)?.unwrap_or(0).unsigned_abs();
+        let placed = &self.writes[at];
+        if let Some(version) = row.try_get::<Option<i64>, _>(result::VERSION)? {
+            let kind = piece.shape.kind;
+            if kind == Kind::Delete {
+                let number: i64 = row.try_get(result::NUMBER)?;
+                let is_its = |row: &&PgRow| row.try_get::<i64, _>(0).is_ok_and(|its| its == number);
+                let tombstone =
+                    tombstones.iter().find(is_its).map(|row| row.try_get::<Option<i64>, _>(1)).transpose()?;
+                let version = tombstone.flatten().unwrap_or(0).unsigned_abs();
+                return Ok(State::Written { was, version, value: None, kind });
+            }
+            let value: Option<&str> = row.try_get(result::VALUE)?;
+            let value = value.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+            return Ok(State::Written { was, version: version.unsigned_abs(), value, kind });
+        }
+        let fault: Option<&str> = row.try_get(result::FAULT)?;
+        Ok(match fault.unwrap_or(fault::HELD) {
+            fault::STAMP => State::Conflict { version: was },
+            fault::HELD => State::Held,
+            fault::ABSENT => self.absent(placed, was),
+            fault => State::Failed(Outcome::Done(Err(explain(placed, fault)))),
+        })
+    }
+
+    /// What a write of a record comes to that is not there, but may have a tombstone.
+    fn absent(&self, placed: &Placed, tombstone: u64) -> State {
+        let asked = self.asked(placed).filter(|asked| *asked != 0);
+        if asked.is_some_and(|asked| asked != tombstone.cast_signed()) {
+            return State::Conflict { version: tombstone };
+        }
+        match placed.write.operation {
+            Operation::Delete => State::Unchanged { version: tombstone },
+            _ => pending(placed, Step::Insert, self.mode),
+        }
+    }
+
+    fn take_generations(&mut self, rows: Option<&Vec<PgRow>>) -> Result<(), Aborted> {
+        let row = rows.and_then(|rows| rows.first()).ok_or(Aborted::Lost)?;
+        let (Ok(shards), Ok(counted)) = (row.try_get::<Vec<i32>, _>(0), row.try_get::<Vec<i64>, _>(1)) else {
+            return Err(Aborted::Lost);
+        };
+        self.newest_tombstone = row.try_get::<Option<i64>, _>(2).ok().flatten().unwrap_or(0).unsigned_abs();
+        let now: Generations = shards
+            .iter()
+            .zip(counted)
+            .map(|(shard, counted)| (ShardId(shard.unsigned_abs()), generation(counted)))
+            .collect();
+        let asks = |placed: &&Placed| placed.write.if_stamp.is_some_and(|stamp| stamp.version > 0);
+        let was_wrong =
+            self.writes.iter().filter(asks).any(|placed| self.generations.get(&placed.shard) != now.get(&placed.shard));
+        *self.generations = now;
+        if was_wrong { Err(Aborted::Superseded) } else { Ok(()) }
+    }
+
+    /// Refuses a round in which a write was carried out while an earlier one of its key was not. What follows a held one
+    /// is held.
+    fn check_order(&mut self, carried_out: &[usize]) -> Result<(), Aborted> {
+        let carried_out: HashSet<usize> = carried_out.iter().copied().collect();
+        let (mut waiting, mut held) = (HashSet::new(), HashSet::new());
+        for (at, (placed, state)) in self.writes.iter().zip(&mut self.states).enumerate() {
+            let id = &placed.write.id;
+            match state {
+                State::Pending(_) if held.contains(id) => *state = State::Held,
+                State::Pending(_) => drop(waiting.insert(id)),
+                State::Held | State::Locked => drop(held.insert(id)),
+                _ if carried_out.contains(&at) && (waiting.contains(id) || held.contains(id)) => {
+                    return Err(Aborted::Disorder);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads those inserted rows again that lie below a tombstone: they may have been stamped anew after they were
+    /// returned.
+    async fn read_stamped_anew(&mut self, pooled: &mut Pooled) -> Result<(), Aborted> {
+        for at in 0..self.states.len() {
+            let State::Written { version, kind: Kind::Insert, .. } = self.states[at] else { continue };
+            let placed = &self.writes[at];
+            let is_last = !self.writes[at + 1..].iter().any(|later| later.write.id == placed.write.id);
+            if version > self.newest_tombstone || !is_last {
+                continue;
+            }
+            let read = sqlx::query(placed.statements.read()).bind(vec![placed.write.id.key.as_str()]);
+            let row = read.fetch_one(&mut pooled.connection).await.map_err(aborted)?;
+            let read = || -> Result<State, sqlx::Error> {
+                let version = row.try_get::<Option<i64>, _>(4)?.unwrap_or(0).unsigned_abs();
+                let value = row.try_get::<Option<&str>, _>(5)?.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+                Ok(State::Written { was: 0, version, value, kind: Kind::Insert })
+            };
+            self.states[at] = read().map_err(|_| Aborted::Lost)?;
+        }
+        Ok(())
+    }
+
+    /// Outbox, idempotency keys, commit.
+    fn last_script(&self, pooled: &Pooled, feed: &Feed) -> Script {
+        let mut script = Script::default();
+        let mut changed: HashMap<&RecordId, (usize, u64)> = HashMap::new();
+        let mut tokens = Vec::new();
+        for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
+            let version = match *state {
+                State::Written { was, version, kind, .. } => {
+                    if matches!(kind, Kind::Replace | Kind::Patch) && version != was {
+                        changed.insert(&placed.write.id, (at, version));
+                    }
+                    version
+                }
+                State::Unchanged { version } => version,
+                _ => continue,
+            };
+            if let Some(token) = &placed.write.token {
+                tokens.push((placed, token, self.stamp(placed, version)));
+            }
+        }
+        let changed = changed.into_values().map(|(at, version)| (&self.writes[at], version));
+        feed.log(&mut script, pooled, changed);
+        feed.remember(&mut script, pooled, &tokens);
+        script.say("COMMIT");
+        script
+    }
+
+    fn stamp(&self, placed: &Placed, version: u64) -> Stamp {
+        Stamp::new(self.generations.get(&placed.shard).copied().unwrap_or_default(), version)
+    }
+
+    fn outcomes(self) -> Vec<Outcome> {
+        let stamps: Vec<Stamp> = self
+            .writes
+            .iter()
+            .zip(&self.states)
+            .map(|(placed, state)| match *state {
+                State::Written { version, .. } | State::Unchanged { version } | State::Conflict { version } => {
+                    self.stamp(placed, version)
+                }
+                _ => Stamp::ABSENT,
+            })
+            .collect();
+        let done = |stamp, value| Outcome::Done(Ok(Written { stamp, installed: Some((value, self.position)) }));
+        self.states
+            .into_iter()
+            .zip(stamps)
+            .map(|(state, stamp)| match state {
+                State::Written { value, .. } => done(stamp, value),
+                State::Unchanged { .. } => done(stamp, None),
+                State::Conflict { .. } => Outcome::Done(Err(Error::Conflict { current: stamp })),
+                State::Repeated { stamp, is_same: true } => Outcome::Done(Ok(Written { stamp, installed: None })),
+                State::Repeated { .. } => Outcome::Done(Err(Error::TokenReused)),
+                State::Failed(outcome) => outcome,
+                State::Pending(_) | State::Held => Outcome::Held,
+                State::Locked => Outcome::Locked,
+            })
+            .collect()
+    }
+}
+
+/// The state in which a write is to be carried out.
+fn pending(placed: &Placed, step: Step, mode: Mode) -> State {
+    match Row::new(&placed.write, placed.statements.table(), step, mode.waits) {
+        Ok(row) => State::Pending(row),
+        Err(error) => State::Failed(Outcome::Done(Err(error))),
+    }
+}
+
+/// A statement's reason for leaving a row out, in PostgreSQL's words.
+fn explain(placed: &Placed, reason: &str) -> Error {
+    let table = placed.statements.table();
+    if let Some(constraint) = reason.strip_prefix(fault::CHECK) {
+        return row::violated(table, constraint);
+    }
+    if let Some(column) = reason.strip_prefix(fault::NULL) {
+        return row::null(table, column);
+    }
+    let column = reason.strip_prefix(fault::NO_NUMBER).unwrap_or(reason).to_owned();
+    PatchError::NotANumber { column }.into()
+}
+
+/// The rows of a script that may not fail.
+fn returned(returned: Returned) -> Result<Vec<Vec<PgRow>>, Aborted> {
+    match returned.error {
+        None => Ok(returned.rows),
+        Some(error) => Err(aborted(error)),
+    }
+}
+
+fn aborted(error: sqlx::Error) -> Aborted {
+    match failure::is_refusal(&error) {
+        true if failure::is_timeout(&error) => Aborted::Late,
+        true => Aborted::Refused(error),
+        false => Aborted::Lost,
+    }
+}
