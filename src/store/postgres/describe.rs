@@ -17,6 +17,8 @@ use crate::{
 pub struct Table {
     /// The collection as the rest of the service sees it.
     pub collection: Collection,
+    /// Its quoted name, schema included.
+    pub relation: String,
     /// The column that triggers fill, left out of values.
     pub version_column: String,
     /// What the database knows of the collection's columns, in their order.
@@ -25,6 +27,9 @@ pub struct Table {
     pub checks: Vec<Check>,
     /// Whether a row's values can be judged before they are written: no trigger of the application's changes them.
     pub is_judged: bool,
+    /// Whether it is all the same if a statement names the table or a partition: no trigger of the application's on
+    /// statements is on either.
+    pub is_uniform: bool,
 }
 
 /// How a column takes its values.
@@ -100,7 +105,12 @@ pub async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, Error> 
         "SELECT c.name, c.key_column::text, c.key_kind, c.version_column::text, coalesce(c.modulus, 0),
                 NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.relation AND NOT t.tgisinternal AND t.tgtype & 3 = 3
                                                         AND t.tgname <> 'zz_freshet_stamp'),
-                to_regprocedure('feed.merge(json, json, integer)') IS NOT NULL
+                to_regprocedure('feed.merge(json, json, integer)') IS NOT NULL,
+                NOT EXISTS (SELECT FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgtype & 1 = 0
+                               AND t.tgname NOT LIKE 'freshet\\_%' AND (t.tgrelid = c.relation OR t.tgrelid IN
+                                   (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.relation))),
+                (SELECT format('%I.%I', n.nspname, k.relname) FROM pg_class k
+                   JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = c.relation)
            FROM feed.collection c WHERE to_regclass(c.relation::text) IS NOT NULL ORDER BY c.name",
     );
     let rows = rows.fetch_all(&mut *connection).await.map_err(unmigrated)?;
@@ -134,7 +144,16 @@ fn table(row: &PgRow) -> Result<Result<Table, Error>, sqlx::Error> {
         columns: Vec::new(),
     };
     let version_column = row.try_get(3)?;
-    Ok(Ok(Table { collection, version_column, columns: Vec::new(), checks: Vec::new(), is_judged: row.try_get(5)? }))
+    let (relation, is_uniform) = (row.try_get(8)?, row.try_get(7)?);
+    Ok(Ok(Table {
+        relation,
+        is_uniform,
+        collection,
+        version_column,
+        columns: Vec::new(),
+        checks: Vec::new(),
+        is_judged: row.try_get(5)?,
+    }))
 }
 
 async fn columns(connection: &mut PgConnection, collection: &str) -> Result<Vec<TableColumn>, sqlx::Error> {
@@ -203,6 +222,8 @@ async fn checks(connection: &mut PgConnection, table: &Table) -> Result<Vec<Chec
 #[derive(Debug, Default)]
 pub struct Ownership {
     partitions: HashMap<(CollectionId, ShardId), Arc<Statements>>,
+    /// For statements that reach rows of all shards.
+    tables: HashMap<CollectionId, Arc<Statements>>,
 }
 
 impl Ownership {
@@ -219,6 +240,10 @@ impl Ownership {
         .await
         .map_err(failure::error)?;
         let mut ownership = Ownership::default();
+        for table in tables {
+            let statements = Statements::new(table, &table.relation, ShardId(0));
+            ownership.tables.insert(table.collection.id, Arc::new(statements));
+        }
         for (name, shard, relation) in rows {
             let Some(table) = tables.iter().find(|table| table.collection.name == name) else { continue };
             let shard = ShardId(shard.unsigned_abs());
@@ -234,6 +259,11 @@ impl Ownership {
     /// [`Error::NotOwned`] when the database has no such partition.
     pub fn find(&self, collection: CollectionId, shard: ShardId) -> Result<Arc<Statements>, Error> {
         self.partitions.get(&(collection, shard)).cloned().ok_or(Error::NotOwned { shard })
+    }
+
+    /// The statements for all shards of a collection that are here.
+    pub fn whole(&self, collection: CollectionId) -> Option<Arc<Statements>> {
+        self.tables.get(&collection).cloned()
     }
 
     /// The shards owned here of one collection, in order.

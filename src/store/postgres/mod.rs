@@ -194,6 +194,18 @@ impl Shared {
         }
     }
 
+    /// The statements of a shard, and those for all shards of its collection that are here.
+    async fn writes(
+        &self,
+        collection: CollectionId,
+        shard: ShardId,
+        deadline: Deadline,
+    ) -> Result<(Arc<Statements>, Arc<Statements>), Error> {
+        let statements = self.statements(collection, shard, deadline).await?;
+        let whole = self.ownership.read().whole(collection).unwrap_or_else(|| statements.clone());
+        Ok((statements, whole))
+    }
+
     async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
         let mut lease = self.reads.lend(deadline).await?;
         let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;

@@ -64,7 +64,7 @@ impl Config {
     }
 
     const fn write_lanes_default() -> u32 {
-        2
+        4
     }
 
     const fn write_connections_default() -> u32 {

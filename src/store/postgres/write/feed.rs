@@ -32,7 +32,7 @@ impl Feed {
     /// `logs` says whether the sessions log their updates themselves.
     pub fn new(logs: bool) -> Self {
         Feed {
-            mark: fixed("SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1"),
+            mark: fixed("SELECT (SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1), (SELECT last_value FROM feed.vseq)"),
             generations: fixed(
                 "SELECT array_agg(shard), array_agg(gen), (SELECT version FROM feed.tomb ORDER BY version DESC LIMIT 1) \
                  FROM feed.shard_state",
@@ -63,7 +63,7 @@ impl Feed {
         }
     }
 
-    /// Reads the newest mark that the snapshot shows.
+    /// Reads the newest mark that the snapshot shows, and the newest version.
     pub fn read_mark(&self, script: &mut Script, pooled: &Pooled) -> usize {
         script.execute(pooled, &self.mark, &[])
     }

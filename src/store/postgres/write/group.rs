@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sqlx::{Row as _, postgres::PgRow};
 
 use crate::{
@@ -39,6 +40,9 @@ use crate::{
 
 /// A commit that was sent is waited for at least so long, past any deadline: a late answer is worth more than none.
 const COMMIT_LIMIT: Duration = Duration::from_secs(1);
+/// Shards from which on one update that names the table costs less than one for each partition: its fixed costs are those of
+/// about twelve, what a row takes beyond them a third.
+const SPANNED_SHARDS_MIN: usize = 12;
 /// How often the writes left are tried again in one transaction, after their rows came and went.
 const ROUNDS_MAX: usize = 8;
 
@@ -48,6 +52,8 @@ pub struct Placed {
     pub write: Arc<Write>,
     pub shard: ShardId,
     pub statements: Arc<Statements>,
+    /// For a statement that reaches rows of all shards.
+    pub whole: Arc<Statements>,
 }
 
 /// How a group is carried out.
@@ -61,6 +67,8 @@ pub struct Mode {
     pub looks_up: bool,
     /// A row that another transaction holds is waited for, as long as the session's `lock_timeout` lets it.
     pub waits: bool,
+    /// Keys that are written once are written by plain updates, as long as no row is held.
+    pub is_plain: bool,
     /// A statement that waits for any other lock in vain is halved as a refused one is.
     pub isolates_locks: bool,
 }
@@ -85,6 +93,8 @@ pub enum Aborted {
     Refused(sqlx::Error),
     /// These writes wait for a lock on a partition, or on a key that another transaction inserts.
     Locked(Vec<usize>),
+    /// A plain update waits for a row or a partition: start over without plain ones.
+    Waited,
     /// A write was carried out before an earlier one of its key: start over stepwise.
     Disorder,
     /// An idempotency key was met before: start over with a look at them.
@@ -101,50 +111,69 @@ pub enum Aborted {
     Unknown,
 }
 
-/// The generations that shards were seen in, by which `if_stamp` is judged.
-pub type Generations = HashMap<ShardId, u32>;
+/// The generations that shards are in, as the last transaction saw them; `if_stamp` is judged by them.
+pub type SeenGenerations = Mutex<Generations>;
 
-/// Commits `writes` in one transaction by `deadline`. Returns an outcome for each, in their order.
-///
-/// `deadline` covers everything before the commit is sent; the commit itself has a limit of its own.
+type Generations = HashMap<ShardId, u32>;
+
+/// Carries `writes` out in one transaction, all but its commit, by `deadline`.
 ///
 /// # Errors
-/// [`Aborted`]: nothing was committed, or nobody knows. After `Lost`, `Late` and `Unknown` the connection must be closed;
-/// after the others the transaction is rolled back.
+/// [`Aborted`]: nothing will be committed. After `Lost` and `Late` the connection must be closed; after the others the
+/// transaction is rolled back.
 ///
 /// # Cancel safety
-/// Dropped before the commit was sent, nothing happens; the connection must be closed then.
-pub async fn commit(
+/// Dropped, nothing happens; the connection must be closed then.
+pub async fn stage<'g>(
     pooled: &mut Pooled,
     feed: &Feed,
-    writes: &[Placed],
+    writes: &'g [Placed],
     mode: Mode,
-    generations: &mut Generations,
+    generations: &'g SeenGenerations,
     deadline: Deadline,
-) -> Result<Vec<Outcome>, Aborted> {
+) -> Result<Staged<'g>, Aborted> {
     let mut group = Group::new(writes, mode, generations);
     let staged = deadline.limit(group.stage(pooled, feed)).await.map_err(|_| Aborted::Late)?;
-    if let Err(aborted) = staged {
-        if !matches!(aborted, Aborted::Lost) {
-            let mut script = Script::default();
-            script.say("ROLLBACK");
-            let undone = deadline.limit(script.run(pooled)).await.map_err(|_| Aborted::Late)?;
-            undone.error.map_or(Ok(()), |_| Err(Aborted::Lost))?;
-        }
-        return Err(aborted);
+    match staged {
+        Ok(()) => Ok(Staged { group }),
+        Err(Aborted::Lost) => Err(Aborted::Lost),
+        Err(aborted) => Err(roll_back(pooled, deadline, aborted).await),
     }
-    let script = group.last_script(pooled, feed);
-    let answered = Deadline::after(deadline.left().max(COMMIT_LIMIT)).limit(script.run(pooled)).await;
-    match answered.map_err(|_| Aborted::Unknown)?.error {
-        None => Ok(group.outcomes()),
-        Some(error) if failure::is_refusal(&error) => {
-            let mut script = Script::default();
-            script.say("ROLLBACK");
-            let undone = deadline.limit(script.run(pooled)).await.map_err(|_| Aborted::Late)?;
-            undone.error.map_or(Ok(()), |_| Err(Aborted::Lost))?;
-            Err(if failure::is_repeated_token(&error) { Aborted::Repeated } else { Aborted::CommitRefused(error) })
+}
+
+/// A transaction that is to be committed.
+pub struct Staged<'g> {
+    group: Group<'g>,
+}
+
+impl Staged<'_> {
+    /// Commits. Returns an outcome for each write, in their order. The commit is waited for by `deadline`, or for
+    /// [`COMMIT_LIMIT`] if that is longer.
+    ///
+    /// # Errors
+    /// [`Aborted`]: nothing was committed, or, with `Unknown`, nobody knows; the connection must be closed then.
+    pub async fn commit(self, pooled: &mut Pooled, feed: &Feed, deadline: Deadline) -> Result<Vec<Outcome>, Aborted> {
+        let script = self.group.last_script(pooled, feed);
+        let answered = Deadline::after(deadline.left().max(COMMIT_LIMIT)).limit(script.run(pooled)).await;
+        match answered.map_err(|_| Aborted::Unknown)?.error {
+            None => Ok(self.group.outcomes()),
+            Some(error) if failure::is_refusal(&error) => {
+                let is_repeated = failure::is_repeated_token(&error);
+                let aborted = if is_repeated { Aborted::Repeated } else { Aborted::CommitRefused(error) };
+                Err(roll_back(pooled, deadline, aborted).await)
+            }
+            Some(_) => Err(Aborted::Unknown),
         }
-        Some(_) => Err(Aborted::Unknown),
+    }
+}
+
+async fn roll_back(pooled: &mut Pooled, deadline: Deadline, aborted: Aborted) -> Aborted {
+    let mut script = Script::default();
+    script.say("ROLLBACK");
+    match deadline.limit(script.run(pooled)).await {
+        Ok(Returned { error: None, .. }) => aborted,
+        Ok(_) => Aborted::Lost,
+        Err(_) => Aborted::Late,
     }
 }
 
@@ -153,7 +182,6 @@ enum State {
     Pending(Row),
     /// Carried out, with the record's new state.
     Written {
-        was: u64,
         version: u64,
         value: Option<Bytes>,
         kind: Kind,
@@ -185,10 +213,13 @@ struct Said {
 struct Group<'g> {
     writes: &'g [Placed],
     mode: Mode,
-    generations: &'g mut Generations,
+    seen: &'g SeenGenerations,
+    generations: Generations,
     /// One for each write.
     states: Vec<State>,
     position: Position,
+    /// The newest version before the group.
+    first_version: u64,
     /// The version of the newest tombstone, read behind the inserts.
     newest_tombstone: u64,
 }
@@ -203,7 +234,7 @@ struct Piece {
 }
 
 impl<'g> Group<'g> {
-    fn new(writes: &'g [Placed], mode: Mode, generations: &'g mut Generations) -> Self {
+    fn new(writes: &'g [Placed], mode: Mode, seen: &'g SeenGenerations) -> Self {
         let states = writes.iter().map(|placed| {
             let step = if placed.write.inserts_first() { Step::Insert } else { Step::Change };
             pending(placed, step, mode)
@@ -212,8 +243,10 @@ impl<'g> Group<'g> {
             states: states.collect(),
             writes,
             mode,
-            generations,
+            seen,
+            generations: seen.lock().clone(),
             position: Position::default(),
+            first_version: 0,
             newest_tombstone: 0,
         }
     }
@@ -237,6 +270,8 @@ impl<'g> Group<'g> {
                 break;
             }
             self.round(pooled, feed, pieces, std::mem::take(&mut script), mark.take()).await?;
+            // What is left is written by statements that tell why not.
+            self.mode.is_plain = false;
         }
         for state in &mut self.states {
             if matches!(state, State::Pending(_)) {
@@ -247,8 +282,9 @@ impl<'g> Group<'g> {
     }
 
     fn take_mark(&mut self, rows: Option<&Vec<PgRow>>) {
-        let mark = rows.and_then(|rows| rows.first()?.try_get::<i64, _>(0).ok());
-        self.position = Position(mark.unwrap_or(0).unsigned_abs());
+        let Some(row) = rows.and_then(|rows| rows.first()) else { return };
+        let number = |column| row.try_get::<Option<i64>, _>(column).ok().flatten().unwrap_or(0).unsigned_abs();
+        (self.position, self.first_version) = (Position(number(0)), number(1));
     }
 
     /// Answers the writes whose idempotency key was met before.
@@ -265,20 +301,20 @@ impl<'g> Group<'g> {
     /// The statements for all that is pending: the first write of each key, then the second of each, and so on.
     fn pieces(&self) -> VecDeque<Piece> {
         type Place<'s> = (usize, CollectionId, ShardId, bool, &'s Shape);
+        let plain = self.plain();
+        let is_plain: HashSet<usize> = plain.iter().flat_map(|piece| piece.writes.iter().copied()).collect();
         let mut waves: HashMap<&RecordId, usize> = HashMap::new();
         let mut pieces: BTreeMap<Place<'_>, Vec<usize>> = BTreeMap::new();
-        let mut suspects = 0;
         for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
             let State::Pending(row) = state else { continue };
             let wave = waves.entry(&placed.write.id).and_modify(|wave| *wave += 1).or_default();
-            if self.mode.is_stepwise && *wave > 0 {
+            if is_plain.contains(&at) || (self.mode.is_stepwise && *wave > 0) {
                 continue;
             }
             let place = (*wave, placed.write.id.collection, placed.shard, row.is_suspect, &row.shape);
-            suspects += usize::from(row.is_suspect);
             pieces.entry(place).or_default().push(at);
         }
-        let mut all = VecDeque::with_capacity(pieces.len() + suspects);
+        let mut all = VecDeque::from(plain);
         for ((_, _, _, is_suspect, shape), writes) in pieces {
             let statements = &self.writes[writes[0]].statements;
             // Each suspect is a statement of its own.
@@ -291,6 +327,41 @@ impl<'g> Group<'g> {
             }));
         }
         all
+    }
+
+    /// The plain updates, of keys that are written once in the group, as they do not tell why a row was not written: one
+    /// for all shards of a shape where they are many, else one for each.
+    fn plain(&self) -> Vec<Piece> {
+        if !self.mode.is_plain || self.mode.is_careful {
+            return Vec::new();
+        }
+        let mut times: HashMap<&RecordId, usize> = HashMap::with_capacity(self.writes.len());
+        self.writes.iter().for_each(|placed| *times.entry(&placed.write.id).or_default() += 1);
+        let mut shapes: BTreeMap<(CollectionId, &Shape), BTreeMap<ShardId, Vec<usize>>> = BTreeMap::new();
+        for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
+            let State::Pending(row) = state else { continue };
+            let is_update = matches!(row.shape.kind, Kind::Patch | Kind::Replace) && !row.is_suspect;
+            if is_update && times[&placed.write.id] == 1 {
+                let shards = shapes.entry((placed.write.id.collection, &row.shape)).or_default();
+                shards.entry(placed.shard).or_default().push(at);
+            }
+        }
+        let mut pieces = Vec::with_capacity(shapes.len());
+        for ((_, shape), shards) in shapes {
+            let shape = Shape { is_plain: true, ..shape.clone() };
+            let piece = |statements: &Arc<Statements>, writes| {
+                let (statements, shape) = (statements.clone(), shape.clone());
+                Piece { statements, shape, writes, has_savepoint: false }
+            };
+            let first = shards.values().next().map(|writes| &self.writes[writes[0]]);
+            match first.filter(|first| shards.len() >= SPANNED_SHARDS_MIN && first.whole.table().is_uniform) {
+                Some(first) => pieces.push(piece(&first.whole, shards.into_values().flatten().collect())),
+                None => {
+                    pieces.extend(shards.into_values().map(|writes| piece(&self.writes[writes[0]].statements, writes)))
+                }
+            }
+        }
+        pieces
     }
 
     /// Runs the statements of `pieces` behind `script`, in one round trip as long as none of them fails. `mark` is the place
@@ -370,6 +441,9 @@ impl<'g> Group<'g> {
             return Err(aborted(error));
         }
         let is_lock = failure::is_held(&error);
+        if is_lock && failed.shape.is_plain {
+            return Err(Aborted::Waited);
+        }
         if is_lock && !self.mode.isolates_locks {
             return Err(Aborted::Locked(failed.writes));
         }
@@ -409,7 +483,8 @@ impl<'g> Group<'g> {
             states.push((at, self.judge(at, piece, row, tombstones)?));
         }
         for &at in piece.writes.iter().filter(|at| !seen.contains(at)) {
-            // Its row came in between, or changed between the statement's snapshot and the lock.
+            // Its row came in between, or changed between the statement's snapshot and the lock; or the statement is a
+            // plain update, which does not tell why.
             states.push((at, pending(&self.writes[at], Step::Change, self.mode)));
         }
         for (at, state) in states {
@@ -429,11 +504,11 @@ impl<'g> Group<'g> {
                 let tombstone =
                     tombstones.iter().find(is_its).map(|row| row.try_get::<Option<i64>, _>(1)).transpose()?;
                 let version = tombstone.flatten().unwrap_or(0).unsigned_abs();
-                return Ok(State::Written { was, version, value: None, kind });
+                return Ok(State::Written { version, value: None, kind });
             }
             let value: Option<&str> = row.try_get(result::VALUE)?;
             let value = value.map(|text| Bytes::copy_from_slice(text.as_bytes()));
-            return Ok(State::Written { was, version: version.unsigned_abs(), value, kind });
+            return Ok(State::Written { version: version.unsigned_abs(), value, kind });
         }
         let fault: Option<&str> = row.try_get(result::FAULT)?;
         Ok(match fault.unwrap_or(fault::HELD) {
@@ -470,7 +545,10 @@ impl<'g> Group<'g> {
         let asks = |placed: &&Placed| placed.write.if_stamp.is_some_and(|stamp| stamp.version > 0);
         let was_wrong =
             self.writes.iter().filter(asks).any(|placed| self.generations.get(&placed.shard) != now.get(&placed.shard));
-        *self.generations = now;
+        if now != self.generations {
+            self.seen.lock().clone_from(&now);
+            self.generations = now;
+        }
         if was_wrong { Err(Aborted::Superseded) } else { Ok(()) }
     }
 
@@ -509,7 +587,7 @@ impl<'g> Group<'g> {
             let read = || -> Result<State, sqlx::Error> {
                 let version = row.try_get::<Option<i64>, _>(4)?.unwrap_or(0).unsigned_abs();
                 let value = row.try_get::<Option<&str>, _>(5)?.map(|text| Bytes::copy_from_slice(text.as_bytes()));
-                Ok(State::Written { was: 0, version, value, kind: Kind::Insert })
+                Ok(State::Written { version, value, kind: Kind::Insert })
             };
             self.states[at] = read().map_err(|_| Aborted::Lost)?;
         }
@@ -523,8 +601,9 @@ impl<'g> Group<'g> {
         let mut tokens = Vec::new();
         for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
             let version = match *state {
-                State::Written { was, version, kind, .. } => {
-                    if matches!(kind, Kind::Replace | Kind::Patch) && version != was {
+                State::Written { version, kind, .. } => {
+                    // A version from before the group is that of an update that changed nothing.
+                    if matches!(kind, Kind::Replace | Kind::Patch) && version > self.first_version {
                         changed.insert(&placed.write.id, (at, version));
                     }
                     version

@@ -31,8 +31,8 @@ use crate::{
         Error, ShardId,
         postgres::write::{
             Common, Job,
-            group::{self, Aborted, Generations, Mode, Outcome},
-            lane::answer_late,
+            group::{self, Aborted, Mode, Outcome, SeenGenerations},
+            lanes::answer_late,
         },
     },
 };
@@ -248,7 +248,7 @@ impl HeldWrites {
         let (placed, jobs) = self.common.place(jobs).await;
         let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return Vec::new() };
         let mut mode = Mode { is_careful: true, looks_up: true, waits, isolates_locks: true, ..Mode::default() };
-        let mut generations = Generations::new();
+        let generations = SeenGenerations::default();
         loop {
             let mut lease = match self.common.waits.lend(deadline).await {
                 Ok(lease) => lease,
@@ -259,7 +259,10 @@ impl HeldWrites {
                 }
             };
             let feed = &self.common.feed;
-            let committed = group::commit(lease.pooled(), feed, &placed, mode, &mut generations, deadline).await;
+            let committed = match group::stage(lease.pooled(), feed, &placed, mode, &generations, deadline).await {
+                Ok(staged) => staged.commit(lease.pooled(), feed, deadline).await,
+                Err(aborted) => Err(aborted),
+            };
             if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown)) && !lease.pooled().is_worn()
             {
                 lease.give_back();

@@ -50,7 +50,7 @@ impl Row {
             (Operation::Put(_), Step::Change) => Kind::Replace,
             (Operation::Patch(_), Step::Change) => Kind::Patch,
         };
-        let shape = Shape { kind, columns: Vec::new(), asks, waits: waits && kind != Kind::Insert };
+        let shape = Shape { kind, columns: Vec::new(), asks, waits: waits && kind != Kind::Insert, is_plain: false };
         let mut row = Row { shape, values: Vec::new(), is_suspect: false };
         if let Some(members) = match &write.operation {
             Operation::Delete => None,
