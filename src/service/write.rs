@@ -82,8 +82,13 @@ impl Service {
     /// Once begun, the write runs on when its caller is dropped.
     pub async fn delete(&self, id: RecordId, conditions: Conditions) -> Result<Written, Error> {
         let (answer, answered) = waiting();
-        self.write(id, Operation::Delete, conditions, || "delete".into(), answer);
+        self.delete_then(id, conditions, answer);
         answered.await
+    }
+
+    /// [`Self::delete`], whose outcome is handed to `answer`, which must not block.
+    pub fn delete_then(&self, id: RecordId, conditions: Conditions, answer: impl Answer) {
+        self.write(id, Operation::Delete, conditions, || "delete".into(), answer);
     }
 
     fn write(

@@ -33,4 +33,5 @@ mod stampede;
 mod subscriptions;
 mod tracking;
 mod two_nodes;
+mod write_path;
 mod writes;

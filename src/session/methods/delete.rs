@@ -1,21 +1,32 @@
 //! `delete`: removes a record.
 
-use super::{Call, Reply};
+use serde_json::value::RawValue;
+
+use super::Answer;
 use crate::{
-    protocol::{DeleteParams, RpcError, codec},
-    service::Conditions,
+    protocol::{DeleteParams, codec},
+    service::{Conditions, Service},
 };
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
-    let params = DeleteParams::parse(call.params)?;
-    let id = call.service().record(&params.collection, &params.key)?;
-    let key = id.key.clone();
+pub(super) fn begin(service: &Service, params: Option<&RawValue>, answer: Answer) {
+    let read = DeleteParams::parse(params).and_then(|params| {
+        let id = service.record(&params.collection, &params.key)?;
+        Ok((params, id))
+    });
+    let (params, id) = match read {
+        Ok(read) => read,
+        Err(error) => return answer(Err(error)),
+    };
     let conditions = Conditions {
         if_stamp: params.if_stamp,
         idempotency_key: params.idempotency_key.map(std::borrow::Cow::into_owned),
     };
-    let written = call.service().delete(id, conditions).await?;
-    let mut body = Vec::new();
-    codec::written(&mut body, key.as_str(), written.stamp, None);
-    Ok(body.into())
+    let key = id.key.clone();
+    service.delete_then(id, conditions, move |result| {
+        answer(result.map_err(Into::into).map(|written| {
+            let mut body = Vec::new();
+            codec::written(&mut body, key.as_str(), written.stamp, None);
+            body
+        }));
+    });
 }

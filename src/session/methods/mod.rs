@@ -55,6 +55,7 @@ pub(super) fn begin(request: &Request<'_>) -> Option<Begin> {
     Some(match Method::from_name(&request.method)? {
         Method::Put => put::begin,
         Method::Patch => patch::begin,
+        Method::Delete => delete::begin,
         _ => return None,
     })
 }
@@ -97,7 +98,7 @@ fn handler(method: Method) -> Option<Handler> {
         Method::GetMany => |call| Box::pin(get_many::run(call)),
         Method::Put => |call| Box::pin(wait_for(put::begin, call)),
         Method::Patch => |call| Box::pin(wait_for(patch::begin, call)),
-        Method::Delete => |call| Box::pin(delete::run(call)),
+        Method::Delete => |call| Box::pin(wait_for(delete::begin, call)),
         Method::Describe => |call| Box::pin(describe::run(call)),
         Method::Subscribe => |call| Box::pin(subscribe::run(call)),
         Method::Unsubscribe => |call| Box::pin(unsubscribe::run(call)),

@@ -99,3 +99,37 @@ async fn trigger_functions_belong_to_a_role_that_can_not_log_in() {
         assert_eq!((row.get(1), row.get(2)), (false, false), "{}", row.get::<String, _>(0));
     }
 }
+
+#[tokio::test]
+async fn a_session_that_says_it_logs_its_updates_is_captured_unless_it_may() {
+    let database = harness::database().await;
+    database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1)").await;
+    let mut poller = Poller::start(&database).await;
+    let mut session = ordinary_session(&database).await;
+    session.execute("SET freshet.logs = 'updates'").await.expect("anybody may say so");
+    session.execute("UPDATE products SET price = 2 WHERE sku = 'a'").await.expect("an update");
+    assert_eq!(polled(&mut poller).await, ["U a"]);
+    assert_faithful(&database, &poller).await;
+    drop_role(&database).await;
+}
+
+#[tokio::test]
+async fn what_a_trigger_changes_beside_a_nodes_update_is_captured() {
+    let database = harness::database().await;
+    database
+        .run(
+            "INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1), ('b', 'B', 1);
+             CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN UPDATE products SET price = NEW.price WHERE sku = 'b' AND NEW.sku = 'a'; RETURN NULL; END $$;
+             CREATE TRIGGER follow AFTER UPDATE ON products FOR EACH ROW EXECUTE FUNCTION follow();",
+        )
+        .await;
+    let node = harness::Node::over(&database.url(), harness::node::config()).await;
+    let mut poller = Poller::start(&database).await;
+    let mut socket = harness::Socket::open(&node).await;
+    let patch = serde_json::json!({"collection": "products", "key": "a", "value": {"price": 7}});
+    socket.ok("patch", patch).await;
+    assert_eq!(polled(&mut poller).await, ["U a", "U b"]);
+    assert_faithful(&database, &poller).await;
+    node.stop().await;
+}

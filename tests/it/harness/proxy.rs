@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -41,11 +42,15 @@ pub enum Link {
 /// Rules by the purpose that a node's connections name themselves with; `""` is for all others.
 type Rules = HashMap<&'static str, Link>;
 
+/// How often clients spoke, by the purpose of their connections.
+type Messages = Arc<Mutex<HashMap<String, u64>>>;
+
 /// A proxy on 127.0.0.1 before a server's socket; gone with this value.
 pub struct Proxy {
     address: SocketAddr,
     database: String,
     rules: watch::Sender<Rules>,
+    messages: Messages,
     _stop: DropGuard,
 }
 
@@ -59,14 +64,20 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let (rules, follow) = watch::channel(Rules::new());
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, socket, follow)));
+        let messages = Messages::default();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, socket, follow, messages.clone())));
         let database = options.get_database().unwrap_or("postgres").to_owned();
-        Proxy { address, database, rules, _stop: stop.drop_guard() }
+        Proxy { address, database, rules, messages, _stop: stop.drop_guard() }
     }
 
     /// The database's URL through this link.
     pub fn url(&self) -> String {
         format!("postgres://postgres@{}/{}?sslmode=disable", self.address, self.database)
+    }
+
+    /// How often the clients of one purpose spoke until now. What a client says at once may count as two when it is long.
+    pub fn messages(&self, purpose: &str) -> u64 {
+        self.messages.lock().expect("not poisoned").get(purpose).copied().unwrap_or_default()
     }
 
     /// Lets every connection have it.
@@ -82,17 +93,22 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, socket: PathBuf, rules: watch::Receiver<Rules>) {
+async fn accept(listener: TcpListener, socket: PathBuf, rules: watch::Receiver<Rules>, messages: Messages) {
     let mut links = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while links.try_join_next().is_some() {}
-        let (socket, rules) = (socket.clone(), rules.clone());
-        links.spawn(async move { carry(client, &socket, rules).await });
+        let (socket, rules, messages) = (socket.clone(), rules.clone(), messages.clone());
+        links.spawn(async move { carry(client, &socket, rules, &messages).await });
     }
 }
 
 /// Carries one connection until either side or a rule ends it. A dropped stream ends the connection.
-async fn carry(mut client: TcpStream, socket: &Path, mut rules: watch::Receiver<Rules>) -> Option<()> {
+async fn carry(
+    mut client: TcpStream,
+    socket: &Path,
+    mut rules: watch::Receiver<Rules>,
+    messages: &Messages,
+) -> Option<()> {
     client.set_nodelay(true).ok()?;
     let born = rules.borrow().clone();
     // The first message of a client names its purpose.
@@ -109,6 +125,7 @@ async fn carry(mut client: TcpStream, socket: &Path, mut rules: watch::Receiver<
             changed = rules.changed() => changed.ok()?,
             len = client.read(&mut said) => {
                 let bytes = said.get(..len.ok().filter(|&len| len > 0)?)?;
+                *messages.lock().expect("not poisoned").entry(purpose.clone()).or_default() += 1;
                 let commits = bytes.windows(7).any(|window| window == b"COMMIT\0");
                 match link {
                     Link::CutAtCommit { heard: false } if commits => return None,

@@ -24,6 +24,8 @@ use crate::store::{
 const ANSWERS_AT_ONCE: usize = 64;
 /// So many groups keep what a failure taught.
 const GROUPS_WARNED: u32 = 64;
+/// After so many attempts that ran into locked partitions the table is taken for locked, and the group for stuck.
+const LOCKED_PARTITIONS_MAX: u32 = 4;
 /// How often a group starts over before its writes are given up.
 const ATTEMPTS_MAX: u32 = 16;
 
@@ -129,7 +131,11 @@ impl Attempts {
                 self.habits.careful.store(GROUPS_WARNED, Ordering::Relaxed);
                 jobs
             }
-            Aborted::Locked(places) => self.set_aside(jobs, &places),
+            Aborted::Locked { insert: false, .. } if attempt >= LOCKED_PARTITIONS_MAX => {
+                let all: Vec<usize> = (0..jobs.len()).collect();
+                self.set_aside(jobs, &all, false)
+            }
+            Aborted::Locked { writes, insert } => self.set_aside(jobs, &writes, insert),
             Aborted::Waited => {
                 mode.is_plain = false;
                 self.habits.wary.store(GROUPS_WARNED, Ordering::Relaxed);
@@ -171,9 +177,9 @@ impl Attempts {
     }
 
     /// Hands the writes at `places` to the held ones, and with them all others of their keys; returns those that are left.
-    fn set_aside(&self, jobs: Vec<Job>, places: &[usize]) -> Vec<Job> {
+    fn set_aside(&self, jobs: Vec<Job>, places: &[usize], insert: bool) -> Vec<Job> {
         let (locked, others): (Vec<_>, Vec<_>) = jobs.into_iter().enumerate().partition(|(at, _)| places.contains(at));
-        self.held.lock(locked.into_iter().map(|(_, job)| job).collect());
+        self.held.lock(locked.into_iter().map(|(_, job)| job).collect(), insert);
         others.into_iter().filter_map(|(_, job)| self.held.divert(job)).collect()
     }
 

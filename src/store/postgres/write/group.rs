@@ -69,8 +69,10 @@ pub struct Mode {
     pub waits: bool,
     /// Keys that are written once are written by plain updates, as long as no row is held.
     pub is_plain: bool,
-    /// A statement that waits for any other lock in vain is halved as a refused one is.
+    /// A statement that waits for any other lock in vain costs its own writes only.
     pub isolates_locks: bool,
+    /// How long locks are waited for, in milliseconds, if not as long as the session says.
+    pub lock_limit_ms: Option<u32>,
 }
 
 /// What became of a write.
@@ -91,8 +93,12 @@ pub enum Outcome {
 pub enum Aborted {
     /// A statement failed: start over in careful mode.
     Refused(sqlx::Error),
-    /// These writes wait for a lock on a partition, or on a key that another transaction inserts.
-    Locked(Vec<usize>),
+    /// These writes wait for a lock on a partition or, where they insert, on a key that another transaction inserts.
+    Locked {
+        /// By their places in the group.
+        writes: Vec<usize>,
+        insert: bool,
+    },
     /// A plain update waits for a row or a partition: start over without plain ones.
     Waited,
     /// A write was carried out before an earlier one of its key: start over stepwise.
@@ -235,10 +241,7 @@ struct Piece {
 
 impl<'g> Group<'g> {
     fn new(writes: &'g [Placed], mode: Mode, seen: &'g SeenGenerations) -> Self {
-        let states = writes.iter().map(|placed| {
-            let step = if placed.write.inserts_first() { Step::Insert } else { Step::Change };
-            pending(placed, step, mode)
-        });
+        let states = writes.iter().map(|placed| first_try(placed, mode));
         Group {
             states: states.collect(),
             writes,
@@ -255,6 +258,9 @@ impl<'g> Group<'g> {
     async fn stage(&mut self, pooled: &mut Pooled, feed: &Feed) -> Result<(), Aborted> {
         let mut script = Script::default();
         script.say("BEGIN");
+        if let Some(limit) = self.mode.lock_limit_ms {
+            script.say(&format!("SET LOCAL lock_timeout = {limit}"));
+        }
         let mark = feed.read_mark(&mut script, pooled);
         if self.mode.looks_up {
             let met = feed.look_up(&mut script, pooled, self.writes);
@@ -445,12 +451,22 @@ impl<'g> Group<'g> {
             return Err(Aborted::Waited);
         }
         if is_lock && !self.mode.isolates_locks {
-            return Err(Aborted::Locked(failed.writes));
+            // Where one key is being inserted others may be, too: they would be found one wait after the other.
+            let insert = failed.shape.kind == Kind::Insert;
+            let rest = pieces.iter().filter(|piece| insert && piece.shape.kind == Kind::Insert);
+            let rest = rest.flat_map(|piece| piece.writes.iter().copied());
+            return Err(Aborted::Locked { writes: failed.writes.into_iter().chain(rest).collect(), insert });
         }
         if !failed.has_savepoint {
             return Err(Aborted::Refused(error));
         }
-        if let &[at] = failed.writes.as_slice() {
+        let is_insert = failed.shape.kind == Kind::Insert;
+        if is_lock && !is_insert {
+            // It waited for a row, or for its partition, where it waits for rows; else for its partition.
+            for &at in &failed.writes {
+                self.states[at] = if failed.shape.waits { State::Held } else { State::Locked };
+            }
+        } else if let &[at] = failed.writes.as_slice() {
             self.states[at] = if is_lock { State::Locked } else { State::Failed(Outcome::Refused(error)) };
         } else {
             let Piece { statements, shape, mut writes, .. } = failed;
@@ -561,6 +577,8 @@ impl<'g> Group<'g> {
             let id = &placed.write.id;
             match state {
                 State::Pending(_) if held.contains(id) => *state = State::Held,
+                // What was found of it, with the write before it not yet carried out, may be otherwise then.
+                State::Pending(_) if waiting.contains(id) => *state = first_try(placed, self.mode),
                 State::Pending(_) => drop(waiting.insert(id)),
                 State::Held | State::Locked => drop(held.insert(id)),
                 _ if carried_out.contains(&at) && (waiting.contains(id) || held.contains(id)) => {
@@ -654,6 +672,11 @@ impl<'g> Group<'g> {
             })
             .collect()
     }
+}
+
+/// The state in which a write begins.
+fn first_try(placed: &Placed, mode: Mode) -> State {
+    pending(placed, if placed.write.inserts_first() { Step::Insert } else { Step::Change }, mode)
 }
 
 /// The state in which a write is to be carried out.

@@ -30,7 +30,7 @@ use crate::{
     store::{
         Error, ShardId,
         postgres::write::{
-            Common, Job,
+            Common, GROUP_LOCK_LIMIT_MS, Job,
             group::{self, Aborted, Mode, Outcome, SeenGenerations},
             lanes::answer_late,
         },
@@ -64,6 +64,8 @@ pub struct HeldWrites {
 #[derive(Default)]
 struct Lines {
     by_key: HashMap<RecordId, Line>,
+    /// All writes in lines, those being tried included.
+    writes: usize,
     /// Until when writes of a shard come here at once, and whether inserts only.
     locked: HashMap<LockedShard, (Instant, bool)>,
 }
@@ -101,24 +103,30 @@ impl HeldWrites {
         if !is_locked && !lines.by_key.contains_key(&job.write.id) {
             return Some(job);
         }
-        self.push(&mut lines, job, is_locked);
+        let refused = self.push(&mut lines, job, false);
+        drop(lines);
+        refuse(refused);
         None
     }
 
     /// Takes a write whose row another transaction holds.
     pub fn hold(&self, job: Job) {
-        self.push(&mut self.lines.lock(), job, false);
+        let refused = self.push(&mut self.lines.lock(), job, false);
+        refuse(refused);
     }
 
-    /// Takes writes whose statement had to wait for a lock.
-    pub fn lock(&self, jobs: Vec<Job>) {
-        let mut lines = self.lines.lock();
-        let inserts_only = jobs.iter().all(|job| job.write.inserts_first());
-        for job in jobs {
-            let shard = (job.write.id.collection, job.shard);
-            lines.locked.insert(shard, (Instant::now() + LOCKED_FOR, inserts_only));
-            self.push(&mut lines, job, true);
+    /// Takes writes whose statement had to wait for a lock; with `inserts_only` for one on a key.
+    pub fn lock(&self, jobs: Vec<Job>, inserts_only: bool) {
+        let mut refused = Vec::new();
+        {
+            let mut lines = self.lines.lock();
+            for job in jobs {
+                let shard = (job.write.id.collection, job.shard);
+                lines.locked.insert(shard, (Instant::now() + LOCKED_FOR, inserts_only));
+                refused.extend(self.push(&mut lines, job, true));
+            }
         }
+        refuse(refused);
     }
 
     /// Waits until no write is held, or until `deadline`.
@@ -128,11 +136,12 @@ impl HeldWrites {
         }
     }
 
-    fn push(&self, lines: &mut Lines, job: Job, is_locked: bool) {
-        let waiting: usize = lines.by_key.values().map(|line| line.jobs.len()).sum();
-        if waiting >= HELD_MAX {
-            return job.answer.keep(Err(Error::Overloaded));
+    /// Puts a write at the end of its line; returns it when there are too many. It is to be answered without the lock.
+    fn push(&self, lines: &mut Lines, job: Job, is_locked: bool) -> Option<Job> {
+        if lines.writes >= HELD_MAX {
+            return Some(job);
         }
+        lines.writes += 1;
         let line = lines.by_key.entry(job.write.id.clone()).or_insert_with(|| Line {
             jobs: VecDeque::new(),
             tried: Instant::now(),
@@ -142,6 +151,7 @@ impl HeldWrites {
         line.jobs.push_back(job);
         self.count(lines);
         self.wake.notify_one();
+        None
     }
 
     fn count(&self, lines: &Lines) {
@@ -191,6 +201,7 @@ impl HeldWrites {
                 late.extend(over);
                 line.jobs = left.into();
             }
+            lines.writes -= late.len();
             lines.by_key.retain(|_, line| line.is_running || !line.jobs.is_empty());
             let now = Instant::now();
             lines.locked.retain(|_, (until, _)| *until > now);
@@ -224,8 +235,10 @@ impl HeldWrites {
     /// Tries writes; those still held go back to the heads of their lines.
     async fn attempt(&self, jobs: Vec<Job>, waits: bool) {
         let keys: Vec<RecordId> = jobs.iter().map(|job| job.write.id.clone()).collect();
+        let tried = jobs.len();
         let left = self.carry_out(answer_late(jobs), waits).await;
         let mut lines = self.lines.lock();
+        lines.writes -= tried - left.len();
         for (job, is_locked) in left.into_iter().rev() {
             if let Some(line) = lines.by_key.get_mut(&job.write.id) {
                 line.is_locked = is_locked;
@@ -247,7 +260,14 @@ impl HeldWrites {
     async fn carry_out(&self, jobs: Vec<Job>, waits: bool) -> Vec<(Job, bool)> {
         let (placed, jobs) = self.common.place(jobs).await;
         let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return Vec::new() };
-        let mut mode = Mode { is_careful: true, looks_up: true, waits, isolates_locks: true, ..Mode::default() };
+        let mut mode = Mode {
+            is_careful: true,
+            looks_up: true,
+            waits,
+            isolates_locks: true,
+            lock_limit_ms: (!waits).then_some(GROUP_LOCK_LIMIT_MS),
+            ..Mode::default()
+        };
         let generations = SeenGenerations::default();
         loop {
             let mut lease = match self.common.waits.lend(deadline).await {
@@ -317,6 +337,10 @@ impl HeldWrites {
         }
         left
     }
+}
+
+fn refuse(jobs: impl IntoIterator<Item = Job>) {
+    jobs.into_iter().for_each(|job| job.answer.keep(Err(Error::Overloaded)));
 }
 
 /// Those that go on waiting as they did.
