@@ -4,10 +4,33 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{pace::Pace, server::freshet};
+use super::{
+    pace::Pace,
+    server::freshet,
+    writes::{Ended, silent},
+};
 
 /// The core of the client; servers have the first.
 pub const CORE: &str = "1";
+
+/// Which cores the client has.
+#[derive(Clone, Copy, Debug)]
+pub enum Cores {
+    /// [`CORE`].
+    Own,
+    /// All, as the servers.
+    All,
+}
+
+impl Cores {
+    /// For `taskset -c`.
+    pub fn list(self) -> &'static str {
+        match self {
+            Cores::Own => CORE,
+            Cores::All => "0-1023",
+        }
+    }
+}
 
 /// One run's report.
 #[derive(Clone, Debug)]
@@ -18,8 +41,31 @@ pub struct Report(pub Value);
 /// # Errors
 /// What the command said, also when an answer was wrong: a figure with wrong answers is none.
 pub fn bench(url: &str, scenario: &[&str], pids: &[u32], pace: &Pace) -> Result<Report, String> {
+    bench_on(Cores::Own, url, scenario, pids, pace)
+}
+
+/// Begins writes that a CHECK refuses, so many a second, until the value is dropped.
+pub fn refused(url: &str, rate: f64, pace: &Pace) -> Result<Ended, String> {
+    let duration = format!("{}s", (pace.warm_up_seconds + pace.seconds).ceil() + 5.0);
     let mut command = Command::new("taskset");
-    command.args(["-c", CORE]).arg(freshet()).args(["--format", "json", "--url", url, "--timeout", "60s", "bench"]);
+    command.args(["-c", Cores::All.list()]).arg(freshet()).args(["--url", url, "bench", "patch", "--keys", "10000"]);
+    command.args(["--value", r#"{"stock":-1}"#, "--connections", "4", "--in-flight", "64"]);
+    command.args(["--rate", &format!("{rate:.0}"), "--duration", &duration]);
+    silent(&mut command)
+}
+
+/// [`bench`] on other cores.
+pub fn bench_on(cores: Cores, url: &str, scenario: &[&str], pids: &[u32], pace: &Pace) -> Result<Report, String> {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores.list()]).arg(freshet()).args([
+        "--format",
+        "json",
+        "--url",
+        url,
+        "--timeout",
+        "60s",
+        "bench",
+    ]);
     command.args(scenario).args(pace.arguments(scenario[0]));
     for pid in pids {
         command.args(["--pid", &pid.to_string()]);

@@ -13,16 +13,16 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::{client, naive, pace::Pace};
+use super::{client::Cores, naive, pace::Pace};
 
 /// Rows of the table that misses and writes go to.
 pub const ROWS: u32 = 100_000;
 /// Connections of pgbench where it is the yardstick.
 const CLIENTS: u32 = 16;
-/// Logical shards. One, as for a database that will not be split: both sides have one table of each kind.
-pub const SHARDS: u32 = 1;
+/// Logical shards: the default.
+pub const SHARDS: u32 = 64;
 
-/// The orders, a plain table as Freshet tracks it; the naive build's is the same without version and triggers.
+/// The orders; the naive build's are a plain table of the same columns.
 const ORDERS: &str = "
     CREATE TABLE orders (
         id       text PRIMARY KEY,
@@ -32,8 +32,9 @@ const ORDERS: &str = "
         total    bigint NOT NULL,
         status   text NOT NULL DEFAULT 'new',
         payment  bigint
-    );
+    ) PARTITION BY HASH (id);
     SELECT freshet.track('orders');
+    SELECT freshet.create_shards('orders', 64, ARRAY(SELECT generate_series(0, 63)));
 ";
 
 /// As many idempotency keys as [`naive::EARLIER_PAYMENTS`] makes.
@@ -48,11 +49,25 @@ pub struct Database {
     server: Option<PrivateServer>,
     pgbench: PathBuf,
     folder: TempDir,
+    /// Of pgbench.
+    cores: Cores,
+}
+
+/// What pgbench says of a run.
+pub struct Transactions {
+    pub per_second: f64,
+    pub latency_ms: f64,
 }
 
 impl Database {
     /// Starts the server with its own defaults, so with `fsync` and `synchronous_commit` on, and fills it.
     pub fn start() -> Result<Self, String> {
+        let database = Self::empty()?;
+        database.fill()?;
+        Ok(database)
+    }
+
+    fn empty() -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
         let pgbench = find_pgbench()?;
         let folder = tempfile::Builder::new().prefix("freshet-results-").tempdir().map_err(text)?;
@@ -60,9 +75,46 @@ impl Database {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).map_err(text)?;
         let options = Options::new(folder.path().join("data"));
         let server = runtime.block_on(PrivateServer::start(options)).map_err(text)?;
-        let database = Database { runtime, server: Some(server), pgbench, folder };
-        database.fill()?;
+        Ok(Database { runtime, server: Some(server), pgbench, folder, cores: Cores::Own })
+    }
+
+    /// A server with all cores, and in it 10,000 products: tracked in so many shards in `freshet`, and plain in `plain`.
+    pub fn for_writes(shards: u32) -> Result<Self, String> {
+        let mut database = Self::empty()?;
+        database.have(Cores::All)?;
+        database.runtime.block_on(async {
+            for name in ["freshet", "plain"] {
+                migrate::create_database(&database.url("postgres"), name).await.map_err(text)?;
+            }
+            let placement = Placement { modulus: shards, shards: 0..=shards - 1 };
+            migrate::migrate(&database.url("freshet"), None, &placement).await.map_err(text).map(drop)
+        })?;
+        database.run("plain", PLAIN_PRODUCTS)?;
+        for name in ["freshet", "plain"] {
+            database.run(name, &products(10_000))?;
+            database.run(name, "VACUUM ANALYZE")?;
+        }
+        // The keys of one partition, for a writer that names it.
+        database.run("freshet", FIRST_KEYS)?;
+        database.run("plain", "CREATE TABLE first_keys (n bigint PRIMARY KEY, sku text NOT NULL)")?;
+        database.run(
+            "plain",
+            "INSERT INTO first_keys SELECT n, 'K' || lpad(n::text, 5, '0') FROM generate_series(0, 99) n",
+        )?;
         Ok(database)
+    }
+
+    /// Lets the sessions and the clients of pgbench that start from here on have these cores.
+    pub fn have(&mut self, cores: Cores) -> Result<(), String> {
+        // Sessions take their cores from the postmaster.
+        let server = match cores {
+            Cores::Own => "0",
+            Cores::All => cores.list(),
+        };
+        let pid = self.pid().to_string();
+        run_to_end(Command::new("taskset").args(["-p", "-c", server, &pid]))?;
+        self.cores = cores;
+        Ok(())
     }
 
     fn fill(&self) -> Result<(), String> {
@@ -77,7 +129,7 @@ impl Database {
         self.run("freshet", ORDERS)?;
         self.run("naive", naive::TABLES)?;
         for (name, earlier_payments) in [("freshet", EARLIER_PAYMENTS), ("naive", naive::EARLIER_PAYMENTS)] {
-            self.run(name, &products())?;
+            self.run(name, &products(ROWS))?;
             self.run(name, &orders())?;
             self.run(name, earlier_payments)?;
             self.catalogue(name)?;
@@ -177,10 +229,40 @@ impl Database {
         tps(&self.pgbench(name, &timed(pace, clients, &["-f", &path.display().to_string()]))?)
     }
 
+    /// A script's transactions, prepared, with all cores for everybody.
+    pub fn pgbench_on_all(
+        &self,
+        name: &str,
+        title: &str,
+        script: &str,
+        clients: u32,
+        pace: &Pace,
+    ) -> Result<Transactions, String> {
+        let path = self.folder.path().join(format!("{title}.sql"));
+        fs::write(&path, format!("{script}\n")).map_err(text)?;
+        let said = self.pgbench(name, &timed(pace, clients, &["-f", &path.display().to_string()]))?;
+        let latency =
+            said.lines().find_map(|line| line.strip_prefix("latency average = ")?.split(' ').next()?.parse().ok());
+        Ok(Transactions { per_second: tps(&said)?, latency_ms: latency.ok_or("pgbench gives no latency")? })
+    }
+
+    /// The server's socket.
+    pub fn socket(&self) -> Result<PathBuf, String> {
+        let server = self.server.as_ref().expect("it runs until this value goes");
+        let files = fs::read_dir(server.socket_dir()).map_err(text)?.flatten().map(|entry| entry.path());
+        let is_socket = |path: &PathBuf| {
+            path.extension().is_some_and(|port| port.to_str().is_some_and(|port| port.parse::<u16>().is_ok()))
+        };
+        files
+            .filter(|path| path.to_string_lossy().contains(".s.PGSQL."))
+            .find(is_socket)
+            .ok_or_else(|| "no socket".into())
+    }
+
     fn pgbench<T: AsRef<str>>(&self, name: &str, arguments: &[T]) -> Result<String, String> {
         let server = self.server.as_ref().expect("it runs until this value goes");
         let mut command = Command::new("taskset");
-        command.args(["-c", client::CORE]).arg(&self.pgbench);
+        command.args(["-c", self.cores.list()]).arg(&self.pgbench);
         command.arg("-h").arg(server.socket_dir()).args(["-U", server.user()]);
         command.args(arguments.iter().map(AsRef::as_ref)).arg(name);
         let output = command.output().map_err(text)?;
@@ -207,6 +289,11 @@ fn find_pgbench() -> Result<PathBuf, String> {
     Ok(beside.unwrap_or_else(|| PathBuf::from("pgbench")))
 }
 
+fn run_to_end(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(text)?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
 fn timed(pace: &Pace, clients: u32, more: &[&str]) -> Vec<String> {
     let (clients, seconds) = (clients.to_string(), (pace.seconds.ceil() as u64).to_string());
     let words = ["-n", "-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds];
@@ -218,11 +305,26 @@ fn tps(said: &str) -> Result<f64, String> {
     figure.ok_or_else(|| format!("pgbench gives no figure: {said}"))
 }
 
-fn products() -> String {
+/// As Freshet's migration makes them, neither partitioned nor tracked.
+const PLAIN_PRODUCTS: &str = "
+    CREATE TABLE products (
+        sku        text PRIMARY KEY,
+        name       text NOT NULL,
+        currency   text NOT NULL DEFAULT 'GBP',
+        price      bigint NOT NULL CHECK (price >= 0),
+        stock      integer NOT NULL DEFAULT 0 CHECK (stock >= 0),
+        attributes json NOT NULL DEFAULT '{}'
+    )";
+
+const FIRST_KEYS: &str = "
+    CREATE TABLE first_keys (n bigint PRIMARY KEY, sku text NOT NULL);
+    INSERT INTO first_keys SELECT row_number() OVER (ORDER BY sku) - 1, sku FROM products_000 LIMIT 100";
+
+fn products(rows: u32) -> String {
     format!(
         "INSERT INTO products (sku, name, price, stock)
          SELECT 'K' || lpad(n::text, 5, '0'), repeat('x', 420), 100, 0 FROM generate_series(0, {}) n",
-        ROWS - 1
+        rows - 1
     )
 }
 

@@ -255,8 +255,10 @@ plots:
 ";
 
 const METHOD: &str = "\
-**How.** Servers, PostgreSQL included, have the first core, and Freshet one thread; the client, `freshet bench` or
-`pgbench`, has the second. Freshet and what it is compared with take turns, and a ratio is taken round by round: the table
+**How.** Tables have 64 shards, the default, unless a line says otherwise. In the lines of *durable patches* and in the
+table of the naive build everybody has both cores and the threads of the defaults. Elsewhere servers, PostgreSQL included,
+have the first core, and Freshet one thread (default: one for each core); the client, `freshet bench` or `pgbench`, has the
+second. Freshet and what it is compared with take turns, and a ratio is taken round by round: the table
 gives its median, least and most. A round with one wrong answer counts for nothing and fails the run: every answer is
 matched with its request, one in 64 is read in full, every subscriber must see rising states and end on the last one, and
 orders made are counted in the database. The yardsticks are in [benches/limits](../benches/limits/mod.rs), the naive build
@@ -264,10 +266,11 @@ is in [benches/naive](../benches/naive/mod.rs), and all use the same records of 
 
 - *tuned axum echo*, *plain axum echo*: axum's WebSocket with a fixed answer, with and without batched flushes.
 - *bare epoll loop*: one thread, no framework.
-- *pgbench*: PostgreSQL's own, 16 connections, against the same server with the same settings (its defaults: `fsync` and
-  `synchronous_commit` are on).
+- *pgbench*: PostgreSQL's own, 16 connections where no number is given, against the same server with the same settings (its
+  defaults: `fsync` and `synchronous_commit` are on). A *plain table* has the same columns and is neither partitioned nor
+  tracked.
 - *PostgreSQL alone*: pgbench over one connection, with statements of the same shape in the same batches and no node
-  ([benches/results/ceiling.rs](../benches/results/ceiling.rs)); on the tables' parents, which a node passes by.
+  ([benches/results/ceiling.rs](../benches/results/ceiling.rs)); on the tables' parents.
 
 ";
 

@@ -16,7 +16,7 @@ const NO_CACHE: [(&str, &str); 1] = [("FRESHET__TIERS__LOCAL__CAPACITY", "64KiB"
 pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
     let misses = Deed {
         id: "misses",
-        title: "misses, merged: 100,000 keys evenly, 64 connections x 64 in flight",
+        title: "misses, merged: 100,000 keys evenly, 64 connections x 64 in flight, one core (default: all)",
         unit: "gets/s",
         words: &["get", "--connections", "64", "--in-flight", "64", "--keys", "100000"],
         settings: &NO_CACHE,
@@ -27,7 +27,7 @@ pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
     };
     let writes = Deed {
         id: "writes",
-        title: "durable writes, grouped: patches of 100,000 keys, 64 connections x 16 in flight",
+        title: "durable writes, grouped: patches of 100,000 keys, 64 connections x 16 in flight, one core (default: all)",
         unit: "writes/s",
         words: &["patch", "--connections", "64", "--in-flight", "16", "--keys", "100000"],
         settings: &[],

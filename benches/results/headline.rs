@@ -1,9 +1,10 @@
-//! Three things a shop does, each by Freshet and by the naive build, durable, with the same client.
+//! Three things a shop does, each by Freshet and by the naive build, durable, with the same client. All have both cores,
+//! and Freshet its defaults.
 
 use super::{
     ceiling,
-    client::bench,
-    database::Database,
+    client::{Cores, bench_on},
+    database::{Database, SHARDS},
     figure::{Figure, Goal, Samples},
     pace::Pace,
     server::Server,
@@ -54,7 +55,7 @@ pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
             alone: None,
         },
     ];
-    let freshet = Server::node(&database.url("freshet"), &[]);
+    let freshet = Server::node_at_defaults(&database.url("freshet"), SHARDS);
     let naive = Server::naive(&database.url("naive"));
     let measured: Result<Vec<_>, _> = deeds.iter().map(|deed| deed.measure(database, &freshet, &naive, pace)).collect();
     Ok(measured?.concat())
@@ -76,7 +77,8 @@ impl Deed<'_> {
             let sides = [("naive", naive, &mut other), ("freshet", freshet, &mut own)];
             for ((name, server, samples), cost) in sides.into_iter().zip(&mut costs) {
                 let before = self.counted(database, name)?;
-                let report = bench(&server.url("/v1/ws"), &words, &[server.pid(), database.pid()], pace)?;
+                let pids = [server.pid(), database.pid()];
+                let report = bench_on(Cores::All, &server.url("/v1/ws"), &words, &pids, pace)?;
                 // What was answered in the window must be there; the warm-up's writes are there too.
                 let (made, answered) = (self.counted(database, name)? - before, report.number("/answers"));
                 if self.count.is_some() && (made as f64) < answered {

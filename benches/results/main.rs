@@ -18,6 +18,7 @@ mod idle;
 mod latency;
 #[path = "../limits/mod.rs"]
 mod limits;
+mod link;
 mod machine;
 #[path = "../naive/mod.rs"]
 mod naive;
@@ -25,10 +26,12 @@ mod notes;
 mod pace;
 mod plots;
 mod server;
+mod writes;
 
 use std::path::Path;
 
 use clap::Parser;
+use client::Cores;
 use database::Database;
 use document::Results;
 use figure::Figure;
@@ -48,7 +51,7 @@ struct Cli {
     /// One short round of everything.
     #[arg(long)]
     quick: bool,
-    /// Only these groups: hits, fan-out, idle, durable, headline, latency, cold.
+    /// Only these groups: hits, fan-out, idle, writes, durable, headline, latency, cold.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// What cargo says to every benchmark.
@@ -75,7 +78,7 @@ fn main() {
     match &cli.role {
         Some(Role::Serve { name, address }) => limits::serve(name, address),
         Some(Role::Naive { database, address }) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             runtime.block_on(naive::serve(database, address));
         }
         // `cargo test --benches` only wants to know that it starts.
@@ -131,21 +134,25 @@ impl Results {
         if wants("idle") {
             self.keep("idle", idle::run(pace));
         }
+        if wants("writes") {
+            self.keep("writes", writes::run(pace));
+        }
         if GROUPS_OF_DATABASE.into_iter().any(wants) {
             match Database::start() {
                 Err(error) => self.keep("the database", Err(error)),
-                Ok(database) => self.measure_durable(&database, wants, pace),
+                Ok(mut database) => self.measure_durable(&mut database, wants, pace),
             }
         }
     }
 
-    fn measure_durable(&mut self, database: &Database, wants: impl Fn(&str) -> bool, pace: &Pace) {
+    fn measure_durable(&mut self, database: &mut Database, wants: impl Fn(&str) -> bool, pace: &Pace) {
         self.machine.postgres = database.version();
         if wants("durable") {
             self.keep("durable", durable::run(database, pace));
         }
         if wants("headline") {
-            self.keep("headline", headline::run(database, pace));
+            let measured = database.have(Cores::All).and_then(|()| headline::run(database, pace));
+            self.keep("headline", measured.and_then(|figures| database.have(Cores::Own).map(|()| figures)));
         }
         if wants("latency") {
             self.keep("latency", latency::run(database, pace));

@@ -20,6 +20,18 @@ pub fn limit_of(id: &str) -> &'static str {
             "PostgreSQL, which has two thirds of the core and alone does not reach 3x either (Beside): a row is locked, \
              written with a version from a trigger, captured in the outbox and read back"
         }
+        "writes-16x1" | "writes-p50" => {
+            "PostgreSQL: in a group of eight a row's first use of its partition in a transaction, with its triggers, takes \
+             about 60 us, more than all of pgbench's transaction; both cores are not full"
+        }
+        "writes-64x1" => "PostgreSQL, as with 16 connections; groups are of 20 to 30",
+        "writes-64x16" => {
+            "both cores: 25 to 30 us a row in PostgreSQL, of which an update of a plain table would take 8, the stamp's \
+             trigger 4 and the row as JSON 4; 15 us on the node"
+        }
+        "writes-hot" => "a statement for each write, 40 us, on one connection",
+        "writes-refused" => "statements leave out what a CHECK refuses, and a second round says which",
+        "writes-far" => "two round trips a group",
         "query" => "as L1 hits: a read and a write system call for the requests of one read",
         "order" => {
             "PostgreSQL, which has half of the core and alone, with 512 orders a statement, does not reach 7.75x either \

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::database::SHARDS;
+use super::{client::Cores, database::SHARDS};
 
 /// How long a server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -26,10 +26,10 @@ impl Server {
         Self::start(Command::new(own).args(["serve", name]))
     }
 
-    /// The naive build on `database`.
+    /// The naive build on `database`, with all cores and as many threads.
     pub fn naive(database: &str) -> Self {
         let own = std::env::current_exe().expect("this program has a path");
-        Self::start(Command::new(own).args(["naive", database]))
+        Self::listening(Command::new("taskset").args(["-c", Cores::All.list()]).arg(own).args(["naive", database]))
     }
 
     /// A node that keeps its records in memory.
@@ -50,11 +50,27 @@ impl Server {
         server
     }
 
-    /// Starts `command` with a free address as its last argument.
+    /// A node on `database` with all cores and as many threads as it takes by itself; `shards` is all that is set.
+    pub fn node_at_defaults(database: &str, shards: u32) -> Self {
+        let config = std::env::temp_dir().join(format!("freshet-results-{}.toml", std::process::id()));
+        std::fs::write(&config, format!("shards = {shards}\n[[database]]\nurl = \"{database}\"\n"))
+            .expect("the configuration is written");
+        let mut command = Command::new("taskset");
+        command.args(["-c", Cores::All.list()]).arg(freshet()).arg("serve").arg("--config").arg(&config);
+        command.args(["--operations", "127.0.0.1:0", "--listen"]);
+        let server = Self::listening(&mut command);
+        drop(std::fs::remove_file(config));
+        server
+    }
+
+    /// Starts `command` with a free address as its last argument. The servers get one core, so one thread.
     fn start(command: &mut Command) -> Self {
+        Self::listening(command.env("TOKIO_WORKER_THREADS", "1"))
+    }
+
+    fn listening(command: &mut Command) -> Self {
         let address = free_address();
-        // The servers get one core, so one thread.
-        command.arg(address.to_string()).env("TOKIO_WORKER_THREADS", "1").env("RUST_LOG", "error");
+        command.arg(address.to_string()).env("RUST_LOG", "error");
         let child = command.stdout(Stdio::null()).spawn().expect("the server starts");
         let mut server = Server { child, address };
         let until = Instant::now() + START_LIMIT;
