@@ -44,12 +44,12 @@ pub fn bench(url: &str, scenario: &[&str], pids: &[u32], pace: &Pace) -> Result<
     bench_on(Cores::Own, url, scenario, pids, pace)
 }
 
-/// Begins writes that a CHECK refuses, so many a second, until the value is dropped.
-pub fn refused(url: &str, rate: f64, pace: &Pace) -> Result<Ended, String> {
+/// Begins patches with `value`, so many a second, until what is returned is dropped.
+pub fn patches(url: &str, value: &str, rate: f64, pace: &Pace) -> Result<Ended, String> {
     let duration = format!("{}s", (pace.warm_up_seconds + pace.seconds).ceil() + 5.0);
     let mut command = Command::new("taskset");
     command.args(["-c", Cores::All.list()]).arg(freshet()).args(["--url", url, "bench", "patch", "--keys", "10000"]);
-    command.args(["--value", r#"{"stock":-1}"#, "--connections", "4", "--in-flight", "64"]);
+    command.args(["--value", value, "--connections", "4", "--in-flight", "64"]);
     command.args(["--rate", &format!("{rate:.0}"), "--duration", &duration]);
     silent(&mut command)
 }

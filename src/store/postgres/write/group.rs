@@ -9,7 +9,7 @@
 //! failed one is halved until the write at fault is alone.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -19,10 +19,10 @@ use parking_lot::Mutex;
 use sqlx::{Row as _, postgres::PgRow};
 
 use crate::{
-    record::{CollectionId, PatchError, Position, RecordId, Stamp},
+    record::{Position, RecordId, Stamp},
     resilience::Deadline,
     store::{
-        Error, Operation, ShardId, Write, Written,
+        Error, ShardId, Write, Written,
         postgres::{
             failure,
             pool::Pooled,
@@ -30,9 +30,10 @@ use crate::{
             statement::Statements,
             write::{
                 feed::Feed,
-                row::{self, Row, Step},
-                script::{Elements, Returned, Script},
-                shape::{Kind, Shape, fault, result},
+                pieces::{Piece, Said},
+                script::{Returned, Script},
+                shape::Kind,
+                state::{State, first_try},
             },
         },
     },
@@ -40,9 +41,6 @@ use crate::{
 
 /// A commit that was sent is waited for at least so long, past any deadline: a late answer is worth more than none.
 const COMMIT_LIMIT: Duration = Duration::from_secs(1);
-/// Shards from which on one update that names the table costs less than one for each partition: its fixed costs are those of
-/// about twelve, what a row takes beyond them a third.
-const SPANNED_SHARDS_MIN: usize = 12;
 /// How often the writes left are tried again in one transaction, after their rows came and went.
 const ROUNDS_MAX: usize = 8;
 
@@ -183,60 +181,19 @@ async fn roll_back(pooled: &mut Pooled, deadline: Deadline, aborted: Aborted) ->
     }
 }
 
-/// What is known of a write so far.
-enum State {
-    Pending(Row),
-    /// Carried out, with the record's new state.
-    Written {
-        version: u64,
-        value: Option<Bytes>,
-        kind: Kind,
-    },
-    /// Answered without a change: the version of what stands, or of the tombstone.
-    Unchanged {
-        version: u64,
-    },
-    Conflict {
-        version: u64,
-    },
-    Repeated {
-        stamp: Stamp,
-        is_same: bool,
-    },
-    Failed(Outcome),
-    Held,
-    Locked,
-}
-
-/// The places of a piece's statements in a script.
-struct Said {
-    writes: usize,
-    tombstones: Option<usize>,
-    /// The place behind the last.
-    end: usize,
-}
-
-struct Group<'g> {
-    writes: &'g [Placed],
-    mode: Mode,
+/// A transaction under way, and what is known of its writes.
+pub(super) struct Group<'g> {
+    pub(super) writes: &'g [Placed],
+    pub(super) mode: Mode,
     seen: &'g SeenGenerations,
-    generations: Generations,
+    pub(super) generations: Generations,
     /// One for each write.
-    states: Vec<State>,
+    pub(super) states: Vec<State>,
     position: Position,
     /// The newest version before the group.
     first_version: u64,
     /// The version of the newest tombstone, read behind the inserts.
     newest_tombstone: u64,
-}
-
-/// The writes of one statement.
-struct Piece {
-    statements: Arc<Statements>,
-    shape: Shape,
-    /// By their places in the group.
-    writes: Vec<usize>,
-    has_savepoint: bool,
 }
 
 impl<'g> Group<'g> {
@@ -304,72 +261,6 @@ impl<'g> Group<'g> {
         Ok(())
     }
 
-    /// The statements for all that is pending: the first write of each key, then the second of each, and so on.
-    fn pieces(&self) -> VecDeque<Piece> {
-        type Place<'s> = (usize, CollectionId, ShardId, bool, &'s Shape);
-        let plain = self.plain();
-        let is_plain: HashSet<usize> = plain.iter().flat_map(|piece| piece.writes.iter().copied()).collect();
-        let mut waves: HashMap<&RecordId, usize> = HashMap::new();
-        let mut pieces: BTreeMap<Place<'_>, Vec<usize>> = BTreeMap::new();
-        for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
-            let State::Pending(row) = state else { continue };
-            let wave = waves.entry(&placed.write.id).and_modify(|wave| *wave += 1).or_default();
-            if is_plain.contains(&at) || (self.mode.is_stepwise && *wave > 0) {
-                continue;
-            }
-            let place = (*wave, placed.write.id.collection, placed.shard, row.is_suspect, &row.shape);
-            pieces.entry(place).or_default().push(at);
-        }
-        let mut all = VecDeque::from(plain);
-        for ((_, _, _, is_suspect, shape), writes) in pieces {
-            let statements = &self.writes[writes[0]].statements;
-            // Each suspect is a statement of its own.
-            let parts = if is_suspect { writes.into_iter().map(|at| vec![at]).collect() } else { vec![writes] };
-            all.extend(parts.into_iter().map(|writes| Piece {
-                statements: statements.clone(),
-                shape: shape.clone(),
-                writes,
-                has_savepoint: is_suspect || self.mode.is_careful,
-            }));
-        }
-        all
-    }
-
-    /// The plain updates, of keys that are written once in the group, as they do not tell why a row was not written: one
-    /// for all shards of a shape where they are many, else one for each.
-    fn plain(&self) -> Vec<Piece> {
-        if !self.mode.is_plain || self.mode.is_careful {
-            return Vec::new();
-        }
-        let mut times: HashMap<&RecordId, usize> = HashMap::with_capacity(self.writes.len());
-        self.writes.iter().for_each(|placed| *times.entry(&placed.write.id).or_default() += 1);
-        let mut shapes: BTreeMap<(CollectionId, &Shape), BTreeMap<ShardId, Vec<usize>>> = BTreeMap::new();
-        for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
-            let State::Pending(row) = state else { continue };
-            let is_update = matches!(row.shape.kind, Kind::Patch | Kind::Replace) && !row.is_suspect;
-            if is_update && times[&placed.write.id] == 1 {
-                let shards = shapes.entry((placed.write.id.collection, &row.shape)).or_default();
-                shards.entry(placed.shard).or_default().push(at);
-            }
-        }
-        let mut pieces = Vec::with_capacity(shapes.len());
-        for ((_, shape), shards) in shapes {
-            let shape = Shape { is_plain: true, ..shape.clone() };
-            let piece = |statements: &Arc<Statements>, writes| {
-                let (statements, shape) = (statements.clone(), shape.clone());
-                Piece { statements, shape, writes, has_savepoint: false }
-            };
-            let first = shards.values().next().map(|writes| &self.writes[writes[0]]);
-            match first.filter(|first| shards.len() >= SPANNED_SHARDS_MIN && first.whole.table().is_uniform) {
-                Some(first) => pieces.push(piece(&first.whole, shards.into_values().flatten().collect())),
-                None => {
-                    pieces.extend(shards.into_values().map(|writes| piece(&self.writes[writes[0]].statements, writes)))
-                }
-            }
-        }
-        pieces
-    }
-
     /// Runs the statements of `pieces` behind `script`, in one round trip as long as none of them fails. `mark` is the place
     /// of the statement in it that reads the newest mark.
     async fn round(
@@ -405,40 +296,6 @@ impl<'g> Group<'g> {
                 }
             }
         }
-    }
-
-    /// Adds a piece's statements to the script.
-    fn say(&self, script: &mut Script, pooled: &Pooled, feed: &Feed, piece: &Piece) -> Said {
-        if piece.has_savepoint {
-            script.say("SAVEPOINT piece");
-        }
-        let (mut keys, mut asked, mut values) = (Elements::default(), Elements::default(), Vec::new());
-        for &at in &piece.writes {
-            let State::Pending(row) = &self.states[at] else { continue };
-            values.resize_with(row.width(), Elements::default);
-            keys.push(Some(self.writes[at].write.id.key.as_str()));
-            row.push(&mut values);
-            asked.push(self.asked(&self.writes[at]).map(|version| version.to_string()).as_deref());
-        }
-        let mut arguments = vec![keys.clone()];
-        arguments.extend(piece.shape.asks.then_some(asked));
-        arguments.append(&mut values);
-        let writes = script.execute(pooled, &piece.statements.write(&piece.shape), &arguments);
-        let is_delete = piece.shape.kind == Kind::Delete;
-        let collection = &piece.statements.table().collection.name;
-        let tombstones = is_delete.then(|| feed.read_tombstones(script, pooled, collection, keys));
-        if piece.has_savepoint {
-            script.say("RELEASE SAVEPOINT piece");
-        }
-        Said { writes, tombstones, end: script.len() }
-    }
-
-    /// The version that a row must have; one that none has where the generation asked for is over.
-    fn asked(&self, placed: &Placed) -> Option<i64> {
-        let stamp = placed.write.if_stamp?;
-        let known = self.generations.get(&placed.shard);
-        let is_over = stamp.version > 0 && known.is_some_and(|&known| known != stamp.generation);
-        Some(if is_over { -1 } else { stamp.version.cast_signed() })
     }
 
     /// What a failed statement means, and the script that goes on behind it.
@@ -480,71 +337,6 @@ impl<'g> Group<'g> {
         script.say("ROLLBACK TO SAVEPOINT piece");
         script.say("RELEASE SAVEPOINT piece");
         Ok(script)
-    }
-
-    /// Reads what a piece's statements returned.
-    fn take(&mut self, piece: &Piece, rows: &[PgRow], tombstones: &[PgRow]) -> Result<(), sqlx::Error> {
-        let by_key: HashMap<&str, usize> =
-            piece.writes.iter().map(|&at| (self.writes[at].write.id.key.as_str(), at)).collect();
-        let mut seen = HashSet::new();
-        let mut states = Vec::with_capacity(piece.writes.len());
-        for row in rows {
-            let number: Option<i64> = row.try_get(result::NUMBER)?;
-            let at = match number.and_then(|number| usize::try_from(number - 1).ok()) {
-                Some(place) => piece.writes.get(place).copied(),
-                None => by_key.get(row.try_get::<&str, _>(result::KEY)?).copied(),
-            };
-            let Some(at) = at else { continue };
-            seen.insert(at);
-            states.push((at, self.judge(at, piece, row, tombstones)?));
-        }
-        for &at in piece.writes.iter().filter(|at| !seen.contains(at)) {
-            // Its row came in between, or changed between the statement's snapshot and the lock; or the statement is a
-            // plain update, which does not tell why.
-            states.push((at, pending(&self.writes[at], Step::Change, self.mode)));
-        }
-        for (at, state) in states {
-            self.states[at] = state;
-        }
-        Ok(())
-    }
-
-    fn judge(&self, at: usize, piece: &Piece, row: &PgRow, tombstones: &[PgRow]) -> Result<State, sqlx::Error> {
-        let was = row.try_get::<Option<i64>, _>(result::WAS)?.unwrap_or(0).unsigned_abs();
-        let placed = &self.writes[at];
-        if let Some(version) = row.try_get::<Option<i64>, _>(result::VERSION)? {
-            let kind = piece.shape.kind;
-            if kind == Kind::Delete {
-                let number: i64 = row.try_get(result::NUMBER)?;
-                let is_its = |row: &&PgRow| row.try_get::<i64, _>(0).is_ok_and(|its| its == number);
-                let tombstone =
-                    tombstones.iter().find(is_its).map(|row| row.try_get::<Option<i64>, _>(1)).transpose()?;
-                let version = tombstone.flatten().unwrap_or(0).unsigned_abs();
-                return Ok(State::Written { version, value: None, kind });
-            }
-            let value: Option<&str> = row.try_get(result::VALUE)?;
-            let value = value.map(|text| Bytes::copy_from_slice(text.as_bytes()));
-            return Ok(State::Written { version: version.unsigned_abs(), value, kind });
-        }
-        let fault: Option<&str> = row.try_get(result::FAULT)?;
-        Ok(match fault.unwrap_or(fault::HELD) {
-            fault::STAMP => State::Conflict { version: was },
-            fault::HELD => State::Held,
-            fault::ABSENT => self.absent(placed, was),
-            fault => State::Failed(Outcome::Done(Err(explain(placed, fault)))),
-        })
-    }
-
-    /// What a write of a record comes to that is not there, but may have a tombstone.
-    fn absent(&self, placed: &Placed, tombstone: u64) -> State {
-        let asked = self.asked(placed).filter(|asked| *asked != 0);
-        if asked.is_some_and(|asked| asked != tombstone.cast_signed()) {
-            return State::Conflict { version: tombstone };
-        }
-        match placed.write.operation {
-            Operation::Delete => State::Unchanged { version: tombstone },
-            _ => pending(placed, Step::Insert, self.mode),
-        }
     }
 
     fn take_generations(&mut self, rows: Option<&Vec<PgRow>>) -> Result<(), Aborted> {
@@ -596,8 +388,8 @@ impl<'g> Group<'g> {
         for at in 0..self.states.len() {
             let State::Written { version, kind: Kind::Insert, .. } = self.states[at] else { continue };
             let placed = &self.writes[at];
-            let is_last = !self.writes[at + 1..].iter().any(|later| later.write.id == placed.write.id);
-            if version > self.newest_tombstone || !is_last {
+            let is_followed = || self.writes[at + 1..].iter().any(|later| later.write.id == placed.write.id);
+            if version > self.newest_tombstone || is_followed() {
                 continue;
             }
             let read = sqlx::query(placed.statements.read()).bind(vec![placed.write.id.key.as_str()]);
@@ -672,32 +464,6 @@ impl<'g> Group<'g> {
             })
             .collect()
     }
-}
-
-/// The state in which a write begins.
-fn first_try(placed: &Placed, mode: Mode) -> State {
-    pending(placed, if placed.write.inserts_first() { Step::Insert } else { Step::Change }, mode)
-}
-
-/// The state in which a write is to be carried out.
-fn pending(placed: &Placed, step: Step, mode: Mode) -> State {
-    match Row::new(&placed.write, placed.statements.table(), step, mode.waits) {
-        Ok(row) => State::Pending(row),
-        Err(error) => State::Failed(Outcome::Done(Err(error))),
-    }
-}
-
-/// A statement's reason for leaving a row out, in PostgreSQL's words.
-fn explain(placed: &Placed, reason: &str) -> Error {
-    let table = placed.statements.table();
-    if let Some(constraint) = reason.strip_prefix(fault::CHECK) {
-        return row::violated(table, constraint);
-    }
-    if let Some(column) = reason.strip_prefix(fault::NULL) {
-        return row::null(table, column);
-    }
-    let column = reason.strip_prefix(fault::NO_NUMBER).unwrap_or(reason).to_owned();
-    PatchError::NotANumber { column }.into()
 }
 
 /// The rows of a script that may not fail.

@@ -14,13 +14,15 @@ mod feed;
 mod group;
 mod held;
 mod lanes;
+mod pieces;
 mod row;
 pub(super) mod script;
 pub(super) mod shape;
+mod state;
 
 use std::sync::Arc;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -94,7 +96,9 @@ impl Writer {
             ]);
             let options = if role.logs { options.options([("freshet.logs", "updates")]) } else { options };
             // A version that others see must not be lost.
-            Ok(if role.is_lossy { options.options([("synchronous_commit", "local")]) } else { options })
+            let options = if role.is_lossy { options.options([("synchronous_commit", "local")]) } else { options };
+            // Scripts hold values, and values stay out of the log.
+            Ok(options.disable_statement_logging())
         };
         let waits = Pool::new(config, options("waiting writes", held::LOCK_LIMIT_MS)?, config.write_connections);
         let explains = Pool::new(config, config.options("refused writes")?, 1);
