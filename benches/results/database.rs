@@ -224,13 +224,11 @@ impl Database {
         clients: u32,
         pace: &Pace,
     ) -> Result<f64, String> {
-        let path = self.folder.path().join(format!("{title}.sql"));
-        fs::write(&path, format!("{script}\n")).map_err(text)?;
-        tps(&self.pgbench(name, &timed(pace, clients, &["-f", &path.display().to_string()]))?)
+        Ok(self.transactions(name, title, script, clients, pace)?.per_second)
     }
 
-    /// A script's transactions, prepared, with all cores for everybody.
-    pub fn pgbench_on_all(
+    /// A script's transactions, prepared, on the database `name`.
+    pub fn transactions(
         &self,
         name: &str,
         title: &str,

@@ -93,7 +93,7 @@ impl Writes<'_> {
             let runs: Result<Vec<_>, _> = load
                 .clients
                 .iter()
-                .map(|&clients| self.database.pgbench_on_all("plain", load.id, script, clients, self.pace))
+                .map(|&clients| self.database.transactions("plain", load.id, script, clients, self.pace))
                 .collect();
             let best = runs?.into_iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second)).ok_or("no client")?;
             other.0.push(best.per_second);
@@ -209,8 +209,8 @@ impl Writes<'_> {
         for (way, script, plain_script) in ways {
             let [mut tracked, mut plain] = [const { Samples(Vec::new()) }; 2];
             for _ in 0..self.pace.rounds {
-                plain.0.push(self.database.pgbench_on_all("plain", "plain", &plain_script, 16, self.pace)?.per_second);
-                tracked.0.push(self.database.pgbench_on_all("freshet", "tracked", &script, 16, self.pace)?.per_second);
+                plain.0.push(self.database.transactions("plain", "plain", &plain_script, 16, self.pace)?.per_second);
+                tracked.0.push(self.database.transactions("freshet", "tracked", &script, 16, self.pace)?.per_second);
             }
             figures.push(Figure {
                 id: "tracking",

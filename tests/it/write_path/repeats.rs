@@ -2,9 +2,10 @@
 
 use freshet::service::{Conditions, Service};
 use futures_util::future::join_all;
+use sqlx::{Connection as _, Executor as _};
 
 use super::{node_with_products, parse};
-use crate::harness::{Node, node::config};
+use crate::harness::{Node, node::config, until};
 
 async fn sell(service: &Service, key: &str, token: &str) -> u64 {
     let id = service.record("products", key).expect("a key");
@@ -53,4 +54,30 @@ async fn a_repeated_put_of_a_new_record_is_answered_alike_on_both_nodes() {
     }
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_and_its_repeat_that_wait_for_one_row_are_one_write() {
+    let (node, database) = node_with_products(64, 1).await;
+    let mut session = database.connect().await;
+    let mut holding = session.begin().await.expect("begin");
+    holding.execute("UPDATE products SET price = 2 WHERE sku = 'k0'").await.expect("hold");
+    let selling: Vec<_> = (0..4)
+        .map(|_| {
+            let service = node.service().clone();
+            tokio::spawn(async move { sell(&service, "k0", "once").await })
+        })
+        .collect();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'freshet waiting writes'
+                   AND wait_event_type = 'Lock' AND datname = current_database()";
+    until("a write waits", async || database.value::<i64>(waiting).await > 0).await;
+    holding.rollback().await.expect("let go");
+    let mut versions = Vec::new();
+    for sold in selling {
+        versions.push(sold.await.expect("joins"));
+    }
+    versions.dedup();
+    assert_eq!(versions.len(), 1, "{versions:?}");
+    assert_eq!(database.value::<i32>("SELECT stock FROM products WHERE sku = 'k0'").await, 999);
+    node.stop().await;
 }

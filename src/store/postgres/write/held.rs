@@ -8,8 +8,7 @@
 //! them is refused with [`Error::Overloaded`]. Each is answered by its deadline.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    mem,
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -77,6 +76,17 @@ struct Line {
     is_running: bool,
     /// It waits for more than its row, so that trying it without waiting is not possible.
     is_locked: bool,
+}
+
+impl Line {
+    /// The first writes, up to one whose idempotency key another of them has: what the first comes to must be known.
+    fn take(&mut self) -> Vec<Job> {
+        self.is_running = true;
+        let mut tokens = HashSet::new();
+        let mut is_new = |job: &Job| job.write.token.as_ref().is_none_or(|token| tokens.insert(token.key.clone()));
+        let len = self.jobs.iter().position(|job| !is_new(job)).unwrap_or(self.jobs.len());
+        self.jobs.drain(..len).collect()
+    }
 }
 
 impl HeldWrites {
@@ -215,8 +225,7 @@ impl HeldWrites {
         let mut lines = self.lines.lock();
         let idle = lines.by_key.values_mut().filter(|line| !line.is_running && !line.jobs.is_empty());
         let line = idle.min_by_key(|line| line.tried)?;
-        line.is_running = true;
-        Some(mem::take(&mut line.jobs).into())
+        Some(line.take())
     }
 
     /// The writes of lines that wait for their rows only, and are not being tried.
@@ -224,12 +233,7 @@ impl HeldWrites {
         let mut lines = self.lines.lock();
         let idle =
             lines.by_key.values_mut().filter(|line| !line.is_running && !line.is_locked && !line.jobs.is_empty());
-        idle.take(POLL_LEN_MAX)
-            .flat_map(|line| {
-                line.is_running = true;
-                mem::take(&mut line.jobs)
-            })
-            .collect()
+        idle.take(POLL_LEN_MAX).flat_map(Line::take).collect()
     }
 
     /// Tries writes; those still held go back to the heads of their lines.
