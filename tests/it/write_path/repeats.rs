@@ -81,3 +81,31 @@ async fn a_write_and_its_repeat_that_wait_for_one_row_are_one_write() {
     assert_eq!(database.value::<i32>("SELECT stock FROM products WHERE sku = 'k0'").await, 999);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeat_is_answered_as_before_where_it_could_not_be_carried_out_again() {
+    let (a, database) = node_with_products(64, 1).await;
+    let b = Node::over(&database.url(), config()).await;
+    database.run("UPDATE products SET stock = 1 WHERE sku = 'k0'").await;
+    // The last one is sold once; its repeat finds none and is answered alike.
+    let sold = sell(a.service(), "k0", "last").await;
+    assert_eq!(sell(a.service(), "k0", "last").await, sold);
+    assert_eq!(sell(b.service(), "k0", "last").await, sold);
+    // A record that must not exist is made once.
+    let make = |service: &Service| {
+        let id = service.record("products", "made").expect("a key");
+        let conditions =
+            Conditions { if_stamp: Some(freshet::record::Stamp::ABSENT), idempotency_key: Some("make".into()) };
+        let service = service.clone();
+        async move { service.put(id, r#"{"name": "new", "price": 1}"#, conditions).await.expect("a write").stamp }
+    };
+    let made = make(a.service()).await;
+    assert_eq!(make(a.service()).await, made);
+    assert_eq!(make(b.service()).await, made);
+    // One that was refused for itself is refused again.
+    let id = a.service().record("products", "k0").expect("a key");
+    let conditions = Conditions { idempotency_key: Some("bad".into()), ..Conditions::default() };
+    a.service().patch(id, parse(r#"{"stock": -5}"#, &[]), conditions).await.expect_err("a negative stock");
+    a.stop().await;
+    b.stop().await;
+}

@@ -80,10 +80,15 @@ impl Feed {
         script.execute(pooled, &self.tombstones, &[name, keys])
     }
 
-    /// Looks for idempotency keys that were met before.
-    pub fn look_up(&self, script: &mut Script, pooled: &Pooled, writes: &[Placed]) -> usize {
+    /// Looks for idempotency keys that were met before, of writes with their places.
+    pub fn look_up<'w>(
+        &self,
+        script: &mut Script,
+        pooled: &Pooled,
+        writes: impl Iterator<Item = (usize, &'w Placed)>,
+    ) -> usize {
         let mut arrays: [Elements; 4] = Default::default();
-        for (place, placed) in writes.iter().enumerate() {
+        for (place, placed) in writes {
             let Some(token) = &placed.write.token else { continue };
             arrays[0].push(Some(&place.to_string()));
             arrays[1].push(Some(&placed.statements.table().collection.name));

@@ -220,7 +220,7 @@ impl<'g> Group<'g> {
         }
         let mark = feed.read_mark(&mut script, pooled);
         if self.mode.looks_up {
-            let met = feed.look_up(&mut script, pooled, self.writes);
+            let met = feed.look_up(&mut script, pooled, self.writes.iter().enumerate());
             let rows = returned(script.run(pooled).await)?;
             self.take_mark(rows.get(mark));
             self.take_met(rows.get(met))?;
@@ -241,7 +241,24 @@ impl<'g> Group<'g> {
                 *state = State::Held;
             }
         }
+        self.look_refused_up(pooled, feed).await?;
         self.read_stamped_anew(pooled).await
+    }
+
+    /// Looks up the idempotency keys of writes that were not carried out: what refuses a write may be what it did itself
+    /// when it came before. Behind the statement that judged it, so that it is seen who did.
+    async fn look_refused_up(&mut self, pooled: &mut Pooled, feed: &Feed) -> Result<(), Aborted> {
+        let is_refused = |(at, placed): &(usize, &Placed)| {
+            placed.write.token.is_some() && matches!(self.states[*at], State::Conflict { .. } | State::Failed(_))
+        };
+        let refused: Vec<(usize, &Placed)> = self.writes.iter().enumerate().filter(is_refused).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::default();
+        let met = feed.look_up(&mut script, pooled, refused.into_iter());
+        let rows = returned(script.run(pooled).await)?;
+        self.take_met(rows.get(met))
     }
 
     fn take_mark(&mut self, rows: Option<&Vec<PgRow>>) {
