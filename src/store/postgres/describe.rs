@@ -210,7 +210,7 @@ async fn checks(connection: &mut PgConnection, table: &Table) -> Result<Vec<Chec
     );
     let rows: Vec<(String, String, Vec<String>)> = query.bind(&table.collection.name).fetch_all(connection).await?;
     let place = |name: &String| table.columns.iter().position(|column| column.name == *name);
-    // One about the version column has a column that is none of the collection's.
+    // A check of the version column is left out: a collection does not show that column.
     let check = |(name, expression, columns): (String, String, Vec<String>)| {
         Some(Check { name, expression, columns: columns.iter().map(place).collect::<Option<_>>()? })
     };

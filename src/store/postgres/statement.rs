@@ -22,7 +22,7 @@ use crate::{
 /// The newest mark a statement's snapshot shows.
 const MARK: &str = "(SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1)";
 
-/// The statements for one shard of one collection. Each takes its keys or rows as one text array.
+/// The statements for one shard of one collection, or for all its shards; those that write are made for each shape of rows.
 ///
 /// Their plans may have been made while a table was empty, when reading all of it was cheapest, and are kept until it is
 /// analysed. So each row is looked up by a sub-select with a LIMIT, which no plan can turn into a join over the whole.

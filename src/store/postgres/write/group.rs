@@ -155,7 +155,7 @@ impl Staged<'_> {
     /// [`COMMIT_LIMIT`] if that is longer.
     ///
     /// # Errors
-    /// [`Aborted`]: nothing was committed, or, with `Unknown`, nobody knows; the connection must be closed then.
+    /// [`Aborted`]: nothing was committed. After `Unknown` the outcome is unknown, and the connection must be closed.
     pub async fn commit(self, pooled: &mut Pooled, feed: &Feed, deadline: Deadline) -> Result<Vec<Outcome>, Aborted> {
         let script = self.group.last_script(pooled, feed);
         let answered = Deadline::after(deadline.left().max(COMMIT_LIMIT)).limit(script.run(pooled)).await;

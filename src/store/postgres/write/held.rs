@@ -28,6 +28,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error, ShardId,
+        postgres::failure,
         postgres::write::{
             Common, GROUP_LOCK_LIMIT_MS, Job,
             group::{self, Aborted, Mode, Outcome, SeenGenerations},
@@ -309,7 +310,6 @@ impl HeldWrites {
     }
 
     async fn refused(&self, jobs: Vec<Job>, error: sqlx::Error) -> Vec<(Job, bool)> {
-        use crate::store::postgres::failure;
         if failure::is_stale_schema(&error) {
             self.common.waits.forget_idle();
             let deadline = jobs.iter().map(|job| job.deadline).min();

@@ -84,7 +84,7 @@ impl Writer {
     /// Starts the task that forms groups.
     ///
     /// # Errors
-    /// [`Error::Broken`] when the configuration's URL is none.
+    /// [`Error::Broken`] when the configuration's URL cannot be read.
     pub fn start(shared: Arc<Shared>, config: &Config, role: Role, tasks: &TaskTracker) -> Result<Self, Error> {
         let options = |purpose: &str, lock_limit_ms: u32| -> Result<PgConnectOptions, Error> {
             let options = config.options(purpose)?.options([
@@ -111,7 +111,7 @@ impl Writer {
         Ok(Writer { queue, pool, held, common, stop })
     }
 
-    /// Hands a write over. It runs on when nobody waits for the answer any more.
+    /// Hands a write over. The write goes on even if its caller has gone.
     pub fn write(&self, write: Write, shard: ShardId, deadline: Deadline, answer: Promise<Result<Written, Error>>) {
         let (job, error) = match self.queue.try_send(Job { write: Arc::new(write), shard, deadline, answer }) {
             Ok(()) => return,

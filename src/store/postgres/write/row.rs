@@ -22,7 +22,7 @@ use crate::{
 pub enum Step {
     /// It changes the row that stands.
     Change,
-    /// There is none, or likely none.
+    /// The row is absent, or likely absent.
     Insert,
 }
 

@@ -112,7 +112,7 @@ impl Script {
     /// Runs the statements in one round trip.
     ///
     /// # Cancel safety
-    /// Dropped, it leaves the connection in a state nobody knows; it must be closed.
+    /// If the future is dropped, the connection's state is unknown: close the connection.
     pub async fn run(self, pooled: &mut Pooled) -> Returned {
         let mut returned = Returned { rows: Vec::with_capacity(self.len), error: None };
         let mut rows = Vec::new();
