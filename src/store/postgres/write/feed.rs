@@ -11,7 +11,7 @@ use crate::{
             read::generation,
             write::{
                 group::Placed,
-                script::{Elements, Prepared, Script},
+                script::{Argument, Elements, Prepared, Script},
             },
         },
     },
@@ -65,19 +65,19 @@ impl Feed {
 
     /// Reads the newest mark that the snapshot shows, and the newest version.
     pub fn read_mark(&self, script: &mut Script, pooled: &Pooled) -> usize {
-        script.execute(pooled, &self.mark, &[])
+        script.execute(pooled, &self.mark, Vec::new())
     }
 
     /// Reads the generation of each shard, and the version of the newest tombstone.
     pub fn read_generations(&self, script: &mut Script, pooled: &Pooled) -> usize {
-        script.execute(pooled, &self.generations, &[])
+        script.execute(pooled, &self.generations, Vec::new())
     }
 
     /// Reads the version of the newest tombstone of each of `keys`, by its number from 1 on.
     pub fn read_tombstones(&self, script: &mut Script, pooled: &Pooled, collection: &str, keys: Elements) -> usize {
         let mut name = Elements::default();
         name.push(Some(collection));
-        script.execute(pooled, &self.tombstones, &[name, keys])
+        script.execute(pooled, &self.tombstones, vec![name.into(), keys.into()])
     }
 
     /// Looks for idempotency keys that were met before, of writes with their places.
@@ -95,7 +95,7 @@ impl Feed {
             arrays[2].push(Some(placed.write.id.key.as_str()));
             arrays[3].push(Some(&token.key));
         }
-        script.execute(pooled, &self.met, &arrays)
+        script.execute(pooled, &self.met, arrays.map(Argument::from).into())
     }
 
     /// A row of [`Self::look_up`]: the write's place, the stamp it was answered with, the fingerprint it had.
@@ -119,7 +119,7 @@ impl Feed {
             arrays[4].push(Some(&stamp.generation.to_string()));
             arrays[5].push(Some(&stamp.version.to_string()));
         }
-        script.execute(pooled, &self.remember, &arrays);
+        script.execute(pooled, &self.remember, arrays.map(Argument::from).into());
     }
 
     /// Logs updates in the outbox, with the versions they ended on.
@@ -134,7 +134,7 @@ impl Feed {
             arrays[2].push(Some(&version.to_string()));
         }
         if !is_empty {
-            script.execute(pooled, log, &arrays);
+            script.execute(pooled, log, arrays.map(Argument::from).into());
         }
     }
 }

@@ -346,8 +346,7 @@ impl<'g> Group<'g> {
             let Piece { statements, shape, mut writes, .. } = failed;
             let second = writes.split_off(writes.len() / 2);
             for writes in [second, writes] {
-                let (statements, shape) = (statements.clone(), shape.clone());
-                pieces.push_front(Piece { statements, shape, writes, has_savepoint: true });
+                pieces.push_front(Piece { has_savepoint: true, ..Piece::new(statements.clone(), &shape, writes) });
             }
         }
         let mut script = Script::default();

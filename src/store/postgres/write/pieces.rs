@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    iter,
     sync::Arc,
 };
 
@@ -15,7 +16,7 @@ use crate::{
             write::{
                 feed::Feed,
                 group::{Group, Placed},
-                script::{Elements, Script},
+                script::{Argument, Elements, Script},
                 shape::{Kind, Shape},
                 state::State,
             },
@@ -33,6 +34,14 @@ pub struct Piece {
     /// By their places in the group.
     pub writes: Vec<usize>,
     pub has_savepoint: bool,
+}
+
+impl Piece {
+    /// A piece without a savepoint.
+    pub fn new(statements: Arc<Statements>, shape: &Shape, writes: Vec<usize>) -> Self {
+        let shape = Shape { is_single: writes.len() == 1, ..shape.clone() };
+        Piece { statements, shape, writes, has_savepoint: false }
+    }
 }
 
 /// The places of a piece's statements in a script.
@@ -66,10 +75,8 @@ impl Group<'_> {
             // Each suspect is a statement of its own.
             let parts = if is_suspect { writes.into_iter().map(|at| vec![at]).collect() } else { vec![writes] };
             all.extend(parts.into_iter().map(|writes| Piece {
-                statements: statements.clone(),
-                shape: shape.clone(),
-                writes,
                 has_savepoint: is_suspect || self.mode.is_careful,
+                ..Piece::new(statements.clone(), shape, writes)
             }));
         }
         all
@@ -95,10 +102,7 @@ impl Group<'_> {
         let mut pieces = Vec::with_capacity(shapes.len());
         for ((_, shape), shards) in shapes {
             let shape = Shape { is_plain: true, ..shape.clone() };
-            let piece = |statements: &Arc<Statements>, writes| {
-                let (statements, shape) = (statements.clone(), shape.clone());
-                Piece { statements, shape, writes, has_savepoint: false }
-            };
+            let piece = |statements: &Arc<Statements>, writes| Piece::new(statements.clone(), &shape, writes);
             let first = shards.values().next().map(|writes| &self.writes[writes[0]]);
             match first.filter(|first| shards.len() >= SPANNED_SHARDS_MIN && first.whole.table().is_uniform) {
                 Some(first) => pieces.push(piece(&first.whole, shards.into_values().flatten().collect())),
@@ -115,25 +119,35 @@ impl Group<'_> {
         if piece.has_savepoint {
             script.say("SAVEPOINT piece");
         }
-        let (mut keys, mut asked, mut values) = (Elements::default(), Elements::default(), Vec::new());
-        for &at in &piece.writes {
-            let State::Pending(row) = &self.states[at] else { continue };
-            values.resize_with(row.width(), Elements::default);
-            keys.push(Some(self.writes[at].write.id.key.as_str()));
-            row.push(&mut values);
-            asked.push(self.asked(&self.writes[at]).map(|version| version.to_string()).as_deref());
-        }
-        let mut arguments = vec![keys.clone()];
-        arguments.extend(piece.shape.asks.then_some(asked));
-        arguments.append(&mut values);
-        let writes = script.execute(pooled, &piece.statements.write(&piece.shape), &arguments);
+        let writes = script.execute(pooled, &piece.statements.write(&piece.shape), self.arguments(piece));
         let is_delete = piece.shape.kind == Kind::Delete;
-        let collection = &piece.statements.table().collection.name;
-        let tombstones = is_delete.then(|| feed.read_tombstones(script, pooled, collection, keys));
+        let tombstones = is_delete.then(|| {
+            let mut keys = Elements::default();
+            piece.writes.iter().for_each(|&at| keys.push(Some(self.writes[at].write.id.key.as_str())));
+            feed.read_tombstones(script, pooled, &piece.statements.table().collection.name, keys)
+        });
         if piece.has_savepoint {
             script.say("RELEASE SAVEPOINT piece");
         }
         Said { writes, tombstones, end: script.len() }
+    }
+
+    /// What a piece's statement is given: keys, the versions asked for, values.
+    fn arguments(&self, piece: &Piece) -> Vec<Argument> {
+        let mut columns: Vec<Elements> = Vec::new();
+        for &at in &piece.writes {
+            let State::Pending(row) = &self.states[at] else { continue };
+            let placed = &self.writes[at];
+            let asked = self.asked(placed).map(|version| version.to_string());
+            let asked = piece.shape.asks.then_some(asked.as_deref());
+            let values = iter::once(Some(placed.write.id.key.as_str())).chain(asked).chain(row.values());
+            if piece.shape.is_single {
+                return values.map(Argument::from).collect();
+            }
+            columns.resize_with(values.size_hint().0, Elements::default);
+            values.zip(&mut columns).for_each(|(value, column)| column.push(value));
+        }
+        columns.into_iter().map(Argument::from).collect()
     }
 
     /// The version that a row must have; one that none has where the generation asked for is over.

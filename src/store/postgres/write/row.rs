@@ -9,10 +9,7 @@ use crate::{
         memory::{check_strings, input},
         postgres::{
             describe::{Passing, Table, TableColumn},
-            write::{
-                script::Elements,
-                shape::{Kind, Shape, Source},
-            },
+            write::shape::{Kind, Shape, Source},
         },
     },
 };
@@ -50,7 +47,8 @@ impl Row {
             (Operation::Put(_), Step::Change) => Kind::Replace,
             (Operation::Patch(_), Step::Change) => Kind::Patch,
         };
-        let shape = Shape { kind, columns: Vec::new(), asks, waits: waits && kind != Kind::Insert, is_plain: false };
+        let waits = waits && kind != Kind::Insert;
+        let shape = Shape { kind, columns: Vec::new(), asks, waits, is_plain: false, is_single: false };
         let mut row = Row { shape, values: Vec::new(), is_suspect: false };
         if let Some(members) = match &write.operation {
             Operation::Delete => None,
@@ -121,16 +119,9 @@ impl Row {
         missing.next().map_or(Ok(()), |(_, column)| Err(null(table, &column.name)))
     }
 
-    /// Adds this row's values to the arrays of its statement: `arrays` begins with those after keys and versions.
-    pub fn push(&self, arrays: &mut [Elements]) {
-        for (value, array) in self.values.iter().zip(arrays) {
-            array.push(value.as_deref());
-        }
-    }
-
-    /// How many arrays its values take.
-    pub fn width(&self) -> usize {
-        self.values.len()
+    /// Its values, in the order of its statement's parameters.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
+        self.values.iter().map(Option::as_deref)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! PostgreSQL's simple query protocol carries any number of statements in one message and stops at the first that fails.
 //! Each EXECUTEs what was prepared on the connection, so nothing is planned anew. The protocol has no parameters: values
-//! are written as literals of arrays, and only [`Elements`] writes them.
+//! are written as literals, and only [`Argument`] writes them.
 //!
 //! # Source
 //! PostgreSQL, "Simple Query" and "Multiple Statements in a Simple Query"; "Array Input and Output Syntax" for literals.
@@ -36,7 +36,23 @@ impl Prepared {
     }
 }
 
-/// The elements of one array, as a literal says them.
+/// What is given for a parameter, as a literal.
+pub struct Argument(String);
+
+impl From<Option<&str>> for Argument {
+    /// One value; `None` is NULL.
+    fn from(value: Option<&str>) -> Self {
+        Argument(value.map_or_else(|| "NULL".to_owned(), literal))
+    }
+}
+
+impl From<Elements> for Argument {
+    fn from(Elements(text): Elements) -> Self {
+        Argument(if text.is_empty() { "'{}'".into() } else { literal(&format!("{text}}}")) })
+    }
+}
+
+/// The elements of one array.
 #[derive(Clone, Debug, Default)]
 pub struct Elements(String);
 
@@ -57,10 +73,6 @@ impl Elements {
             }
         }
         self.0.push('"');
-    }
-
-    fn literal(&self) -> String {
-        if self.0.is_empty() { "'{}'".into() } else { literal(&format!("{}}}", self.0)) }
     }
 }
 
@@ -94,12 +106,12 @@ impl Script {
 
     /// Adds a call of a prepared statement, which is prepared first where it is not on this connection yet; returns the
     /// call's place.
-    pub fn execute(&mut self, pooled: &Pooled, prepared: &Prepared, arguments: &[Elements]) -> usize {
+    pub fn execute(&mut self, pooled: &Pooled, prepared: &Prepared, arguments: Vec<Argument>) -> usize {
         if !pooled.prepared.contains(&prepared.name) && !self.prepares.iter().any(|(_, name)| *name == prepared.name) {
             self.prepares.push((self.len, prepared.name.clone()));
             self.say(&prepared.prepare);
         }
-        let arguments: Vec<String> = arguments.iter().map(Elements::literal).collect();
+        let arguments: Vec<String> = arguments.into_iter().map(|Argument(literal)| literal).collect();
         let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(",")) };
         self.say(&format!("EXECUTE {}{arguments}", prepared.name))
     }
@@ -148,12 +160,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_and_literals_end_only_where_they_should() {
+    fn literals_end_only_where_they_should() {
         let mut elements = Elements::default();
-        assert_eq!(elements.literal(), "'{}'");
+        assert_eq!(Argument::from(elements.clone()).0, "'{}'");
         for element in [Some("a"), None, Some(""), Some("NULL"), Some(r#"{"it's": "a\b"}"#)] {
             elements.push(element);
         }
-        assert_eq!(elements.literal(), r#"E'{"a",NULL,"","NULL","{\\"it''s\\": \\"a\\\\b\\"}"}'"#);
+        assert_eq!(Argument::from(elements).0, r#"E'{"a",NULL,"","NULL","{\\"it''s\\": \\"a\\\\b\\"}"}'"#);
+        assert_eq!(Argument::from(None).0, "NULL");
+        assert_eq!(Argument::from(Some("NULL")).0, "'NULL'");
+        assert_eq!(Argument::from(Some(r"it's a\b")).0, r"E'it''s a\\b'");
     }
 }
