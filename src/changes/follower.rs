@@ -43,6 +43,8 @@ pub struct Follower {
     /// Changed records whose state could not be read yet; their watchers are owed it. With each, the moment before which
     /// it was not changed.
     owed: HashMap<RecordId, Instant>,
+    /// Changed records that this node was writing when the poll showed it: the writes' answers most likely bring the states.
+    expected: Vec<Expected>,
     /// When the last poll began: what the next one reports was committed after it.
     polled: Instant,
     /// Reads under way. They outlast polls: a partition that somebody has locked holds up its own records only.
@@ -50,6 +52,14 @@ pub struct Follower {
     changes: IntCounter,
     resyncs: IntCounter,
     position: IntGauge,
+}
+
+/// A change that is most likely this node's own.
+struct Expected {
+    id: RecordId,
+    version: u64,
+    /// The record was not changed before this.
+    since: Instant,
 }
 
 /// A read of a changed record.
@@ -74,6 +84,7 @@ impl Follower {
             tiers,
             hub,
             owed: HashMap::new(),
+            expected: Vec::new(),
             polled: Instant::now(),
             reading: FuturesUnordered::new(),
             changes: telemetry.counter("freshet_changes_applied_total", "Changes taken from the feed."),
@@ -96,6 +107,7 @@ impl Follower {
                 }
                 polled = tail.poll() => polled,
             };
+            self.owe_missed();
             let wait = match polled {
                 Ok(poll) => {
                     if std::mem::take(&mut failing) {
@@ -148,8 +160,23 @@ impl Follower {
         }
         let held = self.tiers.holds(&id);
         self.tiers.note(change, seen);
-        if held || self.hub.is_watched(id.as_ref()) {
+        if !held && !self.hub.is_watched(id.as_ref()) {
+            return;
+        }
+        if self.store.is_writing(&id) {
+            self.expected.push(Expected { id, version: change.version, since: self.polled });
+        } else {
             self.owe(id, self.polled);
+        }
+    }
+
+    /// Reads what no write's answer has brought since the last poll.
+    fn owe_missed(&mut self) {
+        for Expected { id, version, since } in std::mem::take(&mut self.expected) {
+            // An entry below the change's floor is gone, so one that stands is not older.
+            if !self.tiers.holds(&id) || !self.hub.has_seen(id.as_ref(), version) {
+                self.owe(id, since);
+            }
         }
     }
 

@@ -103,6 +103,14 @@ impl Store {
         }
     }
 
+    /// Whether a write of the record is being committed, whose answer will tell the state that it leaves.
+    pub fn is_writing(&self, id: &RecordId) -> bool {
+        match self {
+            Store::Postgres(store) => store.is_writing(id),
+            Store::Memory(_) => false,
+        }
+    }
+
     /// Hands every key of a collection to `sink`, in chunks, from one snapshot.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ use self::{
 };
 use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
-    record::{Catalogue, CollectionId, Key},
+    record::{Catalogue, CollectionId, Key, RecordId},
     resilience::{Deadline, Promise},
 };
 
@@ -114,6 +114,10 @@ impl Postgres {
             Some(shard) => self.writer.write(write, ShardId(shard), deadline, answer),
             None => answer.keep(Err(Error::broken("compute the shard of a key"))),
         }
+    }
+
+    pub(super) fn is_writing(&self, id: &RecordId) -> bool {
+        self.writer.is_writing(id)
     }
 
     pub(super) async fn scan(&self, collection: CollectionId, mut sink: impl FnMut(&[Key])) -> Result<(), Error> {

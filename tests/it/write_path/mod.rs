@@ -1,6 +1,7 @@
 //! What a group of writes promises each of them, whatever its neighbours do.
 
 mod cut;
+mod echoes;
 mod held;
 mod merges;
 mod order;

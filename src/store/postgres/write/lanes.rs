@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
@@ -48,16 +49,33 @@ pub struct Lanes {
     jobs: mpsc::Receiver<Job>,
     /// Taken from the queue, for a later group.
     waiting: VecDeque<Job>,
-    running: Vec<Running>,
+    running: Running,
     lanes: usize,
     /// A group went on to its commit, or ended.
     changed: Arc<Notify>,
 }
 
+/// The groups under way. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Running(Arc<Mutex<Vec<Group>>>);
+
 /// A group under way.
-struct Running {
+struct Group {
     keys: HashSet<RecordId>,
     stage: Arc<AtomicU8>,
+}
+
+impl Group {
+    fn is_at(&self, stage: u8) -> bool {
+        self.stage.load(Ordering::Acquire) == stage
+    }
+}
+
+impl Running {
+    /// Whether a write of the record is in a group that has not ended. After it has, its writes are answered.
+    pub fn has(&self, id: &RecordId) -> bool {
+        self.0.lock().iter().any(|group| !group.is_at(ENDED) && group.keys.contains(id))
+    }
 }
 
 /// How far a group is. Dropping it ends the group.
@@ -89,7 +107,14 @@ impl Drop for Progress {
 }
 
 impl Lanes {
-    pub fn new(common: Arc<Common>, pool: Arc<Pool>, lanes: u32, held: HeldWrites, jobs: mpsc::Receiver<Job>) -> Self {
+    pub fn new(
+        common: Arc<Common>,
+        pool: Arc<Pool>,
+        lanes: u32,
+        held: HeldWrites,
+        running: Running,
+        jobs: mpsc::Receiver<Job>,
+    ) -> Self {
         Lanes {
             common,
             pool,
@@ -97,7 +122,7 @@ impl Lanes {
             habits: Arc::default(),
             jobs,
             waiting: VecDeque::new(),
-            running: Vec::new(),
+            running,
             lanes: lanes.max(1) as usize,
             changed: Arc::default(),
         }
@@ -131,19 +156,19 @@ impl Lanes {
         }
     }
 
-    fn may_start(&mut self) -> bool {
-        self.running.retain(|running| running.stage.load(Ordering::Acquire) != ENDED);
-        let carried_out = |running: &Running| running.stage.load(Ordering::Acquire) == CARRIED_OUT;
-        let is_beside = self.running.iter().any(carried_out);
+    fn may_start(&self) -> bool {
+        let mut running = self.running.0.lock();
+        running.retain(|group| !group.is_at(ENDED));
+        let is_beside = running.iter().any(|group| group.is_at(CARRIED_OUT));
         let waiting_min = if is_beside { BESIDE_LEN_MIN } else { 1 };
-        self.running.len() < self.lanes && self.waiting.len() >= waiting_min
+        running.len() < self.lanes && self.waiting.len() >= waiting_min
     }
 
     fn start(&mut self, group: Vec<Job>) {
         let group: Vec<Job> = group.into_iter().filter_map(|job| self.held.divert(job)).collect();
         let stage = Arc::new(AtomicU8::new(CARRIED_OUT));
         let keys = group.iter().map(|job| job.write.id.clone()).collect();
-        self.running.push(Running { keys, stage: stage.clone() });
+        self.running.0.lock().push(Group { keys, stage: stage.clone() });
         let attempts = Attempts {
             common: self.common.clone(),
             pool: self.pool.clone(),
@@ -159,9 +184,10 @@ impl Lanes {
     fn next_group(&mut self) -> Vec<Job> {
         let (mut group, mut later, mut bytes) = (Vec::new(), VecDeque::new(), 0);
         let (mut tokens, mut passed_by) = (HashSet::new(), HashSet::new());
+        let running = self.running.0.lock();
         while let Some(job) = self.waiting.pop_front() {
             let id = &job.write.id;
-            if self.running.iter().any(|running| running.keys.contains(id)) {
+            if running.iter().any(|group| group.keys.contains(id)) {
                 later.push_back(job);
                 continue;
             }

@@ -26,12 +26,17 @@ use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{feed::Feed, held::HeldWrites, lanes::Lanes};
+use self::{
+    feed::Feed,
+    held::HeldWrites,
+    lanes::{Lanes, Running},
+};
 use super::{
     Shared,
     pool::{Config, Pool},
 };
 use crate::{
+    record::RecordId,
     resilience::{Deadline, Promise},
     store::{Error, ShardId, Write, Written},
 };
@@ -67,6 +72,7 @@ pub struct Writer {
     queue: mpsc::Sender<Job>,
     pool: Arc<Pool>,
     held: HeldWrites,
+    running: Running,
     common: Arc<Common>,
     stop: CancellationToken,
 }
@@ -107,8 +113,10 @@ impl Writer {
         let held = HeldWrites::start(common.clone(), config.write_connections, stop.clone());
         let pool = Arc::new(Pool::new(config, options("writes", GROUP_LOCK_LIMIT_MS)?, config.write_lanes));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
-        tasks.spawn(Lanes::new(common.clone(), pool.clone(), config.write_lanes, held.clone(), jobs).run());
-        Ok(Writer { queue, pool, held, common, stop })
+        let running = Running::default();
+        let lanes = Lanes::new(common.clone(), pool.clone(), config.write_lanes, held.clone(), running.clone(), jobs);
+        tasks.spawn(lanes.run());
+        Ok(Writer { queue, pool, held, running, common, stop })
     }
 
     /// Hands a write over. The write goes on even if its caller has gone.
@@ -121,6 +129,11 @@ impl Writer {
             }
         };
         job.answer.keep(Err(error));
+    }
+
+    /// Whether a group under way writes the record.
+    pub fn is_writing(&self, id: &RecordId) -> bool {
+        self.running.has(id)
     }
 
     /// Waits for the writes under way, up to `deadline`, and closes the connections.
