@@ -53,6 +53,23 @@ pub struct Database {
     cores: Cores,
 }
 
+/// What pgbench is to do.
+pub struct Script<'a> {
+    pub database: &'a str,
+    pub title: &'a str,
+    pub sql: &'a str,
+    pub clients: u32,
+    /// Its sessions' settings, as `PGOPTIONS` has them.
+    pub settings: &'a str,
+}
+
+impl<'a> Script<'a> {
+    /// An empty one, with the server's settings.
+    pub fn on(database: &'a str, title: &'a str, clients: u32) -> Self {
+        Script { database, title, sql: "", clients, settings: "" }
+    }
+}
+
 /// What pgbench says of a run.
 pub struct Transactions {
     pub per_second: f64,
@@ -135,7 +152,7 @@ impl Database {
             self.catalogue(name)?;
             self.run(name, "VACUUM ANALYZE")?;
         }
-        self.pgbench("pgbench", &["-i", "-q", "-s", "1"]).map(drop)
+        self.pgbench("pgbench", "", &["-i", "-q", "-s", "1"]).map(drop)
     }
 
     /// The demo's real catalogue, whose product query the headline is about.
@@ -205,40 +222,23 @@ impl Database {
 
     /// Transactions a second of pgbench's own reads of one row by its key, prepared.
     pub fn pgbench_reads(&self, pace: &Pace) -> Result<f64, String> {
-        tps(&self.pgbench("pgbench", &timed(pace, CLIENTS, &["-S"]))?)
+        tps(&self.pgbench("pgbench", "", &timed(pace, CLIENTS, &["-S"]))?)
     }
 
     /// Transactions a second of an UPDATE of one row each, prepared.
     pub fn pgbench_updates(&self, pace: &Pace) -> Result<f64, String> {
         let script = "\\set aid random(1, 100000)\n\
                       UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;";
-        self.pgbench_script("pgbench", "update", script, CLIENTS, pace)
+        let script = Script { sql: script, ..Script::on("pgbench", "update", CLIENTS) };
+        Ok(self.transactions(&script, pace)?.per_second)
     }
 
-    /// Transactions a second of a script, prepared, on the database `name`.
-    pub fn pgbench_script(
-        &self,
-        name: &str,
-        title: &str,
-        script: &str,
-        clients: u32,
-        pace: &Pace,
-    ) -> Result<f64, String> {
-        Ok(self.transactions(name, title, script, clients, pace)?.per_second)
-    }
-
-    /// A script's transactions, prepared, on the database `name`.
-    pub fn transactions(
-        &self,
-        name: &str,
-        title: &str,
-        script: &str,
-        clients: u32,
-        pace: &Pace,
-    ) -> Result<Transactions, String> {
-        let path = self.folder.path().join(format!("{title}.sql"));
-        fs::write(&path, format!("{script}\n")).map_err(text)?;
-        let said = self.pgbench(name, &timed(pace, clients, &["-f", &path.display().to_string()]))?;
+    /// A script's transactions, prepared.
+    pub fn transactions(&self, script: &Script<'_>, pace: &Pace) -> Result<Transactions, String> {
+        let path = self.folder.path().join(format!("{}.sql", script.title));
+        fs::write(&path, format!("{}\n", script.sql)).map_err(text)?;
+        let timed = timed(pace, script.clients, &["-f", &path.display().to_string()]);
+        let said = self.pgbench(script.database, script.settings, &timed)?;
         let latency =
             said.lines().find_map(|line| line.strip_prefix("latency average = ")?.split(' ').next()?.parse().ok());
         Ok(Transactions { per_second: tps(&said)?, latency_ms: latency.ok_or("pgbench gives no latency")? })
@@ -257,11 +257,11 @@ impl Database {
             .ok_or_else(|| "no socket".into())
     }
 
-    fn pgbench<T: AsRef<str>>(&self, name: &str, arguments: &[T]) -> Result<String, String> {
+    fn pgbench<T: AsRef<str>>(&self, name: &str, settings: &str, arguments: &[T]) -> Result<String, String> {
         let server = self.server.as_ref().expect("it runs until this value goes");
         let mut command = Command::new("taskset");
         command.args(["-c", self.cores.list()]).arg(&self.pgbench);
-        command.arg("-h").arg(server.socket_dir()).args(["-U", server.user()]);
+        command.env("PGOPTIONS", settings).arg("-h").arg(server.socket_dir()).args(["-U", server.user()]);
         command.args(arguments.iter().map(AsRef::as_ref)).arg(name);
         let output = command.output().map_err(text)?;
         match output.status.success() {

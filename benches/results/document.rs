@@ -269,8 +269,9 @@ is in [benches/naive](../benches/naive/mod.rs), and all use the same records of 
 - *pgbench*: PostgreSQL's own, 16 connections where no number is given, against the same server with the same settings (its
   defaults: `fsync` and `synchronous_commit` are on). A *plain table* has the same columns and is neither partitioned nor
   tracked.
-- *PostgreSQL alone*: pgbench over one connection, with statements of the same shape in the same batches and no node
-  ([benches/results/ceiling.rs](../benches/results/ceiling.rs)); on the tables' parents.
+- *PostgreSQL alone*: pgbench with the same work in the same batches and no node
+  ([benches/results/ceiling.rs](../benches/results/ceiling.rs)), on the tables' parents: over one connection where
+  PostgreSQL has one core, over four where it has both.
 
 ";
 

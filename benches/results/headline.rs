@@ -52,7 +52,7 @@ pub fn run(database: &Database, pace: &Pace) -> Result<Vec<Figure>, String> {
             words: vec!["patch", "--idempotent", "--collection", "orders", "--keys", "100000", "--value", PAYMENT],
             goal: Goal::RatioAtLeast(16.0, 30.0),
             count: None,
-            alone: None,
+            alone: Some(ceiling::payments),
         },
     ];
     let freshet = Server::node_at_defaults(&database.url("freshet"), SHARDS);

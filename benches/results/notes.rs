@@ -14,32 +14,33 @@ pub fn limit_of(id: &str) -> &'static str {
         "idle" => "tokio's registration, the reader's task and the connection; no buffer and no parser is kept",
         "misses" => {
             "PostgreSQL, which has half of the core and alone, with 256 keys a statement, does not reach 4x either (Beside): \
-             a look into the index and a row as JSON are 6 us; the node's part is L1's insert and eviction, most of all"
+             a look into the index and a row as JSON; the node's part is L1's insert and eviction, most of all"
         }
         "writes" => {
             "PostgreSQL, which has two thirds of the core and alone does not reach 3x either (Beside): a row is locked, \
              written with a version from a trigger, captured in the outbox and read back"
         }
         "writes-16x1" | "writes-p50" => {
-            "PostgreSQL: in a group of eight a row's first use of its partition in a transaction, with its triggers, takes \
-             about 60 us, more than all of pgbench's transaction; both cores are not full"
+            "a group of about six is carried out at a time, and its parts run one after the other: node, PostgreSQL, node, \
+             flush; a third of both cores stays idle. A row's first use of its partition in a transaction takes PostgreSQL \
+             45 us, as much as all of pgbench's transaction"
         }
         "writes-64x1" => "PostgreSQL, as with 16 connections; groups are of 20 to 30",
         "writes-64x16" => {
-            "both cores: 25 to 30 us a row in PostgreSQL, of which an update of a plain table would take 8, the stamp's \
-             trigger 4 and the row as JSON 4; 15 us on the node"
+            "both cores: 40 us a row in PostgreSQL, of which the stamp's trigger takes 8 and the row as JSON 3, and 20 us on \
+             the node"
         }
         "writes-hot" => "a statement for each write, 40 us, on one connection",
         "writes-refused" => "statements leave out what a CHECK refuses, and a second round says which",
         "writes-far" => "two round trips a group",
         "query" => "as L1 hits: a read and a write system call for the requests of one read",
         "order" => {
-            "PostgreSQL, which has half of the core and alone, with 512 orders a statement, does not reach 7.75x either \
-             (Beside): a row, its index, its version from a trigger and its row in the outbox; on the node, L1's insert"
+            "PostgreSQL, which alone, with both cores and 512 orders a statement, reaches what the last column of Beside \
+             says: a row, its index, its version from a trigger and its row in the outbox; on the node, L1's insert"
         }
         "payment" => {
-            "PostgreSQL, which has two thirds of the core: as for a grouped write, and the idempotency key is looked up and \
-             kept, which is a second row with two indexes"
+            "PostgreSQL, as for orders (Beside): an update, and the idempotency key is kept, which is a second row with two \
+             indexes"
         }
         "own" => "the commit's flush, and the group before, which is waited for",
         "foreign-p50" | "foreign-p99" => "the follower's polls, 5 ms apart, and the read of what changed",

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{
     client::{self, Cores, Report, bench_on},
-    database::Database,
+    database::{Database, Script, Transactions},
     figure::{Figure, Goal, Samples},
     link::Link,
     pace::Pace,
@@ -83,6 +83,10 @@ impl Writes<'_> {
         bench_on(Cores::All, &node.url("/v1/ws"), &words, &[node.pid(), self.database.pid()], self.pace)
     }
 
+    fn update(&self, database: &str, sql: &str, clients: u32) -> Result<Transactions, String> {
+        self.database.transactions(&Script { sql, ..Script::on(database, "update", clients) }, self.pace)
+    }
+
     /// A load beside pgbench's, and its median time beside pgbench's.
     fn load(&self, load: &Load) -> Result<Vec<Figure>, String> {
         let script = if load.keys == "1" { UPDATE_HOT } else { UPDATE };
@@ -90,11 +94,8 @@ impl Writes<'_> {
         let [mut own, mut other, mut own_p50, mut other_p50] = [const { Samples(Vec::new()) }; 4];
         let mut usage = String::new();
         for _ in 0..self.pace.rounds {
-            let runs: Result<Vec<_>, _> = load
-                .clients
-                .iter()
-                .map(|&clients| self.database.transactions("plain", load.id, script, clients, self.pace))
-                .collect();
+            let runs: Result<Vec<_>, _> =
+                load.clients.iter().map(|&clients| self.update("plain", script, clients)).collect();
             let best = runs?.into_iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second)).ok_or("no client")?;
             other.0.push(best.per_second);
             other_p50.0.push(best.latency_ms);
@@ -209,8 +210,8 @@ impl Writes<'_> {
         for (way, script, plain_script) in ways {
             let [mut tracked, mut plain] = [const { Samples(Vec::new()) }; 2];
             for _ in 0..self.pace.rounds {
-                plain.0.push(self.database.transactions("plain", "plain", &plain_script, 16, self.pace)?.per_second);
-                tracked.0.push(self.database.transactions("freshet", "tracked", &script, 16, self.pace)?.per_second);
+                plain.0.push(self.update("plain", &plain_script, 16)?.per_second);
+                tracked.0.push(self.update("freshet", &script, 16)?.per_second);
             }
             figures.push(Figure {
                 id: "tracking",
