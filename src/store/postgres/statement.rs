@@ -11,10 +11,7 @@ use crate::{
         ShardId,
         postgres::{
             describe::Table,
-            write::{
-                script::Prepared,
-                shape::{self, Shape},
-            },
+            write::{script::Prepared, shape::Shape, sql},
         },
     },
 };
@@ -75,7 +72,7 @@ impl Statements {
         if let Some(known) = self.shapes.read().get(shape) {
             return known.clone();
         }
-        let made = shape::sql(&self.table, &self.relation, shape);
+        let made = sql::build(&self.table, &self.relation, shape);
         self.shapes
             .write()
             .entry(shape.clone())

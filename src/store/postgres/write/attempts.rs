@@ -13,9 +13,10 @@ use crate::store::{
         write::{
             Common, Job,
             explain::explain,
-            group::{self, Aborted, Mode, Outcome, Placed, SeenGenerations},
+            group::{self, Mode, Placed, SeenGenerations},
             held::HeldWrites,
             lanes::{Progress, answer_all, answer_late},
+            outcome::{Aborted, Outcome},
         },
     },
 };

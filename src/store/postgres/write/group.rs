@@ -8,11 +8,7 @@
 //! leaves out; what makes a statement fail makes the group start over with a savepoint before each statement, and the
 //! failed one is halved until the write at fault is alone.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -26,11 +22,10 @@ use crate::{
         postgres::{
             failure,
             pool::Pooled,
-            read::generation,
             statement::Statements,
             write::{
                 feed::Feed,
-                pieces::{Piece, Said},
+                outcome::{Aborted, Outcome},
                 script::{Returned, Script},
                 shape::Kind,
                 state::{State, first_try},
@@ -73,52 +68,10 @@ pub struct Mode {
     pub lock_limit_ms: Option<u32>,
 }
 
-/// What became of a write.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It is answered.
-    Done(Result<Written, Error>),
-    /// The database refused it.
-    Refused(sqlx::Error),
-    /// Another transaction holds its row.
-    Held,
-    /// Another transaction holds its partition, or inserts its key.
-    Locked,
-}
-
-/// Why nothing of a group was committed.
-#[derive(Debug)]
-pub enum Aborted {
-    /// A statement failed: start over in careful mode.
-    Refused(sqlx::Error),
-    /// These writes wait for a lock on a partition or, where they insert, on a key that another transaction inserts.
-    Locked {
-        /// By their places in the group.
-        writes: Vec<usize>,
-        insert: bool,
-    },
-    /// A plain update waits for a row or a partition: start over without plain ones.
-    Waited,
-    /// A write was carried out before an earlier one of its key: start over stepwise.
-    Disorder,
-    /// An idempotency key was met before: start over with a look at them.
-    Repeated,
-    /// The generation of a shard rose: start over.
-    Superseded,
-    /// The commit itself was refused.
-    CommitRefused(sqlx::Error),
-    /// The connection failed before the commit was sent.
-    Lost,
-    /// Time ran out before the commit was sent.
-    Late,
-    /// The connection failed, or fell silent, while committing.
-    Unknown,
-}
-
 /// The generations that shards are in, as the last transaction saw them; `if_stamp` is judged by them.
 pub type SeenGenerations = Mutex<Generations>;
 
-type Generations = HashMap<ShardId, u32>;
+pub(super) type Generations = HashMap<ShardId, u32>;
 
 /// Carries `writes` out in one transaction, all but its commit, by `deadline`.
 ///
@@ -185,7 +138,7 @@ async fn roll_back(pooled: &mut Pooled, deadline: Deadline, aborted: Aborted) ->
 pub(super) struct Group<'g> {
     pub(super) writes: &'g [Placed],
     pub(super) mode: Mode,
-    seen: &'g SeenGenerations,
+    pub(super) seen: &'g SeenGenerations,
     pub(super) generations: Generations,
     /// One for each write.
     pub(super) states: Vec<State>,
@@ -193,7 +146,7 @@ pub(super) struct Group<'g> {
     /// The newest version before the group.
     first_version: u64,
     /// The version of the newest tombstone, read behind the inserts.
-    newest_tombstone: u64,
+    pub(super) newest_tombstone: u64,
 }
 
 impl<'g> Group<'g> {
@@ -261,7 +214,7 @@ impl<'g> Group<'g> {
         self.take_met(rows.get(met))
     }
 
-    fn take_mark(&mut self, rows: Option<&Vec<PgRow>>) {
+    pub(super) fn take_mark(&mut self, rows: Option<&Vec<PgRow>>) {
         let Some(row) = rows.and_then(|rows| rows.first()) else { return };
         let number = |column| row.try_get::<Option<i64>, _>(column).ok().flatten().unwrap_or(0).unsigned_abs();
         (self.position, self.first_version) = (Position(number(0)), number(1));
@@ -274,126 +227,6 @@ impl<'g> Group<'g> {
             let token = self.writes.get(place).and_then(|placed| placed.write.token.as_ref());
             let is_same = token.is_some_and(|token| token.fingerprint == fingerprint);
             self.states[place] = State::Repeated { stamp, is_same };
-        }
-        Ok(())
-    }
-
-    /// Runs the statements of `pieces` behind `script`, in one round trip as long as none of them fails. `mark` is the place
-    /// of the statement in it that reads the newest mark.
-    async fn round(
-        &mut self,
-        pooled: &mut Pooled,
-        feed: &Feed,
-        mut pieces: VecDeque<Piece>,
-        mut script: Script,
-        mut mark: Option<usize>,
-    ) -> Result<(), Aborted> {
-        let mut carried_out = Vec::new();
-        loop {
-            let said: Vec<Said> = pieces.iter().map(|piece| self.say(&mut script, pooled, feed, piece)).collect();
-            let generations = feed.read_generations(&mut script, pooled);
-            let Returned { rows, error } = script.run(pooled).await;
-            if let Some(mark) = mark.take() {
-                self.take_mark(rows.get(mark));
-            }
-            let done = said.iter().take_while(|said| said.end <= rows.len()).count();
-            for (piece, said) in pieces.drain(..done).zip(&said) {
-                let tombstones = said.tombstones.map_or(&[][..], |at| &rows[at]);
-                self.take(&piece, &rows[said.writes], tombstones).map_err(|_| Aborted::Lost)?;
-                carried_out.extend(piece.writes);
-            }
-            match error {
-                None => {
-                    self.take_generations(rows.get(generations))?;
-                    return self.check_order(&carried_out);
-                }
-                Some(error) => {
-                    let Some(failed) = pieces.pop_front() else { return Err(aborted(error)) };
-                    script = self.fail(failed, error, &mut pieces)?;
-                }
-            }
-        }
-    }
-
-    /// What a failed statement means, and the script that goes on behind it.
-    fn fail(&mut self, failed: Piece, error: sqlx::Error, pieces: &mut VecDeque<Piece>) -> Result<Script, Aborted> {
-        if !failure::is_refusal(&error) || failure::is_transient(&error) || failure::is_stale_schema(&error) {
-            return Err(aborted(error));
-        }
-        let is_lock = failure::is_held(&error);
-        if is_lock && failed.shape.is_plain {
-            return Err(Aborted::Waited);
-        }
-        if is_lock && !self.mode.isolates_locks {
-            // Where one key is being inserted others may be, too: they would be found one wait after the other.
-            let insert = failed.shape.kind == Kind::Insert;
-            let rest = pieces.iter().filter(|piece| insert && piece.shape.kind == Kind::Insert);
-            let rest = rest.flat_map(|piece| piece.writes.iter().copied());
-            return Err(Aborted::Locked { writes: failed.writes.into_iter().chain(rest).collect(), insert });
-        }
-        if !failed.has_savepoint {
-            return Err(Aborted::Refused(error));
-        }
-        let is_insert = failed.shape.kind == Kind::Insert;
-        if is_lock && !is_insert {
-            // It waited for a row, or for its partition, where it waits for rows; else for its partition.
-            for &at in &failed.writes {
-                self.states[at] = if failed.shape.waits { State::Held } else { State::Locked };
-            }
-        } else if let &[at] = failed.writes.as_slice() {
-            self.states[at] = if is_lock { State::Locked } else { State::Failed(Outcome::Refused(error)) };
-        } else {
-            let Piece { statements, shape, mut writes, .. } = failed;
-            let second = writes.split_off(writes.len() / 2);
-            for writes in [second, writes] {
-                pieces.push_front(Piece { has_savepoint: true, ..Piece::new(statements.clone(), &shape, writes) });
-            }
-        }
-        let mut script = Script::default();
-        script.say("ROLLBACK TO SAVEPOINT piece");
-        script.say("RELEASE SAVEPOINT piece");
-        Ok(script)
-    }
-
-    fn take_generations(&mut self, rows: Option<&Vec<PgRow>>) -> Result<(), Aborted> {
-        let row = rows.and_then(|rows| rows.first()).ok_or(Aborted::Lost)?;
-        let (Ok(shards), Ok(counted)) = (row.try_get::<Vec<i32>, _>(0), row.try_get::<Vec<i64>, _>(1)) else {
-            return Err(Aborted::Lost);
-        };
-        self.newest_tombstone = row.try_get::<Option<i64>, _>(2).ok().flatten().unwrap_or(0).unsigned_abs();
-        let now: Generations = shards
-            .iter()
-            .zip(counted)
-            .map(|(shard, counted)| (ShardId(shard.unsigned_abs()), generation(counted)))
-            .collect();
-        let asks = |placed: &&Placed| placed.write.if_stamp.is_some_and(|stamp| stamp.version > 0);
-        let was_wrong =
-            self.writes.iter().filter(asks).any(|placed| self.generations.get(&placed.shard) != now.get(&placed.shard));
-        if now != self.generations {
-            self.seen.lock().clone_from(&now);
-            self.generations = now;
-        }
-        if was_wrong { Err(Aborted::Superseded) } else { Ok(()) }
-    }
-
-    /// Refuses a round in which a write was carried out while an earlier one of its key was not. What follows a held one
-    /// is held.
-    fn check_order(&mut self, carried_out: &[usize]) -> Result<(), Aborted> {
-        let carried_out: HashSet<usize> = carried_out.iter().copied().collect();
-        let (mut waiting, mut held) = (HashSet::new(), HashSet::new());
-        for (at, (placed, state)) in self.writes.iter().zip(&mut self.states).enumerate() {
-            let id = &placed.write.id;
-            match state {
-                State::Pending(_) if held.contains(id) => *state = State::Held,
-                // What was found of it, with the write before it not yet carried out, may be otherwise then.
-                State::Pending(_) if waiting.contains(id) => *state = first_try(placed, self.mode),
-                State::Pending(_) => drop(waiting.insert(id)),
-                State::Held | State::Locked => drop(held.insert(id)),
-                _ if carried_out.contains(&at) && (waiting.contains(id) || held.contains(id)) => {
-                    return Err(Aborted::Disorder);
-                }
-                _ => {}
-            }
         }
         Ok(())
     }
@@ -490,7 +323,8 @@ fn returned(returned: Returned) -> Result<Vec<Vec<PgRow>>, Aborted> {
     }
 }
 
-fn aborted(error: sqlx::Error) -> Aborted {
+/// What the failure of a statement means that is not a piece's.
+pub(super) fn aborted(error: sqlx::Error) -> Aborted {
     match failure::is_refusal(&error) {
         true if failure::is_timeout(&error) => Aborted::Late,
         true => Aborted::Refused(error),

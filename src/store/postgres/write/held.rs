@@ -4,11 +4,11 @@
 //! key. A few lines at a time wait for their lock on a connection, in turn; all others are tried together every few
 //! milliseconds, passing by what is held, so that a row that is let go need not wait for the turn of its line.
 //!
-//! Promise: writes of one key are carried out in the order they came. At most [`HELD_MAX`] writes wait; a write beyond
-//! them is refused with [`Error::Overloaded`]. Each is answered by its deadline.
+//! Promise: writes of one key are carried out in the order they came. At most [`HELD_MAX`](super::lines::HELD_MAX) writes
+//! wait; a write beyond them is refused with [`Error::Overloaded`]. Each is answered by its deadline.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,76 +17,65 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    record::{CollectionId, RecordId},
+    record::RecordId,
     resilience::Deadline,
     store::{
-        Error, ShardId,
-        postgres::failure,
-        postgres::write::{
-            Common, GROUP_LOCK_LIMIT_MS, Job,
-            group::{self, Aborted, Mode, Outcome, SeenGenerations},
-            lanes::answer_late,
+        Error,
+        postgres::{
+            failure,
+            write::{
+                Common, GROUP_LOCK_LIMIT_MS, Job,
+                group::{self, Mode, SeenGenerations},
+                lanes::answer_late,
+                lines::Lines,
+                outcome::{Aborted, Outcome},
+            },
         },
     },
 };
 
 /// How long a line waits for its lock before it is another's turn, in milliseconds.
 pub const LOCK_LIMIT_MS: u32 = 100;
-/// Writes that may wait here.
-const HELD_MAX: usize = 1_024;
 /// How often lines that have no connection are tried.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// Lines tried together.
-const POLL_LEN_MAX: usize = 256;
-/// After a statement had to wait for a lock on a shard, the writes like it are sent here for so long.
-const LOCKED_FOR: Duration = Duration::from_millis(250);
 
-/// A shard of which something is locked.
-type LockedShard = (CollectionId, ShardId);
-
-/// The lines. Cheap to clone.
+/// The lines, and what carries their writes out. Cheap to clone.
 #[derive(Clone)]
 pub struct HeldWrites {
     lines: Arc<Mutex<Lines>>,
-    /// Writes and locked shards, so that a lane need not lock where there are none.
+    /// Of the lines, so that a lane need not lock where there are none.
     len: Arc<AtomicUsize>,
     wake: Arc<Notify>,
     common: Arc<Common>,
 }
 
-#[derive(Default)]
-struct Lines {
-    by_key: HashMap<RecordId, Line>,
-    /// All writes in lines, those being tried included.
-    writes: usize,
-    /// Until when writes of a shard come here at once, and whether inserts only.
-    locked: HashMap<LockedShard, (Instant, bool)>,
+/// A try of some writes. Dropping it ends the try: what is left goes back to the lines.
+struct Try {
+    held: HeldWrites,
+    /// Tries of its kind that are under way.
+    running: Arc<AtomicUsize>,
+    keys: Vec<RecordId>,
+    tried: usize,
+    left: Vec<(Job, bool)>,
 }
 
-struct Line {
-    jobs: VecDeque<Job>,
-    tried: Instant,
-    /// A task has its first writes.
-    is_running: bool,
-    /// It waits for more than its row, so that trying it without waiting is not possible.
-    is_locked: bool,
+impl Try {
+    /// Ends it with these left.
+    fn end(mut self, left: Vec<(Job, bool)>) {
+        self.left = left;
+    }
 }
 
-impl Line {
-    /// The first writes, up to one whose idempotency key another of them has: what the first comes to must be known.
-    fn take(&mut self) -> Vec<Job> {
-        self.is_running = true;
-        let mut tokens = HashSet::new();
-        let mut is_new = |job: &Job| job.write.token.as_ref().is_none_or(|token| tokens.insert(token.key.clone()));
-        let len = self.jobs.iter().position(|job| !is_new(job)).unwrap_or(self.jobs.len());
-        self.jobs.drain(..len).collect()
+impl Drop for Try {
+    fn drop(&mut self) {
+        let left = mem::take(&mut self.left);
+        self.held.change(|lines| lines.put_back(&self.keys, self.tried, left));
+        self.running.fetch_sub(1, Ordering::AcqRel);
+        self.held.wake.notify_one();
     }
 }
 
@@ -106,159 +95,88 @@ impl HeldWrites {
         if self.len.load(Ordering::Acquire) == 0 {
             return Some(job);
         }
-        let mut lines = self.lines.lock();
-        let shard = (job.write.id.collection, job.shard);
-        let is_locked = lines.locked.get(&shard).is_some_and(|(until, inserts_only)| {
-            *until > Instant::now() && (!inserts_only || job.write.inserts_first())
-        });
-        if !is_locked && !lines.by_key.contains_key(&job.write.id) {
-            return Some(job);
+        let refused = self.change(|lines| if lines.concern(&job) { Ok(lines.push(job, false)) } else { Err(job) });
+        match refused {
+            Ok(refused) => {
+                self.wake.notify_one();
+                refuse(refused);
+                None
+            }
+            Err(job) => Some(job),
         }
-        let refused = self.push(&mut lines, job, false);
-        drop(lines);
-        refuse(refused);
-        None
     }
 
     /// Takes a write whose row another transaction holds.
     pub fn hold(&self, job: Job) {
-        let refused = self.push(&mut self.lines.lock(), job, false);
+        let refused = self.change(|lines| lines.push(job, false));
+        self.wake.notify_one();
         refuse(refused);
     }
 
     /// Takes writes whose statement had to wait for a lock; with `inserts_only` for one on a key.
     pub fn lock(&self, jobs: Vec<Job>, inserts_only: bool) {
-        let mut refused = Vec::new();
-        {
-            let mut lines = self.lines.lock();
-            for job in jobs {
-                let shard = (job.write.id.collection, job.shard);
-                lines.locked.insert(shard, (Instant::now() + LOCKED_FOR, inserts_only));
-                refused.extend(self.push(&mut lines, job, true));
-            }
-        }
+        let refused: Vec<Job> = self.change(|lines| {
+            let push = |job: Job| {
+                lines.lock_shard_of(&job, inserts_only);
+                lines.push(job, true)
+            };
+            jobs.into_iter().filter_map(push).collect()
+        });
+        self.wake.notify_one();
         refuse(refused);
     }
 
     /// Waits until no write is held, or until `deadline`.
     pub async fn drained(&self, deadline: Deadline) {
-        while !self.lines.lock().by_key.is_empty() && !deadline.passed() {
+        while !self.lines.lock().is_idle() && !deadline.passed() {
             sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Puts a write at the end of its line; returns it when there are too many. It is to be answered without the lock.
-    fn push(&self, lines: &mut Lines, job: Job, is_locked: bool) -> Option<Job> {
-        if lines.writes >= HELD_MAX {
-            return Some(job);
-        }
-        lines.writes += 1;
-        let line = lines.by_key.entry(job.write.id.clone()).or_insert_with(|| Line {
-            jobs: VecDeque::new(),
-            tried: Instant::now(),
-            is_running: false,
-            is_locked,
-        });
-        line.jobs.push_back(job);
-        self.count(lines);
-        self.wake.notify_one();
-        None
-    }
-
-    fn count(&self, lines: &Lines) {
-        self.len.store(lines.by_key.len() + lines.locked.len(), Ordering::Release);
+    /// Changes the lines; nothing may be answered meanwhile.
+    fn change<T>(&self, change: impl FnOnce(&mut Lines) -> T) -> T {
+        let mut lines = self.lines.lock();
+        let result = change(&mut lines);
+        self.len.store(lines.len(), Ordering::Release);
+        result
     }
 
     async fn run(self, connections: u32) {
-        let waiters = Arc::new(AtomicUsize::new(0));
-        let waiters_max = connections.saturating_sub(1).max(1) as usize;
-        let is_polling = Arc::new(AtomicUsize::new(0));
+        let (waiting, polling) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let waiting_max = connections.saturating_sub(1).max(1) as usize;
         loop {
             if self.len.load(Ordering::Acquire) == 0 {
                 self.wake.notified().await;
             }
-            self.expire();
-            while waiters.load(Ordering::Acquire) < waiters_max {
-                let Some(jobs) = self.take_oldest() else { break };
-                self.spawn(jobs, true, &waiters);
+            answer_late(self.change(Lines::expire));
+            while waiting.load(Ordering::Acquire) < waiting_max {
+                let Some(jobs) = self.change(Lines::take_oldest) else { break };
+                self.spawn(jobs, true, &waiting);
             }
-            if is_polling.load(Ordering::Acquire) == 0 {
-                let jobs = self.take_pollable();
+            if polling.load(Ordering::Acquire) == 0 {
+                let jobs = self.change(Lines::take_pollable);
                 if !jobs.is_empty() {
-                    self.spawn(jobs, false, &is_polling);
+                    self.spawn(jobs, false, &polling);
                 }
             }
             sleep(POLL_INTERVAL).await;
         }
     }
 
+    /// Tries writes in a task; those still held go back to the heads of their lines.
     fn spawn(&self, jobs: Vec<Job>, waits: bool, running: &Arc<AtomicUsize>) {
         running.fetch_add(1, Ordering::AcqRel);
-        let (held, running) = (self.clone(), running.clone());
+        let attempt = Try {
+            held: self.clone(),
+            running: running.clone(),
+            keys: jobs.iter().map(|job| job.write.id.clone()).collect(),
+            tried: jobs.len(),
+            left: Vec::new(),
+        };
         self.common.tasks.spawn(async move {
-            held.attempt(jobs, waits).await;
-            running.fetch_sub(1, Ordering::AcqRel);
-            held.wake.notify_one();
+            let left = attempt.held.carry_out(answer_late(jobs), waits).await;
+            attempt.end(left);
         });
-    }
-
-    /// Answers those whose time is over, and forgets locks that are.
-    fn expire(&self) {
-        let mut late = Vec::new();
-        {
-            let mut lines = self.lines.lock();
-            for line in lines.by_key.values_mut() {
-                let (over, left) = line.jobs.drain(..).partition::<Vec<_>, _>(|job| job.deadline.passed());
-                late.extend(over);
-                line.jobs = left.into();
-            }
-            lines.writes -= late.len();
-            lines.by_key.retain(|_, line| line.is_running || !line.jobs.is_empty());
-            let now = Instant::now();
-            lines.locked.retain(|_, (until, _)| *until > now);
-            self.count(&lines);
-        }
-        answer_late(late);
-    }
-
-    /// The writes of the line that was tried longest ago.
-    fn take_oldest(&self) -> Option<Vec<Job>> {
-        let mut lines = self.lines.lock();
-        let idle = lines.by_key.values_mut().filter(|line| !line.is_running && !line.jobs.is_empty());
-        let line = idle.min_by_key(|line| line.tried)?;
-        Some(line.take())
-    }
-
-    /// The writes of lines that wait for their rows only, and are not being tried.
-    fn take_pollable(&self) -> Vec<Job> {
-        let mut lines = self.lines.lock();
-        let idle =
-            lines.by_key.values_mut().filter(|line| !line.is_running && !line.is_locked && !line.jobs.is_empty());
-        idle.take(POLL_LEN_MAX).flat_map(Line::take).collect()
-    }
-
-    /// Tries writes; those still held go back to the heads of their lines.
-    async fn attempt(&self, jobs: Vec<Job>, waits: bool) {
-        let keys: Vec<RecordId> = jobs.iter().map(|job| job.write.id.clone()).collect();
-        let tried = jobs.len();
-        let left = self.carry_out(answer_late(jobs), waits).await;
-        let mut lines = self.lines.lock();
-        lines.writes -= tried - left.len();
-        for (job, is_locked) in left.into_iter().rev() {
-            if let Some(line) = lines.by_key.get_mut(&job.write.id) {
-                line.is_locked = is_locked;
-                line.jobs.push_front(job);
-            }
-        }
-        let now = Instant::now();
-        for key in keys {
-            let Some(line) = lines.by_key.get_mut(&key) else { continue };
-            (line.is_running, line.tried) = (false, now);
-            if line.jobs.is_empty() {
-                lines.by_key.remove(&key);
-            }
-        }
-        self.count(&lines);
     }
 
     /// Carries writes out; returns those still held, with whether they wait for more than a row.

@@ -14,10 +14,14 @@ mod feed;
 mod group;
 mod held;
 mod lanes;
+mod lines;
+mod outcome;
 mod pieces;
+mod round;
 mod row;
 pub(super) mod script;
 pub(super) mod shape;
+pub(super) mod sql;
 mod state;
 
 use std::sync::Arc;

@@ -10,10 +10,12 @@ use crate::{
     store::{
         Error, Operation,
         postgres::write::{
-            group::{Group, Mode, Outcome, Placed},
+            group::{Group, Mode, Placed},
+            outcome::Outcome,
             pieces::Piece,
             row::{self, Row, Step},
-            shape::{Kind, fault, result},
+            shape::Kind,
+            sql::{fault, result},
         },
     },
 };

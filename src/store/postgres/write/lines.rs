@@ -1,0 +1,147 @@
+//! The lines in which held writes wait, each key in its own.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    record::{CollectionId, RecordId},
+    store::{ShardId, postgres::write::Job},
+};
+
+/// Writes that may wait here.
+pub const HELD_MAX: usize = 1_024;
+/// Lines tried together.
+const POLL_LEN_MAX: usize = 256;
+/// After a statement had to wait for a lock on a shard, the writes like it are sent here for so long.
+const LOCKED_FOR: Duration = Duration::from_millis(250);
+
+/// A shard of which something is locked.
+type LockedShard = (CollectionId, ShardId);
+
+/// All lines.
+#[derive(Default)]
+pub struct Lines {
+    by_key: HashMap<RecordId, Line>,
+    /// All writes in lines, those being tried included.
+    writes: usize,
+    /// Until when writes of a shard come here at once, and whether inserts only.
+    locked: HashMap<LockedShard, (Instant, bool)>,
+}
+
+struct Line {
+    jobs: VecDeque<Job>,
+    tried: Instant,
+    /// A task has its first writes.
+    is_running: bool,
+    /// It waits for more than its row, so that trying it without waiting is not possible.
+    is_locked: bool,
+}
+
+impl Line {
+    /// The first writes, up to one whose idempotency key another of them has: what the first comes to must be known.
+    fn take(&mut self) -> Vec<Job> {
+        self.is_running = true;
+        let mut tokens = HashSet::new();
+        let mut is_new = |job: &Job| job.write.token.as_ref().is_none_or(|token| tokens.insert(token.key.clone()));
+        let len = self.jobs.iter().position(|job| !is_new(job)).unwrap_or(self.jobs.len());
+        self.jobs.drain(..len).collect()
+    }
+}
+
+impl Lines {
+    /// Lines and locked shards.
+    pub fn len(&self) -> usize {
+        self.by_key.len() + self.locked.len()
+    }
+
+    /// Whether no write waits.
+    pub fn is_idle(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Whether a write has to wait here: its key has a line, or its shard is locked.
+    pub fn concern(&self, job: &Job) -> bool {
+        let is_locked = self.locked.get(&shard_of(job)).is_some_and(|(until, inserts_only)| {
+            *until > Instant::now() && (!inserts_only || job.write.inserts_first())
+        });
+        is_locked || self.by_key.contains_key(&job.write.id)
+    }
+
+    /// Puts a write at the end of its line; returns it when there are too many. It is to be answered without the lock.
+    #[must_use]
+    pub fn push(&mut self, job: Job, is_locked: bool) -> Option<Job> {
+        if self.writes >= HELD_MAX {
+            return Some(job);
+        }
+        self.writes += 1;
+        let line = self.by_key.entry(job.write.id.clone()).or_insert_with(|| Line {
+            jobs: VecDeque::new(),
+            tried: Instant::now(),
+            is_running: false,
+            is_locked,
+        });
+        line.jobs.push_back(job);
+        None
+    }
+
+    /// Has the writes of a shard come here at once for a while; with `inserts_only` only those that insert.
+    pub fn lock_shard_of(&mut self, job: &Job, inserts_only: bool) {
+        self.locked.insert(shard_of(job), (Instant::now() + LOCKED_FOR, inserts_only));
+    }
+
+    /// Takes the writes whose time is over, and forgets the locks whose time is.
+    #[must_use]
+    pub fn expire(&mut self) -> Vec<Job> {
+        let mut late = Vec::new();
+        for line in self.by_key.values_mut() {
+            let (over, left) = line.jobs.drain(..).partition::<Vec<_>, _>(|job| job.deadline.passed());
+            late.extend(over);
+            line.jobs = left.into();
+        }
+        self.writes -= late.len();
+        self.by_key.retain(|_, line| line.is_running || !line.jobs.is_empty());
+        let now = Instant::now();
+        self.locked.retain(|_, (until, _)| *until > now);
+        late
+    }
+
+    /// The writes of the line that was tried longest ago.
+    pub fn take_oldest(&mut self) -> Option<Vec<Job>> {
+        let idle = self.by_key.values_mut().filter(|line| !line.is_running && !line.jobs.is_empty());
+        Some(idle.min_by_key(|line| line.tried)?.take())
+    }
+
+    /// The writes of lines that wait for their rows only, and are not being tried.
+    pub fn take_pollable(&mut self) -> Vec<Job> {
+        let idle = self.by_key.values_mut().filter(|line| !line.is_running && !line.is_locked && !line.jobs.is_empty());
+        idle.take(POLL_LEN_MAX).flat_map(Line::take).collect()
+    }
+
+    /// Ends a try of `tried` writes of `keys`: those left go back to the heads of their lines, with whether they wait for
+    /// more than a row.
+    pub fn put_back(&mut self, keys: &[RecordId], tried: usize, left: Vec<(Job, bool)>) {
+        self.writes -= tried - left.len();
+        for (job, is_locked) in left.into_iter().rev() {
+            if let Some(line) = self.by_key.get_mut(&job.write.id) {
+                line.is_locked = is_locked;
+                line.jobs.push_front(job);
+            }
+        }
+        let now = Instant::now();
+        for key in keys {
+            let Some(line) = self.by_key.get_mut(key) else { continue };
+            (line.is_running, line.tried) = (false, now);
+            if line.jobs.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+    }
+}
+
+fn shard_of(job: &Job) -> LockedShard {
+    (job.write.id.collection, job.shard)
+}
