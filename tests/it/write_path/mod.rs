@@ -2,6 +2,7 @@
 
 mod cut;
 mod echoes;
+mod feed_locks;
 mod held;
 mod merges;
 mod order;

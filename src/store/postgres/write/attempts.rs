@@ -151,6 +151,10 @@ impl Attempts {
                 self.habits.looking_up.store(GROUPS_WARNED, Ordering::Relaxed);
                 jobs
             }
+            Aborted::FeedLocked => {
+                mode.waits_for_feed = true;
+                answer_late(jobs)
+            }
             Aborted::Superseded => jobs,
             Aborted::CommitRefused(error) => self.commit_each(jobs, error, *mode).await,
             Aborted::Late => {

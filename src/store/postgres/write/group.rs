@@ -66,6 +66,8 @@ pub struct Mode {
     pub isolates_locks: bool,
     /// How long locks are waited for, in milliseconds, if not as long as the session says.
     pub lock_limit_ms: Option<u32>,
+    /// Locks on the feed's own tables, without which no write can be, are waited for until the deadline.
+    pub waits_for_feed: bool,
 }
 
 /// The generations that shards are in, as the last transaction saw them; `if_stamp` is judged by them.
@@ -90,6 +92,7 @@ pub async fn stage<'g>(
     deadline: Deadline,
 ) -> Result<Staged<'g>, Aborted> {
     let mut group = Group::new(writes, mode, generations);
+    group.feed_limit = mode.waits_for_feed.then(|| deadline.left());
     let staged = deadline.limit(group.stage(pooled, feed)).await.map_err(|_| Aborted::Late)?;
     match staged {
         Ok(()) => Ok(Staged { group }),
@@ -115,8 +118,11 @@ impl Staged<'_> {
         match answered.map_err(|_| Aborted::Unknown)?.error {
             None => Ok(self.group.outcomes()),
             Some(error) if failure::is_refusal(&error) => {
-                let is_repeated = failure::is_repeated_token(&error);
-                let aborted = if is_repeated { Aborted::Repeated } else { Aborted::CommitRefused(error) };
+                let aborted = match () {
+                    () if failure::is_repeated_token(&error) => Aborted::Repeated,
+                    () if failure::is_held(&error) => Aborted::FeedLocked,
+                    () => Aborted::CommitRefused(error),
+                };
                 Err(roll_back(pooled, deadline, aborted).await)
             }
             Some(_) => Err(Aborted::Unknown),
@@ -142,6 +148,8 @@ pub(super) struct Group<'g> {
     pub(super) generations: Generations,
     /// One for each write.
     pub(super) states: Vec<State>,
+    /// How long locks on the feed's tables are waited for, if not as long as other locks.
+    feed_limit: Option<Duration>,
     position: Position,
     /// The newest version before the group.
     first_version: u64,
@@ -158,6 +166,7 @@ impl<'g> Group<'g> {
             mode,
             seen,
             generations: seen.lock().clone(),
+            feed_limit: None,
             position: Position::default(),
             first_version: 0,
             newest_tombstone: 0,
@@ -168,9 +177,7 @@ impl<'g> Group<'g> {
     async fn stage(&mut self, pooled: &mut Pooled, feed: &Feed) -> Result<(), Aborted> {
         let mut script = Script::default();
         script.say("BEGIN");
-        if let Some(limit) = self.mode.lock_limit_ms {
-            script.say(&format!("SET LOCAL lock_timeout = {limit}"));
-        }
+        self.wait_for_feed(&mut script);
         let mark = feed.read_mark(&mut script, pooled);
         if self.mode.looks_up {
             let met = feed.look_up(&mut script, pooled, self.writes.iter().enumerate());
@@ -196,6 +203,22 @@ impl<'g> Group<'g> {
         }
         self.look_refused_up(pooled, feed).await?;
         self.read_stamped_anew(pooled).await
+    }
+
+    /// Lets the statements that follow wait for locks on the feed's tables.
+    pub(super) fn wait_for_feed(&self, script: &mut Script) {
+        if let Some(limit) = self.feed_limit {
+            script.say(&format!("SET LOCAL lock_timeout = {}", limit.as_millis().max(1)));
+        }
+    }
+
+    /// Lets the statements that follow wait for locks on rows and partitions.
+    pub(super) fn wait_for_rows(&self, script: &mut Script) {
+        if let Some(limit) = self.mode.lock_limit_ms {
+            script.say(&format!("SET LOCAL lock_timeout = {limit}"));
+        } else if self.feed_limit.is_some() {
+            script.say("SET LOCAL lock_timeout TO DEFAULT");
+        }
     }
 
     /// Looks up the idempotency keys of writes that were not carried out: what refuses a write may be what it did itself
@@ -256,6 +279,7 @@ impl<'g> Group<'g> {
     /// Outbox, idempotency keys, commit.
     fn last_script(&self, pooled: &Pooled, feed: &Feed) -> Script {
         let mut script = Script::default();
+        self.wait_for_feed(&mut script);
         let mut changed: HashMap<&RecordId, (usize, u64)> = HashMap::new();
         let mut tokens = Vec::new();
         for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
@@ -327,6 +351,7 @@ fn returned(returned: Returned) -> Result<Vec<Vec<PgRow>>, Aborted> {
 pub(super) fn aborted(error: sqlx::Error) -> Aborted {
     match failure::is_refusal(&error) {
         true if failure::is_timeout(&error) => Aborted::Late,
+        true if failure::is_held(&error) => Aborted::FeedLocked,
         true => Aborted::Refused(error),
         false => Aborted::Lost,
     }

@@ -188,6 +188,7 @@ impl HeldWrites {
             looks_up: true,
             waits,
             isolates_locks: true,
+            waits_for_feed: true,
             lock_limit_ms: (!waits).then_some(GROUP_LOCK_LIMIT_MS),
             ..Mode::default()
         };
@@ -214,6 +215,7 @@ impl HeldWrites {
                 Ok(outcomes) => return self.settle(jobs, outcomes),
                 Err(Aborted::Superseded) => {}
                 Err(Aborted::Disorder) if !mode.is_stepwise => mode.is_stepwise = true,
+                Err(Aborted::FeedLocked) => return keep(jobs),
                 Err(Aborted::Unknown) => {
                     jobs.into_iter().for_each(|job| job.answer.keep(Err(Error::OutcomeUnknown)));
                     return Vec::new();

@@ -32,6 +32,8 @@ pub enum Aborted {
     Disorder,
     /// An idempotency key was met before: start over with a look at them.
     Repeated,
+    /// A table of the feed is locked, by a vacuum that shortens it, say: start over and wait for it.
+    FeedLocked,
     /// The generation of a shard rose: start over.
     Superseded,
     /// The commit itself was refused.

@@ -34,8 +34,11 @@ impl Group<'_> {
         mut mark: Option<usize>,
     ) -> Result<(), Aborted> {
         let mut carried_out = Vec::new();
+        self.wait_for_rows(&mut script);
         loop {
+            let begins = script.len();
             let said: Vec<Said> = pieces.iter().map(|piece| self.say(&mut script, pooled, feed, piece)).collect();
+            self.wait_for_feed(&mut script);
             let generations = feed.read_generations(&mut script, pooled);
             let Returned { rows, error } = script.run(pooled).await;
             if let Some(mark) = mark.take() {
@@ -52,6 +55,7 @@ impl Group<'_> {
                     self.take_generations(rows.get(generations))?;
                     return self.check_order(&carried_out);
                 }
+                Some(error) if rows.len() < begins => return Err(aborted(error)),
                 Some(error) => {
                     let Some(failed) = pieces.pop_front() else { return Err(aborted(error)) };
                     script = self.fail(failed, error, &mut pieces)?;

@@ -1,0 +1,51 @@
+//! A table of the feed that is locked for a while, as a vacuum locks one that it shortens, delays writes and fails none.
+
+use std::time::Duration;
+
+use freshet::service::{Conditions, Error, Service};
+use futures_util::future::join_all;
+use sqlx::{Connection as _, Executor as _};
+
+use super::{node_with_products, parse};
+use crate::harness::until;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_wait_for_a_locked_table_of_the_feed() {
+    let (node, database) = node_with_products(64, 40).await;
+    write_all(node.service(), "before").await.expect("writes");
+    let mut session = database.connect().await;
+    for table in ["outbox", "mark", "tomb", "idempotency", "shard_state"] {
+        let mut holding = session.begin().await.expect("begin");
+        let lock = format!("LOCK TABLE feed.{table} IN ACCESS EXCLUSIVE MODE");
+        holding.execute(sqlx::AssertSqlSafe(lock)).await.expect("lock");
+        let service = node.service().clone();
+        let writing = tokio::spawn(async move { write_all(&service, table).await });
+        let waits = format!(
+            "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted
+                AND l.relation = 'feed.{table}'::regclass AND a.application_name = 'freshet writes'"
+        );
+        until("a write waits", async || database.value::<bool>(&waits).await).await;
+        // A vacuum that shortens a table looks every 20 ms whether somebody waits.
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        assert!(!writing.is_finished(), "{table} was not needed");
+        holding.rollback().await.expect("let go");
+        writing.await.expect("joins").unwrap_or_else(|error| panic!("{table}: {error}"));
+    }
+    node.stop().await;
+}
+
+/// Writes of every kind, half of them with idempotency keys, side by side.
+async fn write_all(service: &Service, round: &str) -> Result<(), Error> {
+    let writes = (0..40).map(|n| async move {
+        let record = |key: String| service.record("products", &key).expect("a key");
+        let conditions =
+            Conditions { idempotency_key: (n % 2 == 0).then(|| format!("{round} {n}")), ..Conditions::default() };
+        match n % 4 {
+            0 | 1 => service.patch(record(format!("k{n}")), parse("{}", &[("stock", 1)]), conditions).await,
+            2 => service.put(record(format!("{round}{n}")), r#"{"name": "new", "price": 1}"#, conditions).await,
+            _ => service.delete(record(format!("k{n}")), conditions).await,
+        }
+        .map(drop)
+    });
+    join_all(writes).await.into_iter().collect()
+}
