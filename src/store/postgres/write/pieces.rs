@@ -24,8 +24,8 @@ use crate::{
     },
 };
 
-/// Shards from which on one update that names the table costs less than one for each partition: its fixed costs are those of
-/// about twelve, what a row takes beyond them a third.
+/// Shards from which on one statement that names the table costs less than one for each partition: its fixed costs are those
+/// of about twelve, what a row takes beyond them a third.
 const SPANNED_SHARDS_MIN: usize = 12;
 /// The writes of one statement.
 pub struct Piece {
@@ -82,8 +82,8 @@ impl Group<'_> {
         all
     }
 
-    /// The plain updates, of keys that are written once in the group, as they do not tell why a row was not written: one
-    /// for all shards of a shape where they are many, else one for each.
+    /// The plain statements, of keys that are written once in the group, as they do not tell why a row was not written: one
+    /// for all shards of a shape where they are many, else one for each, if it updates.
     fn plain(&self) -> Vec<Piece> {
         if !self.mode.is_plain || self.mode.is_careful {
             return Vec::new();
@@ -93,8 +93,7 @@ impl Group<'_> {
         let mut shapes: BTreeMap<(CollectionId, &Shape), BTreeMap<ShardId, Vec<usize>>> = BTreeMap::new();
         for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
             let State::Pending(row) = state else { continue };
-            let is_update = matches!(row.shape.kind, Kind::Patch | Kind::Replace) && !row.is_suspect;
-            if is_update && times[&placed.write.id] == 1 {
+            if row.shape.kind != Kind::Delete && !row.is_suspect && times[&placed.write.id] == 1 {
                 let shards = shapes.entry((placed.write.id.collection, &row.shape)).or_default();
                 shards.entry(placed.shard).or_default().push(at);
             }
@@ -106,6 +105,7 @@ impl Group<'_> {
             let first = shards.values().next().map(|writes| &self.writes[writes[0]]);
             match first.filter(|first| shards.len() >= SPANNED_SHARDS_MIN && first.whole.table().is_uniform) {
                 Some(first) => pieces.push(piece(&first.whole, shards.into_values().flatten().collect())),
+                None if shape.kind == Kind::Insert => {}
                 None => {
                     pieces.extend(shards.into_values().map(|writes| piece(&self.writes[writes[0]].statements, writes)))
                 }

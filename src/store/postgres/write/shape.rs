@@ -10,7 +10,8 @@ pub struct Shape {
     pub asks: bool,
     /// Whether a row that another transaction holds is waited for, and not passed by.
     pub waits: bool,
-    /// Whether the statement only updates: it waits for rows that other transactions hold, and returns those it wrote.
+    /// Whether the statement waits for rows, or keys, that other transactions hold, and an update of it does not tell of rows
+    /// that it did not write.
     pub is_plain: bool,
     /// Whether the statement is for one row, and its parameters no arrays: that takes a tenth less.
     pub is_single: bool,
