@@ -37,7 +37,7 @@ const FILTER_INTERVAL: Duration = Duration::from_millis(500);
 const CLIENTS_LIMIT: Duration = Duration::from_secs(5);
 const PHASE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a node cannot start.
+/// Why a node cannot start, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -56,6 +56,14 @@ pub enum Error {
     /// The store could not be opened or set up.
     #[error("failed to open the store")]
     Store(#[from] store::Error),
+    /// A task without which there is no node is gone.
+    #[error(
+        "the task \"{task}\" ended unexpectedly, and with it the node; start it again, and report what the log says"
+    )]
+    TaskEnded {
+        /// Its name.
+        task: &'static str,
+    },
     /// The memory store's collections are wrong.
     #[error("failed to set up the memory store")]
     Schema(#[from] SchemaError),
@@ -141,8 +149,16 @@ impl App {
         &self.telemetry
     }
 
+    /// The tasks without which there is no node: if one of them ends, the node does.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// Serves until `stop`, then drains.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`Error::TaskEnded`]: the node could not go on, and was drained.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let (accepting, operating) = (CancellationToken::new(), CancellationToken::new());
         let public = tokio::spawn({
             let (gateway, stop) = (self.gateway.clone(), accepting.clone());
@@ -152,7 +168,14 @@ impl App {
             let (gateway, stop) = (self.gateway.clone(), operating.clone());
             async move { gateway.serve_operations(self.operations, stop).await }
         });
-        stop.cancelled().await;
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            task = self.tasks.ended() => Some(task),
+            task = self.store.ended() => Some(task),
+        };
+        if let Some(task) = ended {
+            tracing::error!(task, "a task ended unexpectedly, and with it the node");
+        }
         tracing::info!("drains");
         self.readiness.drain();
         accepting.cancel();
@@ -170,6 +193,7 @@ impl App {
             phase("stop the private PostgreSQL", PHASE_LIMIT * 3, private.stop()).await;
         }
         tracing::info!("drained");
+        ended.map_or(Ok(()), |task| Err(Error::TaskEnded { task }))
     }
 }
 

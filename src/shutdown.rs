@@ -1,16 +1,37 @@
-//! Named tasks, and their end. A task that does not end is named.
+//! Named tasks, and their end. A task that does not end when it should is named, and so is one that ends before.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The long-lived tasks of a node and the token that stops them.
-#[derive(Default)]
+/// The long-lived tasks of a node, without which it is none, and the token that stops them. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Tasks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
     stop: CancellationToken,
     running: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
+    /// The first task that ended before the token fired.
+    ended: watch::Sender<Option<&'static str>>,
+}
+
+/// Goes when its task ends, by a panic, too.
+struct Running {
+    name: &'static str,
+    inner: Arc<Inner>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.inner.stop.is_cancelled() {
+            self.inner.ended.send_modify(|ended| *ended = ended.or(Some(self.name)));
+        }
+    }
 }
 
 impl Tasks {
@@ -24,14 +45,28 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let handle = tokio::spawn(task(self.stop.child_token()));
-        self.running.lock().push((name, handle));
+        let (work, running) = (task(self.inner.stop.child_token()), Running { name, inner: self.inner.clone() });
+        let handle = tokio::spawn(async move {
+            let _running = running;
+            work.await;
+        });
+        self.inner.running.lock().push((name, handle));
+    }
+
+    /// Waits for a task that ends, or panics, before the token fires; returns its name.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn ended(&self) -> &'static str {
+        let mut ended = self.inner.ended.subscribe();
+        let name = ended.wait_for(Option::is_some).await.ok().and_then(|name| *name);
+        name.expect("the sender lives in this value")
     }
 
     /// Fires the token and waits up to `limit` for all; returns the names of those that did not end, or panicked.
     pub async fn stop(&self, limit: Duration) -> Vec<&'static str> {
-        self.stop.cancel();
-        let running = std::mem::take(&mut *self.running.lock());
+        self.inner.stop.cancel();
+        let running = std::mem::take(&mut *self.inner.running.lock());
         let mut left = Vec::new();
         let deadline = tokio::time::Instant::now() + limit;
         for (name, mut handle) in running {
@@ -71,5 +106,24 @@ mod tests {
         tasks.spawn("good", |stop| async move { stop.cancelled().await });
         tasks.spawn("stuck", |_| std::future::pending());
         assert_eq!(tasks.stop(Duration::from_secs(1)).await, ["stuck"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_before_it_should_is_named() {
+        let tasks = Tasks::new();
+        tasks.spawn("good", |stop| async move { stop.cancelled().await });
+        tasks.spawn("bad", |_| async { panic!("a fault of the test") });
+        assert_eq!(tasks.ended().await, "bad");
+        let tasks = Tasks::new();
+        tasks.spawn("idle", |_| async {});
+        assert_eq!(tasks.ended().await, "idle");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_when_it_should_is_no_fault() {
+        let tasks = Tasks::new();
+        tasks.spawn("good", |stop| async move { stop.cancelled().await });
+        assert!(tasks.stop(Duration::from_secs(5)).await.is_empty());
+        assert!(timeout(Duration::ZERO, tasks.ended()).await.is_err());
     }
 }

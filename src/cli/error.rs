@@ -16,7 +16,7 @@ use crate::{
 
 /// The table of exit codes in `--help`.
 pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such record, \
-    4 conflict with another write, 69 server unavailable";
+    4 conflict with another write, 69 server unavailable, 70 the node could not go on";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// The node cannot start.
+    /// The node cannot start, or go on.
     #[error(transparent)]
     App(#[from] app::Error),
     /// The demo's data cannot be used.
@@ -114,6 +114,7 @@ impl Error {
             Error::Usage(_) | Error::Config(_) => 2,
             Error::Absent(_) => 3,
             Error::Away(_) => 69,
+            Error::App(app::Error::TaskEnded { .. }) => 70,
             Error::Client(error) => client_code(error),
             Error::Database(error) | Error::Migrate(migrate::Error::Connect(error)) => database_code(error),
             Error::Store(store::Error::Unavailable { .. }) | Error::Bench(bench::Error::Connect { .. }) => 69,

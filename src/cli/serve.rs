@@ -16,7 +16,7 @@ pub struct Args {
 /// Builds the node, runs it, drains it.
 ///
 /// # Errors
-/// [`Error::Config`] and [`Error::App`]: the node never served.
+/// [`Error::Config`] and [`Error::App`]: the node never served, or one of its tasks ended unexpectedly.
 pub async fn run(args: Args) -> Result<(), Error> {
     start_log("info");
     let stop = stop_on_signal()?;
@@ -32,6 +32,5 @@ pub async fn run(args: Args) -> Result<(), Error> {
     if collections.is_empty() {
         tracing::warn!("no table is tracked: call freshet.track('your_table') in a migration and restart");
     }
-    app.run(stop).await;
-    Ok(())
+    Ok(app.run(stop).await?)
 }

@@ -111,6 +111,14 @@ impl Store {
         }
     }
 
+    /// Waits for a task of the store that ends before it is closed; returns its name.
+    pub async fn ended(&self) -> &'static str {
+        match self {
+            Store::Postgres(store) => store.ended().await,
+            Store::Memory(_) => std::future::pending().await,
+        }
+    }
+
     /// Hands every key of a collection to `sink`, in chunks, from one snapshot.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ mod slow_readers;
 mod sse;
 mod stampede;
 mod subscriptions;
+mod supervision;
 mod tracking;
 mod two_nodes;
 mod write_path;

@@ -11,7 +11,7 @@ pub mod stock;
 use std::{io::Write as _, num::NonZeroU32};
 
 use bytesize::ByteSize;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
 use self::{catalogue::Product, readers::Readers, replay::Replay};
@@ -20,7 +20,7 @@ use super::{
     node::{NodeArgs, start_log, stop_on_signal},
 };
 use crate::{
-    app::{App, Place},
+    app::{self, App, Place},
     gateway::{Page, Shop},
     service::Service,
 };
@@ -67,22 +67,26 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (service, store) = (app.service().clone(), app.store().clone());
     // The node's own stop comes after the replay's: its last sales are ordinary writes and want their answers.
     let node_stop = CancellationToken::new();
-    let node = tokio::spawn(app.run(node_stop.clone()));
-    let played = match stop.run_until_cancelled(import::run(&service, &store, &products)).await {
-        None => Ok(()),
-        Some(Err(error)) => Err(error),
-        Some(Ok(())) => {
-            say_ready(&place, addresses);
-            play(&args, service, &products, position_file(&place), shop, &stop).await
+    let mut node = tokio::spawn(app.run(node_stop.clone()));
+    let playing = async {
+        match stop.run_until_cancelled(import::run(&service, &store, &products)).await {
+            None => {}
+            Some(Err(error)) => return Err(error),
+            Some(Ok(())) => {
+                say_ready(&place, addresses);
+                play(&args, service.clone(), &products, position_file(&place), shop, &stop).await?;
+            }
         }
-    };
-    if played.is_ok() {
         stop.cancelled().await;
         eprintln!("\nstopping: finishing answers, then PostgreSQL");
-    }
+        Ok(())
+    };
+    let played = tokio::select! {
+        ended = &mut node => return settled(ended),
+        played = playing => played,
+    };
     node_stop.cancel();
-    wait(node).await;
-    played
+    settled(node.await).and(played)
 }
 
 /// Lets the shop have its visitors and its sales, until `stop` or until the sales end.
@@ -105,9 +109,11 @@ async fn play(
     Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await
 }
 
-async fn wait(node: JoinHandle<()>) {
-    if let Err(error) = node.await {
-        tracing::error!(%error, "the node ended badly");
+/// How the node ended.
+fn settled(ended: Result<Result<(), app::Error>, JoinError>) -> Result<(), Error> {
+    match ended {
+        Ok(ended) => Ok(ended?),
+        Err(_) => Err(app::Error::TaskEnded { task: "node" }.into()),
     }
 }
 

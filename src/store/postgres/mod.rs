@@ -40,6 +40,7 @@ use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
     record::{Catalogue, CollectionId, Key, RecordId},
     resilience::{Deadline, Promise},
+    shutdown::Tasks,
 };
 
 /// Keys handed over at once by a scan; others have their turn in between.
@@ -52,6 +53,8 @@ pub struct Postgres {
     shared: Arc<Shared>,
     writer: Writer,
     tasks: TaskTracker,
+    /// Those without which nothing is written.
+    core: Tasks,
 }
 
 /// What reads, writes and the feed have in common.
@@ -89,8 +92,9 @@ impl Postgres {
         let ownership = RwLock::new(Arc::new(ownership));
         let shared = Arc::new(Shared { reads, catalogue, tables, ownership, config: config.clone() });
         let tasks = TaskTracker::new();
-        let writer = Writer::start(shared.clone(), &config, Role { logs, is_lossy }, &tasks)?;
-        Ok(Postgres { writer, shared, tasks })
+        let core = Tasks::new();
+        let writer = Writer::start(shared.clone(), &config, Role { logs, is_lossy }, &tasks, &core)?;
+        Ok(Postgres { writer, shared, tasks, core })
     }
 
     /// The collections tracked when the store was opened.
@@ -156,6 +160,10 @@ impl Postgres {
         Ok(estimate.unsigned_abs())
     }
 
+    pub(super) async fn ended(&self) -> &'static str {
+        self.core.ended().await
+    }
+
     pub(super) fn tail(&self) -> Tail {
         Tail::new(self.shared.clone())
     }
@@ -177,6 +185,9 @@ impl Postgres {
         self.writer.close(deadline).await;
         self.shared.reads.close(deadline).await;
         self.tasks.close();
+        for task in self.core.stop(deadline.left()).await {
+            tracing::warn!(task, "did not end in time");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use freshet::{
-    app::{App, Place},
+    app::{self, App, Place},
     config::Config,
     service::Service,
     store::postgres,
@@ -26,7 +26,7 @@ pub struct Node {
     tiers: Tiers,
     telemetry: Telemetry,
     stop: CancellationToken,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), app::Error>>,
     /// The node's database, when it was made for it.
     pub database: Option<TestDatabase>,
 }
@@ -145,7 +145,7 @@ impl Node {
     /// Drains the node and waits for its end.
     pub async fn stop(self) {
         self.stop.cancel();
-        timeout(LIMIT, self.running).await.expect("drains in time").expect("ends well");
+        timeout(LIMIT, self.running).await.expect("drains in time").expect("joins").expect("ends well");
     }
 }
 

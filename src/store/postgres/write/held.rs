@@ -18,11 +18,11 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     record::RecordId,
     resilience::Deadline,
+    shutdown::Tasks,
     store::{
         Error,
         postgres::{
@@ -80,11 +80,11 @@ impl Drop for Try {
 }
 
 impl HeldWrites {
-    /// Starts the task that has lines tried; it ends with `stop`.
-    pub fn start(common: Arc<Common>, connections: u32, stop: CancellationToken) -> Self {
+    /// Starts the task that has lines tried.
+    pub fn start(common: Arc<Common>, connections: u32, core: &Tasks) -> Self {
         let held = HeldWrites { lines: Arc::default(), len: Arc::default(), wake: Arc::default(), common };
         let running = held.clone();
-        held.common.tasks.spawn(async move {
+        core.spawn("held writes", |stop| async move {
             stop.run_until_cancelled(running.run(connections)).await;
         });
         held

@@ -15,6 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     record::RecordId,
@@ -128,8 +129,8 @@ impl Lanes {
         }
     }
 
-    /// Forms groups until the last sender is gone.
-    pub async fn run(mut self) {
+    /// Forms groups until `stop`, or until the last sender is gone.
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let is_full = self.waiting.len() >= WAITING_LEN_MAX;
             tokio::select! {
@@ -139,6 +140,7 @@ impl Lanes {
                     None => self.changed.notified().await,
                 },
                 () = self.changed.notified() => {}
+                () = stop.cancelled() => return,
             }
             // One scheduler yield, so that requests already read can share the group: it costs each far less then.
             tokio::task::yield_now().await;

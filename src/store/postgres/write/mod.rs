@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use self::{
     feed::Feed,
@@ -42,6 +42,7 @@ use super::{
 use crate::{
     record::RecordId,
     resilience::{Deadline, Promise},
+    shutdown::Tasks,
     store::{Error, ShardId, Write, Written},
 };
 
@@ -78,7 +79,6 @@ pub struct Writer {
     held: HeldWrites,
     running: Running,
     common: Arc<Common>,
-    stop: CancellationToken,
 }
 
 /// What a session's role may do, and does by default.
@@ -91,11 +91,17 @@ pub struct Role {
 }
 
 impl Writer {
-    /// Starts the task that forms groups.
+    /// Starts the tasks that form groups, and try held writes, in `core`; what they start is in `tasks`.
     ///
     /// # Errors
     /// [`Error::Broken`] when the configuration's URL cannot be read.
-    pub fn start(shared: Arc<Shared>, config: &Config, role: Role, tasks: &TaskTracker) -> Result<Self, Error> {
+    pub fn start(
+        shared: Arc<Shared>,
+        config: &Config,
+        role: Role,
+        tasks: &TaskTracker,
+        core: &Tasks,
+    ) -> Result<Self, Error> {
         let options = |purpose: &str, lock_limit_ms: u32| -> Result<PgConnectOptions, Error> {
             let options = config.options(purpose)?.options([
                 ("lock_timeout", &*lock_limit_ms.to_string()),
@@ -113,14 +119,13 @@ impl Writer {
         let waits = Pool::new(config, options("waiting writes", held::LOCK_LIMIT_MS)?, config.write_connections);
         let explains = Pool::new(config, config.options("refused writes")?, 1);
         let common = Arc::new(Common { shared, feed: Feed::new(role.logs), waits, explains, tasks: tasks.clone() });
-        let stop = CancellationToken::new();
-        let held = HeldWrites::start(common.clone(), config.write_connections, stop.clone());
+        let held = HeldWrites::start(common.clone(), config.write_connections, core);
         let pool = Arc::new(Pool::new(config, options("writes", GROUP_LOCK_LIMIT_MS)?, config.write_lanes));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let running = Running::default();
         let lanes = Lanes::new(common.clone(), pool.clone(), config.write_lanes, held.clone(), running.clone(), jobs);
-        tasks.spawn(lanes.run());
-        Ok(Writer { queue, pool, held, running, common, stop })
+        core.spawn("writer", |stop| lanes.run(stop));
+        Ok(Writer { queue, pool, held, running, common })
     }
 
     /// Hands a write over. The write goes on even if its caller has gone.
@@ -146,6 +151,5 @@ impl Writer {
         self.pool.close(deadline).await;
         self.common.waits.close(deadline).await;
         self.common.explains.close(deadline).await;
-        self.stop.cancel();
     }
 }

@@ -1,0 +1,24 @@
+//! A node without one of its tasks is none.
+
+use std::path::PathBuf;
+
+use freshet::{
+    app::{App, Error, Place},
+    store::postgres,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{database, node::config, within};
+
+#[tokio::test]
+async fn a_node_ends_with_the_first_task_that_ends_and_says_which() {
+    let database = database().await;
+    for place in [Place::Memory, Place::Durable(PathBuf::from("unused"))] {
+        let mut config = config();
+        config.databases = vec![postgres::Config::at(database.url())];
+        let app = App::build(&config, &place, None).await.expect("a node");
+        app.tasks().spawn("planted", |_| async { panic!("a fault of the test") });
+        let ended = within("the node's end", app.run(CancellationToken::new())).await;
+        assert!(matches!(ended, Err(Error::TaskEnded { task: "planted" })), "{ended:?}");
+    }
+}
