@@ -56,7 +56,7 @@ pub enum Error {
     /// The store could not be opened or set up.
     #[error("failed to open the store")]
     Store(#[from] store::Error),
-    /// A task without which there is no node is gone.
+    /// One of the long-lived tasks ended before the node was told to stop.
     #[error(
         "the task \"{task}\" ended unexpectedly, and with it the node; start it again, and report what the log says"
     )]
@@ -149,7 +149,7 @@ impl App {
         &self.telemetry
     }
 
-    /// The tasks without which there is no node: if one of them ends, the node does.
+    /// The long-lived tasks: if one of them ends unexpectedly, the node ends.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
     }

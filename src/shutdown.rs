@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The long-lived tasks of a node, without which it is none, and the token that stops them. Cheap to clone.
-#[derive(Clone, Default)]
+/// The long-lived tasks of a node, and the token that stops them. A node cannot work without any of them.
+#[derive(Default)]
 pub struct Tasks {
     inner: Arc<Inner>,
 }
@@ -20,7 +20,7 @@ struct Inner {
     ended: watch::Sender<Option<&'static str>>,
 }
 
-/// Goes when its task ends, by a panic, too.
+/// Dropped when its task ends, even by a panic.
 struct Running {
     name: &'static str,
     inner: Arc<Inner>,

@@ -1,5 +1,5 @@
-//! What PostgreSQL alone reaches on its cores with the work that Freshet gives it, in the same batches: no node that
-//! shares the cores with it can be faster. pgbench sends it, over as many connections as keep the cores busy.
+//! What PostgreSQL alone reaches on its cores with the work that Freshet gives it, in the same batches: about the most
+//! that a node can reach which shares the cores with it. pgbench sends it, over as many connections as keep them busy.
 
 use super::{
     database::{Database, Script},

@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(Error::Lines { failed: 1, total: 2 }.exit_code(), 1);
         assert_eq!(Error::Client(client::Error::OutcomeUnknown).exit_code(), 1);
         assert_eq!(Error::Client(client::Error::Timeout).exit_code(), 69);
+        assert_eq!(Error::App(app::Error::TaskEnded { task: "hub" }).exit_code(), 70);
     }
 
     #[tokio::test]

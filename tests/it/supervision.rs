@@ -1,4 +1,4 @@
-//! A node without one of its tasks is none.
+//! A node that loses one of its tasks stops and says which.
 
 use std::path::PathBuf;
 

@@ -60,7 +60,7 @@ pub struct Mode {
     pub looks_up: bool,
     /// A row that another transaction holds is waited for, as long as the session's `lock_timeout` lets it.
     pub waits: bool,
-    /// Keys that are written once are written by plain updates, as long as no row is held.
+    /// Keys that are written once are written by plain statements, as long as none has to wait.
     pub is_plain: bool,
     /// A statement that waits for any other lock in vain costs its own writes only.
     pub isolates_locks: bool,

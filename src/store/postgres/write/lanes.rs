@@ -129,7 +129,7 @@ impl Lanes {
         }
     }
 
-    /// Forms groups until `stop`, or until the last sender is gone.
+    /// Forms groups until `stop`, or until the last sender is gone. What still waits at `stop` is answered as unknown.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let is_full = self.waiting.len() >= WAITING_LEN_MAX;

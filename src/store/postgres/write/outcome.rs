@@ -26,7 +26,7 @@ pub enum Aborted {
         writes: Vec<usize>,
         insert: bool,
     },
-    /// A plain update waits for a row or a partition: start over without plain ones.
+    /// A plain statement waits for a row, a key or a partition: start over without plain ones.
     Waited,
     /// A write was carried out before an earlier one of its key: start over stepwise.
     Disorder,

@@ -27,6 +27,7 @@ use crate::{
 /// Shards from which on one statement that names the table costs less than one for each partition: its fixed costs are those
 /// of about twelve, what a row takes beyond them a third.
 const SPANNED_SHARDS_MIN: usize = 12;
+
 /// The writes of one statement.
 pub struct Piece {
     pub statements: Arc<Statements>,
