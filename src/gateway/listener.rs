@@ -15,7 +15,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Edge;
+use super::{Edge, socket::Socket};
 use crate::resilience::Backoff;
 
 /// What one request's line and headers may take: a batch read names its keys in the request line.
@@ -28,20 +28,21 @@ const FULL: &str = r#"{"error":{"code":-32009,"message":"too many connections","
 /// Serves `router` on every connection until the edge's stop, and returns when the last one has ended. `sockets` says
 /// how many are open.
 pub(super) async fn run(listener: TcpListener, router: Router, edge: &Edge, sockets: impl Fn() -> usize) {
-    let server = http(edge.gateway.config.header_limit);
+    let config = &edge.gateway.config;
+    let server = http(config.header_limit);
     let abandoned = CancellationToken::new();
     let _abandon = abandoned.clone().drop_guard();
     let mut rest = Backoff::new(ACCEPT_REST.0, ACCEPT_REST.1);
     while let Some(accepted) = edge.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((socket, _)) if sockets() >= edge.gateway.config.connections_max => {
+            Ok((socket, _)) if sockets() >= config.connections_max => {
                 edge.gateway.turned_away.inc();
                 refuse(socket);
             }
             Ok((socket, _)) => {
                 rest.reset();
                 let (server, router, stop) = (server.clone(), router.clone(), edge.stop.clone());
-                let serving = serve(server, socket, router, stop);
+                let serving = serve(server, socket, config.send_limit, router, stop);
                 let abandoned = abandoned.clone();
                 edge.tasks.spawn(async move { abandoned.run_until_cancelled(serving).await });
             }
@@ -70,12 +71,19 @@ fn http(header_limit: Duration) -> http1::Builder {
 }
 
 /// Serves one connection until it ends or is upgraded.
-async fn serve(server: http1::Builder, socket: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve(
+    server: http1::Builder,
+    socket: TcpStream,
+    send_limit: Duration,
+    router: Router,
+    stop: CancellationToken,
+) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a socket was gone before it was served");
         return;
     }
-    let connection = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)).with_upgrades();
+    let socket = TokioIo::new(Socket::new(socket, send_limit));
+    let connection = server.serve_connection(socket, TowerToHyperService::new(router)).with_upgrades();
     let mut connection = pin!(connection);
     let ended = match stop.run_until_cancelled(connection.as_mut()).await {
         Some(ended) => ended,

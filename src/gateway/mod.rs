@@ -26,6 +26,7 @@ mod rest;
 mod router;
 mod rpc;
 mod shop;
+mod socket;
 mod sse;
 mod stats;
 mod tag;
@@ -71,6 +72,9 @@ pub struct Config {
     /// How long a client may take to send a request's body.
     #[serde(with = "humantime_serde")]
     pub body_limit: Duration,
+    /// How long a client may take none of an answer, or of a stream of events, before its connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub send_limit: Duration,
     /// Sockets at a time, WebSockets included; keep it below the process's limit of open files. The operations
     /// listener counts its own alone, so that a full node can still be looked at.
     pub connections_max: usize,
@@ -87,6 +91,7 @@ impl Default for Config {
             body_max: ByteSize::mib(2),
             header_limit: Duration::from_secs(10),
             body_limit: Duration::from_secs(30),
+            send_limit: Duration::from_secs(30),
             connections_max: 18_000,
             cache: CacheControl::default(),
         }

@@ -10,10 +10,9 @@ use axum::{
 };
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tungstenite::handshake::derive_accept_key;
 
-use super::{Edge, refusal::Refusal};
+use super::{Edge, refusal::Refusal, socket::Socket};
 use crate::{
     protocol::{Code, RpcError},
     session::Sessions,
@@ -102,8 +101,8 @@ async fn hand_over(request: Request, sessions: Sessions) {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "a client left during its upgrade"),
     };
-    match Upgraded::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => sessions.serve(parts.io.into_inner(), &parts.read_buf),
+    match Upgraded::downcast::<TokioIo<Socket>>(upgraded) {
+        Ok(parts) => sessions.serve(parts.io.into_inner().into_stream(), &parts.read_buf),
         Err(_) => tracing::error!("an upgraded connection was no TCP stream"),
     }
 }

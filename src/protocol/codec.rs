@@ -9,6 +9,9 @@ pub use super::frame::{frame_header, text_frame};
 /// More than a record object's members before its value take, the key apart.
 pub const RECORD_HEAD_BYTES_MAX: usize = 96;
 
+/// More than what [`result`] writes around a result takes, the id apart.
+pub const RESULT_HEAD_BYTES_MAX: usize = 64;
+
 /// Writes the record object: `key`, `version`, `stamp`, `value` (`null` for an absent one), and `stale_ms` and
 /// `reset` when they say something.
 pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>, reset: bool) {

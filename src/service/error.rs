@@ -39,6 +39,15 @@ pub enum Error {
         /// How large it may be.
         limit: usize,
     },
+    /// The answer would be larger than answers may be.
+    #[error("the answer would be larger than {limit} bytes; ask for fewer records at once")]
+    AnswerTooLarge {
+        /// How large it may be, in bytes.
+        limit: usize,
+    },
+    /// Answers that clients have not taken yet hold as much memory as this node gives to them.
+    #[error("answers to clients that do not read them take too much memory; ask for fewer records at once, or later")]
+    AnswersOverloaded,
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -60,6 +69,8 @@ impl From<Error> for RpcError {
             Error::InvalidKey(_) => RpcError::new(Code::InvalidKey, message),
             Error::NotAnObject => RpcError::new(Code::InvalidValue, message),
             Error::TooLarge { .. } => RpcError::new(Code::TooLarge, message),
+            Error::AnswerTooLarge { .. } => RpcError::new(Code::TooLarge, message).because("answer"),
+            Error::AnswersOverloaded => RpcError::new(Code::Overloaded, message).retry_after(RETRY_AFTER),
             Error::Store(error) => from_store(error, message),
         }
     }

@@ -1,43 +1,99 @@
 //! Reads several records of one collection.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    record::RecordId,
+    protocol::codec::RECORD_HEAD_BYTES_MAX,
+    record::{Key, RecordId},
     tiers::{Answer, Wish},
 };
 
-use super::{Error, Service};
+use super::{Charge, Error, Service};
+
+/// Records in the order asked; one that was asked for more than once is here once.
+pub struct Records {
+    each: Vec<(RecordId, Answer)>,
+    /// Which of them is meant, for each key asked for.
+    order: Vec<usize>,
+}
+
+impl Records {
+    /// The records in the order asked, repeated where they were asked for again.
+    pub fn iter(&self) -> impl Iterator<Item = (&RecordId, &Answer)> {
+        self.order.iter().filter_map(|&at| self.each.get(at)).map(|(id, answer)| (id, answer))
+    }
+}
 
 impl Service {
-    /// Reads `keys` in the order given; misses share statements.
+    /// Reads `keys`; misses share statements. What the records will take in an answer is charged as each arrives.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond the limit of keys; otherwise the first error met.
+    /// [`Error::TooLarge`] beyond the limit of keys; otherwise the first error met, those of [`Charge::take`] among them.
+    /// Nothing stays charged then.
     ///
     /// # Cancel safety
-    /// Dropping the future drops this caller only.
+    /// Dropping the future drops this caller only; what was charged stays so until the charge is dropped.
     pub async fn get_many(
         &self,
         collection: &str,
         keys: &[Cow<'_, str>],
         wish: &Wish,
-    ) -> Result<Vec<(RecordId, Answer)>, Error> {
+        charge: &Charge,
+    ) -> Result<Records, Error> {
         let limit = self.config.keys_max;
         if keys.len() > limit {
             return Err(Error::TooLarge { what: "keys of one get_many", len: keys.len(), limit });
         }
-        let collection = self.collection(collection)?;
-        let ids: Result<Vec<RecordId>, Error> =
-            keys.iter().map(|key| Ok(RecordId::new(collection.id, collection.key(key)?))).collect();
+        let (ids, order) = self.distinct(collection, keys)?;
+        let mut times = vec![0; ids.len()];
+        order.iter().for_each(|&at| times[at] += 1);
         let deadline = self.deadline();
-        stream::iter(ids?)
-            .map(|id| async move { Ok((self.tiers.get(&id, wish, deadline).await?, id)) })
-            .buffered(limit)
-            .map_ok(|(answer, id)| (id, answer))
+        let charged = std::sync::atomic::AtomicUsize::new(0);
+        let read = stream::iter(ids.into_iter().zip(times))
+            .map(async |(id, times): (RecordId, usize)| {
+                let answer = self.tiers.get(&id, wish, deadline).await?;
+                let bytes = times * answer_bytes(&id.key, &answer);
+                charge.take(bytes)?;
+                charged.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+                Ok::<_, Error>((id, answer))
+            })
+            .buffered(limit.max(1))
             .try_collect()
-            .await
+            .await;
+        match read {
+            Ok(each) => Ok(Records { each, order }),
+            Err(error) => {
+                charge.give_back(charged.into_inner());
+                Err(error)
+            }
+        }
     }
+
+    /// The records that `keys` name, each once, and which of them each key means.
+    fn distinct(&self, collection: &str, keys: &[Cow<'_, str>]) -> Result<(Vec<RecordId>, Vec<usize>), Error> {
+        let collection = self.collection(collection)?;
+        let mut places = HashMap::with_capacity(keys.len());
+        let (mut ids, mut order) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
+        for key in keys {
+            let key = collection.key(key)?;
+            order.push(match places.entry(key) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(place) => {
+                    ids.push(RecordId::new(collection.id, place.key().clone()));
+                    *place.insert(ids.len() - 1)
+                }
+            });
+        }
+        Ok((ids, order))
+    }
+}
+
+/// What a record takes in an answer, at most, unless its key is full of characters that JSON escapes.
+pub fn answer_bytes(key: &Key, answer: &Answer) -> usize {
+    RECORD_HEAD_BYTES_MAX + key.as_str().len() + answer.state.value.as_ref().map_or(0, bytes::Bytes::len)
 }

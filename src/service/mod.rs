@@ -3,6 +3,7 @@
 //! Promises: a write is answered after its commit, and this node's tiers and watchers have it by then; every
 //! operation ends by its deadline. Leaves parameters' syntax to `protocol` and connections to `session`.
 
+pub mod budget;
 pub mod error;
 mod get;
 mod get_many;
@@ -14,7 +15,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+pub use budget::{Budget, Charge};
 pub use error::Error;
+pub use get_many::{Records, answer_bytes};
 pub use write::Conditions;
 use write::Outcomes;
 
@@ -38,11 +41,32 @@ pub struct Config {
     pub value_max: ByteSize,
     /// The most keys of one `get_many`.
     pub keys_max: usize,
+    /// The largest answer to one message or HTTP request.
+    pub answer_max: ByteSize,
+    /// What all answers larger than 32 KiB may take together until clients have taken them.
+    pub answers_max: ByteSize,
+}
+
+impl Config {
+    /// [`Self::answer_max`] in bytes.
+    pub fn answer_bytes_max(&self) -> usize {
+        bytes(self.answer_max)
+    }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { deadline: Duration::from_secs(5), value_max: ByteSize::mib(1), keys_max: 1_000 }
+        Config {
+            deadline: Duration::from_secs(5),
+            value_max: ByteSize::mib(1),
+            keys_max: 1_000,
+            answer_max: ByteSize::mib(16),
+            answers_max: ByteSize::mib(512),
+        }
     }
 }
 
@@ -53,13 +77,15 @@ pub struct Service {
     tiers: Tiers,
     hub: Hub,
     config: Config,
+    answers: Budget,
     outcomes: Outcomes,
 }
 
 impl Service {
     /// A service over the parts below it.
     pub fn new(config: Config, store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
-        Service { store, tiers, hub, config, outcomes: Outcomes::new(telemetry) }
+        let answers = Budget::new(bytes(config.answers_max), telemetry);
+        Service { store, tiers, hub, config, answers, outcomes: Outcomes::new(telemetry) }
     }
 
     /// The collections served.
@@ -75,6 +101,11 @@ impl Service {
     /// Who watches what.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// The memory that answers may take.
+    pub fn answers(&self) -> &Budget {
+        &self.answers
     }
 
     /// The limits in force.

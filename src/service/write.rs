@@ -127,7 +127,7 @@ impl Service {
     }
 
     fn check_len(&self, len: usize) -> Result<(), Error> {
-        let limit = usize::try_from(self.config.value_max.as_u64()).unwrap_or(usize::MAX);
+        let limit = super::bytes(self.config.value_max);
         if len > limit { Err(Error::TooLarge { what: "bytes of a value", len, limit }) } else { Ok(()) }
     }
 }

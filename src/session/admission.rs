@@ -1,4 +1,5 @@
-//! How many requests of one connection are under way, and when its reader must pause for them.
+//! How many requests of one connection are under way, and when its reader must pause for them. A long request counts for
+//! several, since its text is held until it is answered.
 
 use std::{
     sync::{
@@ -11,6 +12,9 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use super::Connection;
+
+/// A request counts once, and once more for each so many bytes of its text.
+const BYTES_OF_ONE: usize = 32 * 1024;
 
 /// A connection's requests under way, and its reader where it waits for room.
 #[derive(Default)]
@@ -40,31 +44,36 @@ impl Admission {
         self.reader.wake();
     }
 
-    /// Counts a request out; true if it was the last.
-    pub(super) fn end(&self) -> bool {
-        let was_last = self.under_way.fetch_sub(1, Ordering::SeqCst) == 1;
+    /// Counts a request of `weight` out; true if it was the last.
+    pub(super) fn end(&self, weight: usize) -> bool {
+        let was_last = self.under_way.fetch_sub(weight, Ordering::SeqCst) == weight;
         self.wake_reader();
         was_last
     }
 }
 
 /// A request under way: counted in when made, and out when dropped.
-pub(super) struct Admitted(Arc<Connection>);
+pub(super) struct Admitted {
+    connection: Arc<Connection>,
+    weight: usize,
+}
 
 impl Admitted {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        connection.admission.under_way.fetch_add(1, Ordering::SeqCst);
-        Admitted(connection)
+    /// A request of `bytes`.
+    pub(super) fn new(connection: Arc<Connection>, bytes: usize) -> Self {
+        let weight = 1 + bytes / BYTES_OF_ONE;
+        connection.admission.under_way.fetch_add(weight, Ordering::SeqCst);
+        Admitted { connection, weight }
     }
 
     /// The connection it came over.
     pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.0
+        &self.connection
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.end_request();
+        self.connection.end_request(self.weight);
     }
 }

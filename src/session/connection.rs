@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::{
     net::{TcpStream, tcp::OwnedReadHalf},
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,6 +38,10 @@ pub struct Connection {
     pub(super) outgoing: Mutex<Outgoing>,
     tasks: TaskTracker,
     pub(super) admission: Admission,
+    /// Records that requests in tasks may ask for side by side.
+    pub(super) reads: Semaphore,
+    /// Held while a large answer is put together and until it is with the socket or in the tail.
+    pub(super) large: tokio::sync::Mutex<()>,
     /// Told when the tail has been taken by the socket, when the connection ended and, while the node drains, when no
     /// request is under way.
     pub(super) room: Notify,
@@ -58,9 +62,12 @@ impl Connection {
         let (reading, writing) = socket.into_split();
         shared.open.inc();
         let roster = shared.clone();
+        let unsent = shared.service.answers().charge(0);
         let connection = roster.roster.add(|place| {
             Arc::new_cyclic(|this| Connection {
-                outgoing: Mutex::new(Outgoing::new(Arc::new(writing))),
+                outgoing: Mutex::new(Outgoing::new(Arc::new(writing), unsent)),
+                reads: Semaphore::new(shared.config.requests_max),
+                large: tokio::sync::Mutex::default(),
                 shared,
                 this: this.clone(),
                 place,
@@ -169,14 +176,14 @@ impl Connection {
         self.admission.under_way() >= config.requests_max || waiting as u64 > config.tail_max.as_u64()
     }
 
-    /// Counts a request in, until the guard is dropped.
-    pub(super) fn begin_request(self: &Arc<Self>) -> Admitted {
-        Admitted::new(self.clone())
+    /// Counts a request of `bytes` in, until the guard is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>, bytes: usize) -> Admitted {
+        Admitted::new(self.clone(), bytes)
     }
 
-    /// Notes that a request has ended.
-    pub(super) fn end_request(&self) {
-        if self.admission.end() && self.shared.draining.load(Ordering::SeqCst) {
+    /// Notes that a request of `weight` has ended.
+    pub(super) fn end_request(&self, weight: usize) {
+        if self.admission.end(weight) && self.shared.draining.load(Ordering::SeqCst) {
             self.room.notify_waiters();
         }
     }

@@ -10,10 +10,12 @@ mod close;
 mod connection;
 mod frames;
 mod heartbeat;
+mod large;
 pub mod methods;
 mod outgoing;
 mod reader;
 mod requests;
+mod respond;
 mod roster;
 mod sending;
 
@@ -32,7 +34,7 @@ use tokio::net::TcpStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use connection::Connection;
-pub use requests::answer;
+pub use respond::answer;
 
 use self::roster::Roster;
 use crate::{
@@ -62,6 +64,9 @@ pub struct Config {
     pub subscriptions_max: usize,
     /// Bytes kept for a client that does not read them; requests wait beyond that, and so do pushes.
     pub tail_max: ByteSize,
+    /// How long a client may take nothing of more than 32 KiB that wait for it, before its connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub send_limit: Duration,
     /// Connections this node takes.
     pub connections_max: usize,
     /// Over how long clients are told to come back when the node drains.
@@ -80,6 +85,7 @@ impl Default for Config {
             requests_max: 256,
             subscriptions_max: 10_000,
             tail_max: ByteSize::kib(32),
+            send_limit: Duration::from_secs(30),
             connections_max: 15_000,
             reconnect_spread: Duration::from_secs(5),
         }

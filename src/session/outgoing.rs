@@ -7,6 +7,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use crate::{
     hub::{SlotId, Slots, Topic},
     protocol::codec,
+    service::Charge,
 };
 
 /// Pushes written before the socket is asked again, in bytes.
@@ -40,6 +41,8 @@ pub(super) struct Outgoing {
     socket: Option<Arc<OwnedWriteHalf>>,
     tail: Vec<u8>,
     written: usize,
+    /// The tail counts among what the node's answers take.
+    charge: Charge,
     pub(super) slots: Slots,
     pub(super) subscriptions: HashMap<u64, Vec<SlotId>>,
     pub(super) subscriptions_made: u64,
@@ -56,11 +59,12 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(socket: Arc<OwnedWriteHalf>) -> Self {
+    pub(super) fn new(socket: Arc<OwnedWriteHalf>, charge: Charge) -> Self {
         Outgoing {
             socket: Some(socket),
             tail: Vec::new(),
             written: 0,
+            charge,
             slots: Slots::default(),
             subscriptions: HashMap::new(),
             subscriptions_made: 0,
@@ -97,11 +101,41 @@ impl Outgoing {
             if !self.blocked {
                 self.write_tail();
             }
-            return self.progress();
+        } else {
+            let sent = self.write(frames);
+            self.tail.extend_from_slice(&frames[sent..]);
         }
-        let sent = self.write(frames);
-        self.tail.extend_from_slice(&frames[sent..]);
+        self.charge_tail();
         self.progress()
+    }
+
+    /// Sends a large text behind the tail. What the socket does not take of it is not copied, where nothing else waits.
+    pub(super) fn send_whole(&mut self, text: Vec<u8>) -> Progress {
+        let mut header = Vec::new();
+        codec::frame_header(&mut header, text.len());
+        if self.send(&header) != Progress::Idle || self.closed {
+            return self.send(&text);
+        }
+        self.written = self.write(&text);
+        self.tail = text;
+        if self.tail_len() == 0 {
+            self.forget_tail();
+        }
+        self.charge_tail();
+        self.progress()
+    }
+
+    /// Lets go of a tail that was sent.
+    fn forget_tail(&mut self) {
+        self.tail.clear();
+        self.written = 0;
+        if self.tail.capacity() > TAIL_KEPT_BYTES {
+            self.tail = Vec::new();
+        }
+    }
+
+    fn charge_tail(&mut self) {
+        self.charge.set(self.tail_len());
     }
 
     /// Leaves a text for the connection's next turn, where it leaves in one write with whatever else is there by then.
@@ -111,6 +145,7 @@ impl Outgoing {
             return false;
         }
         codec::text_frame(&mut self.tail, write);
+        self.charge_tail();
         self.needs_turn()
     }
 
@@ -145,6 +180,12 @@ impl Outgoing {
 
     /// Writes the tail, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
     pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> Flushed {
+        let flushed = self.flush_rounds(buffer);
+        self.charge_tail();
+        flushed
+    }
+
+    fn flush_rounds(&mut self, buffer: &mut Vec<u8>) -> Flushed {
         let mut flushed = Flushed { progress: Progress::Idle, states: 0, since: None };
         self.has_turn = false;
         loop {
@@ -152,11 +193,7 @@ impl Outgoing {
             if self.tail_len() > 0 {
                 return Flushed { progress: self.progress(), ..flushed };
             }
-            self.tail.clear();
-            self.written = 0;
-            if self.tail.capacity() > TAIL_KEPT_BYTES {
-                self.tail = Vec::new();
-            }
+            self.forget_tail();
             if self.closed || self.gone || !self.slots.is_marked() {
                 self.blocked = false;
                 self.let_go_if_done();
@@ -221,6 +258,7 @@ impl Outgoing {
         self.socket = None;
         self.tail = Vec::new();
         self.written = 0;
+        self.charge_tail();
         self.subscriptions.clear();
         self.slots.clear()
     }
@@ -246,6 +284,29 @@ mod tests {
     };
 
     use super::*;
+    use crate::{service::Budget, telemetry::Telemetry};
+
+    fn budget() -> Budget {
+        Budget::new(1 << 30, &Telemetry::new())
+    }
+
+    #[tokio::test]
+    async fn a_large_text_becomes_the_tail_as_it_is_and_counts_as_held() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connect");
+        let (socket, _) = listener.accept().await.expect("accept");
+        let (_reading, writing) = socket.into_split();
+        let (mut outgoing, text) = (Outgoing::new(Arc::new(writing), budget().charge(0)), vec![b'x'; 16 << 20]);
+        let bytes = text.as_ptr();
+        assert_eq!(outgoing.send_whole(text), Progress::Blocked);
+        assert_eq!(outgoing.tail.as_ptr(), bytes, "the text was copied");
+        assert_eq!(outgoing.charge.taken(), outgoing.tail_len());
+        let mut header = [0; 10];
+        client.read_exact(&mut header).await.expect("open");
+        assert_eq!(header, [0x81, 127, 0, 0, 0, 0, 1, 0, 0, 0]);
+        outgoing.end();
+        assert_eq!(outgoing.charge.taken(), 0);
+    }
 
     #[tokio::test]
     async fn what_is_posted_waits_for_one_turn_and_leaves_in_order() {
@@ -253,7 +314,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connect");
         let (socket, _) = listener.accept().await.expect("accept");
         let (_reading, writing) = socket.into_split();
-        let mut outgoing = Outgoing::new(Arc::new(writing));
+        let mut outgoing = Outgoing::new(Arc::new(writing), budget().charge(0));
         assert!(outgoing.post(|out| out.push(b'1')), "the first asks for a turn");
         assert!(!outgoing.post(|out| out.push(b'2')), "it has one coming");
         assert_eq!(outgoing.tail_len(), 6, "nothing has left");
@@ -278,7 +339,7 @@ mod tests {
         let (socket, _) = listener.accept().await.expect("accept");
         let (_reading, writing) = socket.into_split();
         let socket = Arc::new(writing);
-        let mut outgoing = Outgoing::new(socket.clone());
+        let mut outgoing = Outgoing::new(socket.clone(), budget().charge(0));
         // Far more than socket buffers hold.
         assert_eq!(outgoing.send(&vec![b'x'; 16 << 20]), Progress::Blocked);
         let begun_with = outgoing.tail_len();

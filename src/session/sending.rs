@@ -5,8 +5,9 @@ use std::{cell::RefCell, sync::atomic::Ordering};
 use super::{Connection, outgoing::Progress};
 use crate::{
     hub::{Outlet, SlotId},
-    protocol::{RpcError, codec},
+    protocol::{CloseCode, RpcError, codec},
     record::Stamp,
+    service::budget::SMALL_BYTES,
 };
 
 thread_local! {
@@ -18,6 +19,12 @@ impl Connection {
     /// Sends frames behind whatever waits already.
     pub(super) fn send(&self, frames: &[u8]) {
         let progress = self.outgoing.lock().send(frames);
+        self.follow_up(progress);
+    }
+
+    /// Sends a large text behind whatever waits already.
+    pub(super) fn send_whole(&self, text: Vec<u8>) {
+        let progress = self.outgoing.lock().send_whole(text);
         self.follow_up(progress);
     }
 
@@ -81,13 +88,7 @@ impl Connection {
     }
 
     async fn drain_tail(&self) {
-        loop {
-            let Some(socket) = self.with_outgoing(|outgoing| outgoing.socket()) else { break };
-            let writable = self.ended.run_until_cancelled(socket.writable()).await;
-            drop(socket);
-            if !matches!(writable, Some(Ok(()))) {
-                break;
-            }
+        while self.is_writable().await {
             // Its pongs may stand behind requests that wait for room: a client that reads is alive.
             self.heard();
             if self.flush() != Progress::Blocked {
@@ -99,6 +100,24 @@ impl Connection {
             }
         }
         self.draining.store(false, Ordering::Release);
+    }
+
+    /// Waits until the socket takes more; false when the connection is over. A client that takes nothing for too long may
+    /// go on so only while little is held for it.
+    async fn is_writable(&self) -> bool {
+        loop {
+            let Some(socket) = self.with_outgoing(|outgoing| outgoing.socket()) else { return false };
+            let writable = self.ended.run_until_cancelled(socket.writable());
+            match tokio::time::timeout(self.shared.config.send_limit, writable).await {
+                Ok(writable) => return matches!(writable, Some(Ok(()))),
+                Err(_) if self.outgoing.lock().tail_len() <= SMALL_BYTES => {}
+                Err(_) => {
+                    self.close(CloseCode::TryAgainLater);
+                    self.ended.cancel();
+                    return false;
+                }
+            }
+        }
     }
 
     /// Writes the tail and what is marked, as far as the socket takes it.

@@ -18,6 +18,7 @@ mod group_commit;
 mod harness;
 mod held_rows;
 mod inserts;
+mod large_answers;
 mod load;
 mod operator;
 mod outage;

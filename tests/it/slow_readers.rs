@@ -1,18 +1,14 @@
 //! Clients that do not read: they skip states, end on the latest, and cost nobody else.
 
-use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-};
 
 use crate::harness::{
-    Kind, Node, Raw, Socket, both,
+    Kind, Node, Process, Raw, Socket, both,
     node::config,
     raw::{TEXT, masked, request},
-    until, within,
+    within,
 };
 
 both! {
@@ -110,7 +106,7 @@ async fn change(writer: &mut Raw, times: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stuck_readers_are_cheap_and_their_neighbour_sees_every_state() {
     const STUCK: usize = 300;
-    let node = Process::start().await;
+    let node = Process::start(&[]).await;
     let keys: Vec<_> = (0..50).map(|key| format!("k{key}")).collect();
     let subscribe = json!({"collection": "products", "keys": keys});
     let mut writer = Raw::narrow_at(node.public, 1 << 20).await;
@@ -161,55 +157,4 @@ async fn write_all(writer: &mut Raw, neighbour: &mut Raw, keys: &[String], era: 
         }
     };
     within("every state is seen", async { tokio::join!(writing, reading) }).await;
-}
-
-/// A node in a process of its own, with its data in memory.
-struct Process {
-    child: Child,
-    public: SocketAddr,
-    operations: SocketAddr,
-}
-
-impl Process {
-    async fn start() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
-        command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]);
-        command.env("NO_COLOR", "1").env_remove("RUST_LOG").stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("start a node");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let (public, operations) = within("the node says where it serves", async {
-            loop {
-                let line = lines.next_line().await.expect("text").expect("the node ended");
-                if let (Some(public), Some(operations)) = (field(&line, "public="), field(&line, "operations=")) {
-                    return (public, operations);
-                }
-            }
-        })
-        .await;
-        // Read on, so that the log never blocks the node.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let node = Process { child, public, operations };
-        let probe = format!("http://{operations}/livez");
-        until("the node answers", async || reqwest::get(&probe).await.is_ok_and(|r| r.status().is_success())).await;
-        node
-    }
-
-    async fn metric(&self, name: &str) -> f64 {
-        let text = reqwest::get(format!("http://{}/metrics", self.operations)).await.expect("metrics");
-        let text = text.text().await.expect("text");
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
-    }
-
-    /// Pages of the process in memory, from proc(5).
-    fn resident_bytes(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("runs"))).expect("proc");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("KiB") * 1024
-    }
-}
-
-fn field(line: &str, name: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once(name)?;
-    rest.split_whitespace().next()?.parse().ok()
 }

@@ -13,7 +13,7 @@ use super::{caching, events, read_option, segments::Segments};
 use crate::{
     gateway::{Edge, query, refusal::Refusal, tag},
     protocol::codec,
-    record::RecordId,
+    service::Records,
     tiers::{Answer, Wish},
 };
 
@@ -32,24 +32,26 @@ pub(super) async fn get(
     if wants_events(&headers) {
         return events::open(&edge, &collection, &keys, &wish, &headers);
     }
-    let answers = edge.gateway.service().get_many(&collection, &keys, &wish).await?;
-    let body = encode(&answers);
+    let service = edge.gateway.service();
+    let charge = service.answers().charge(service.config().answer_bytes_max());
+    let records = service.get_many(&collection, &keys, &wish, &charge).await?;
+    let body = encode(&records, charge.taken());
     let etag = tag::of_bytes(&body);
     let mut response = if tag::is_current(&headers, &etag)? {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(charge.hold(body.into())));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     };
     let described = response.headers_mut();
     described.insert(header::ETAG, etag);
     described.insert(header::VARY, HeaderValue::from_static("accept"));
-    let each: Vec<&Answer> = answers.iter().map(|(_, answer)| answer).collect();
+    let each: Vec<&Answer> = records.iter().map(|(_, answer)| answer).collect();
     caching::describe(described, &edge.gateway.config.cache, &each);
-    caching::name(described, &collection, answers.iter().map(|(id, _)| id.key.as_str()));
+    caching::name(described, &collection, records.iter().map(|(id, _)| id.key.as_str()));
     Ok(response)
 }
 
@@ -72,9 +74,9 @@ pub(super) fn asked(query: Option<&str>) -> Result<(Vec<Cow<'static, str>>, Wish
     Ok((keys, wish))
 }
 
-fn encode(answers: &[(RecordId, Answer)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    codec::records(&mut body, answers, |out, (id, answer)| {
+fn encode(records: &Records, bytes: usize) -> Vec<u8> {
+    let mut body = Vec::with_capacity(bytes);
+    codec::records(&mut body, records.iter(), |out, (id, answer)| {
         let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         codec::record(out, id.key.as_str(), &answer.state, stale_ms, false);
     });

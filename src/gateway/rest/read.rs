@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
+use bytes::Bytes;
 
 use super::{
     caching, read_option,
@@ -15,6 +16,7 @@ use crate::{
     gateway::{Edge, query, refusal::Refusal, tag},
     protocol::codec,
     record::RecordId,
+    service::{Charge, budget::SMALL_BYTES},
     tiers::{Answer, Wish},
 };
 
@@ -28,7 +30,8 @@ pub(super) async fn get(
     let service = edge.gateway.service();
     let id = service.record(&collection, &key)?;
     let answer = service.get(&id, &wish(query.as_deref())?).await?;
-    let mut response = body(&id, &answer, &headers)?;
+    let charge = service.answers().charge(service.config().answer_bytes_max());
+    let mut response = body(&id, &answer, charge, &headers)?;
     let described = response.headers_mut();
     described.insert(header::ETAG, tag::of_stamp(answer.state.stamp));
     caching::describe(described, &edge.gateway.config.cache, &[&answer]);
@@ -50,11 +53,11 @@ fn wish(query: Option<&str>) -> Result<Wish, Refusal> {
 ///
 /// # Source
 /// RFC 9110, section 13.2.1.
-fn body(id: &RecordId, answer: &Answer, headers: &HeaderMap) -> Result<Response, Refusal> {
+fn body(id: &RecordId, answer: &Answer, charge: Charge, headers: &HeaderMap) -> Result<Response, Refusal> {
     let current = tag::is_current(headers, &tag::of_stamp(answer.state.stamp))?;
     let (status, body) = match &answer.state.value {
         Some(_) if current => (StatusCode::NOT_MODIFIED, Body::empty()),
-        Some(value) => (StatusCode::OK, Body::from(value.clone())),
+        Some(value) => (StatusCode::OK, Body::from(held(value, charge)?)),
         None => {
             let mut record = Vec::new();
             codec::record(&mut record, id.key.as_str(), &answer.state, None, false);
@@ -67,4 +70,13 @@ fn body(id: &RecordId, answer: &Answer, headers: &HeaderMap) -> Result<Response,
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     Ok(response)
+}
+
+/// A large value, charged until the client has taken it.
+fn held(value: &Bytes, charge: Charge) -> Result<Bytes, Refusal> {
+    if value.len() <= SMALL_BYTES {
+        return Ok(value.clone());
+    }
+    charge.take(value.len())?;
+    Ok(charge.hold(value.clone()))
 }

@@ -2,10 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use super::Answer;
+use super::{Answer, Value, Written, written::conditions};
 use crate::{
-    protocol::{DeleteParams, codec},
-    service::{Conditions, Service},
+    protocol::{DeleteParams, RpcError},
+    service::Service,
 };
 
 pub(super) fn begin(service: &Service, params: Option<&RawValue>, answer: Answer) {
@@ -17,16 +17,13 @@ pub(super) fn begin(service: &Service, params: Option<&RawValue>, answer: Answer
         Ok(read) => read,
         Err(error) => return answer(Err(error)),
     };
-    let conditions = Conditions {
-        if_stamp: params.if_stamp,
-        idempotency_key: params.idempotency_key.map(std::borrow::Cow::into_owned),
-    };
-    let key = id.key.clone();
+    let conditions = conditions(params.if_stamp, params.idempotency_key);
+    let record = id.clone();
     service.delete_then(id, conditions, move |result| {
-        answer(result.map_err(Into::into).map(|written| {
-            let mut body = Vec::new();
-            codec::written(&mut body, key.as_str(), written.stamp, None);
-            body
+        answer(result.map_err(RpcError::from).map(|written| Written {
+            record,
+            stamp: written.stamp,
+            value: Value::Unwanted,
         }));
     });
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Call, Reply};
+use super::{Call, Failure, Reply};
 use crate::{
     protocol::{Code, DescribeParams, RpcError},
     record::{Collection, ColumnKind},
@@ -22,7 +22,7 @@ struct Column<'a> {
     kind: &'static str,
 }
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
+pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let params = DescribeParams::parse(call.params)?;
     let collection = call.service().collection(&params.collection)?;
     let body = serde_json::to_vec(&Description::of(collection));

@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Call, Reply};
-use crate::{
-    protocol::{GetParams, RpcError},
-    session::requests::write_record,
-    tiers::Wish,
-};
+use super::{Call, Failure, Reply};
+use crate::{protocol::GetParams, service::answer_bytes, session::requests::write_record, tiers::Wish};
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
+pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let params = GetParams::parse(call.params)?;
     let id = call.service().record(&params.collection, &params.key)?;
     let wish = Wish { min_stamp: params.min_stamp, stale_max: params.max_stale_ms.map(Duration::from_millis) };
     let answer = call.service().get(&id, &wish).await?;
-    let mut body = Vec::new();
-    write_record(&mut body, id.key.as_str(), &answer);
-    Ok(body.into())
+    call.charge.take(answer_bytes(&id.key, &answer))?;
+    Ok(Reply::of(move |out| write_record(out, &id, &answer)))
 }

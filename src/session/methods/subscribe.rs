@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use super::{Call, Reply};
+use super::{Call, Failure, Reply};
 use crate::{
     hub::SlotId,
     protocol::{Code, RpcError, SubscribeParams, codec},
@@ -19,7 +19,7 @@ struct Opening {
     since: Option<Stamp>,
 }
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
+pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let connection = call.session()?.clone();
     let params = SubscribeParams::parse(call.params)?;
     let mut keys = HashSet::new();
@@ -34,7 +34,7 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
     let (subscription, openings) = register(&connection, ids)?;
     let mut body = Vec::new();
     codec::subscription(&mut body, subscription);
-    Ok(Reply { body, then: Some(Box::pin(open_all(connection, subscription, openings))) })
+    Ok(Reply { then: Some(Box::pin(open_all(connection, subscription, openings))), ..Reply::from(body) })
 }
 
 /// Makes a slot for each key and registers it with the hub, before anything is read.

@@ -1,12 +1,9 @@
 //! `unsubscribe`: ends a subscription.
 
-use super::{Call, Reply};
-use crate::{
-    protocol::{RpcError, UnsubscribeParams},
-    session::outgoing::subscription_number,
-};
+use super::{Call, Failure, Reply};
+use crate::{protocol::UnsubscribeParams, session::outgoing::subscription_number};
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, RpcError> {
+pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let params = UnsubscribeParams::parse(call.params)?;
     let connection = call.session()?;
     let slots = subscription_number(&params.id)

@@ -1,0 +1,69 @@
+//! A node in a process of its own, with its data in memory: for what is measured of a whole process.
+
+use std::{fs, net::SocketAddr, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use super::{until, within};
+
+/// Such a node; it ends with the value.
+pub struct Process {
+    child: Child,
+    /// The address clients connect to.
+    pub public: SocketAddr,
+    operations: SocketAddr,
+}
+
+impl Process {
+    /// Starts it, with `settings` in its environment.
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
+        command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]);
+        command
+            .envs(settings.iter().copied())
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("start a node");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (public, operations) = within("the node says where it serves", async {
+            loop {
+                let line = lines.next_line().await.expect("text").expect("the node ended");
+                if let (Some(public), Some(operations)) = (field(&line, "public="), field(&line, "operations=")) {
+                    return (public, operations);
+                }
+            }
+        })
+        .await;
+        // Read on, so that the log never blocks the node.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let node = Process { child, public, operations };
+        let probe = format!("http://{operations}/livez");
+        until("the node answers", async || reqwest::get(&probe).await.is_ok_and(|r| r.status().is_success())).await;
+        node
+    }
+
+    /// A metric without labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = reqwest::get(format!("http://{}/metrics", self.operations)).await.expect("metrics");
+        let text = text.text().await.expect("text");
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// Pages of the process in memory, from proc(5).
+    pub fn resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().expect("runs"))).expect("proc");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("KiB") * 1024
+    }
+}
+
+fn field(line: &str, name: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(name)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
