@@ -7,7 +7,7 @@ pub mod budget;
 pub mod error;
 mod get;
 mod get_many;
-mod subscribe;
+mod snapshots;
 mod write;
 
 use std::time::Duration;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use budget::{Budget, Charge};
 pub use error::Error;
 pub use get_many::{Records, answer_bytes};
+pub use snapshots::{Opening, Snapshot, Snapshots};
 pub use write::Conditions;
 use write::Outcomes;
 

@@ -25,6 +25,8 @@ use super::{
 };
 use crate::protocol::{CloseCode, codec};
 
+/// Snapshots that are read for a connection side by side.
+const OPENINGS_AT_ONCE: usize = 64;
 /// How long a draining connection waits for the requests under way.
 const ANSWER_LIMIT: Duration = Duration::from_millis(2_500);
 /// How long a client has to answer our close frame before the socket is dropped.
@@ -40,6 +42,8 @@ pub struct Connection {
     pub(super) admission: Admission,
     /// Records that requests in tasks may ask for side by side.
     pub(super) reads: Semaphore,
+    /// Snapshots of its subscriptions that are read side by side.
+    pub(super) openings: Arc<Semaphore>,
     /// Held while a large answer is put together and until it is with the socket or in the tail.
     pub(super) large: tokio::sync::Mutex<()>,
     /// Told when the tail has been taken by the socket, when the connection ended and, while the node drains, when no
@@ -66,6 +70,7 @@ impl Connection {
         let connection = roster.roster.add(|place| {
             Arc::new_cyclic(|this| Connection {
                 outgoing: Mutex::new(Outgoing::new(Arc::new(writing), unsent)),
+                openings: Arc::new(Semaphore::new(OPENINGS_AT_ONCE)),
                 reads: Semaphore::new(shared.config.requests_max),
                 large: tokio::sync::Mutex::default(),
                 shared,

@@ -20,6 +20,7 @@ mod held_rows;
 mod inserts;
 mod large_answers;
 mod load;
+mod openings;
 mod operator;
 mod outage;
 mod plans;

@@ -1,10 +1,10 @@
-//! Records as Server-Sent Events: a snapshot of each key, then every newer state.
+//! Records as Server-Sent Events: of each key a snapshot, then every newer state.
 //!
 //! A stream is a watcher like a WebSocket's subscription: versions of a key rise, a slow reader skips states and ends
 //! on the latest (`a_slow_reader_skips_states_and_ends_on_the_latest`), and what is kept for it is a mark a
 //! key. An event's id resumes all of the stream's keys.
 
-use std::{borrow::Cow, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{borrow::Cow, ops::ControlFlow, sync::Arc};
 
 use axum::{
     extract::{RawQuery, State},
@@ -12,9 +12,9 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     batch,
@@ -24,9 +24,8 @@ use crate::{
     gateway::{Edge, refusal::Refusal, sse},
     hub::{Outlet, SlotId, Slots},
     protocol::{Code, RpcError, codec},
-    record::{RecordId, Stamp},
-    resilience::Backoff,
-    service::Service,
+    record::Stamp,
+    service::{Opening, Service, Snapshots},
     tiers::{Answer, Wish},
 };
 
@@ -66,7 +65,11 @@ pub(super) fn open(
     let service = edge.gateway.service();
     let ids = keys.iter().map(|key| service.record(collection, key)).collect::<Result<Vec<_>, _>>()?;
     let seen = resumed(headers, ids.len())?;
-    Ok(sse::answer(states(Watch::begin(service.clone(), ids, seen)), edge))
+    let since = seen.iter().map(|&stamp| Some(stamp).filter(|&seen| seen != Stamp::ABSENT));
+    let openings: Vec<_> = ids.into_iter().zip(since).map(|(id, since)| Opening { id, since }).collect();
+    let watch = Watch::begin(service.clone(), openings.clone(), seen);
+    let snapshots = Snapshots::new(service.clone(), openings, Arc::new(Semaphore::new(READS_AT_ONCE)));
+    Ok(sse::answer(states(watch, snapshots), edge))
 }
 
 /// The stamps that the client has seen, in the order of its keys; [`Stamp::ABSENT`] where it has seen none.
@@ -92,26 +95,26 @@ fn resumed(headers: &HeaderMap, keys: usize) -> Result<Vec<Stamp>, Refusal> {
     Ok(seen)
 }
 
-/// The snapshots, then the changes.
-fn states(watch: Watch) -> impl Stream<Item = Bytes> + Send {
-    let places = 0..watch.ids.len();
-    let reader = watch.reader();
-    let snapshots = stream::iter(places).map(move |place| reader.clone().snapshot(place)).buffered(READS_AT_ONCE);
-    stream::unfold((watch, Box::pin(snapshots)), async |(mut watch, mut snapshots)| {
-        while let Some((place, answer)) = snapshots.next().await {
-            if let Some(event) = watch.show(place, &answer) {
-                return Some((event, (watch, snapshots)));
+/// Of each key, the snapshot and then the changes. A key whose snapshot cannot be read holds up no other.
+fn states(watch: Watch, snapshots: Snapshots) -> impl Stream<Item = Bytes> + Send {
+    stream::unfold((watch, snapshots), async |(mut watch, mut snapshots)| {
+        loop {
+            tokio::select! {
+                Some(snapshot) = snapshots.next() => {
+                    if let Some(event) = watch.show(snapshot.place, &snapshot.answer) {
+                        return Some((event, (watch, snapshots)));
+                    }
+                }
+                event = watch.next() => return Some((event, (watch, snapshots))),
             }
         }
-        let event = watch.next().await;
-        Some((event, (watch, snapshots)))
     })
 }
 
 /// A stream's registration with the hub, ended when it is dropped.
 struct Watch {
     service: Service,
-    ids: Arc<[RecordId]>,
+    openings: Vec<Opening>,
     mailbox: Arc<Mailbox>,
     slots: Vec<SlotId>,
     /// The newest stamp sent, or seen before, of each key.
@@ -139,34 +142,28 @@ impl Outlet for Mailbox {
 
 impl Watch {
     /// Registers every key. Changes wait until the key's snapshot was shown.
-    fn begin(service: Service, ids: Vec<RecordId>, seen: Vec<Stamp>) -> Self {
+    fn begin(service: Service, openings: Vec<Opening>, seen: Vec<Stamp>) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         // The slot's "subscription" is the key's place in the list.
-        let slots = (0..ids.len() as u64).map(|place| mailbox.slots.lock().insert(place)).collect::<Vec<_>>();
-        for (at, (id, &slot)) in (0..).zip(ids.iter().zip(&slots)) {
-            let (topic, place) = service.hub().watch(id, mailbox.clone(), slot);
+        let slots = (0..openings.len() as u64).map(|place| mailbox.slots.lock().insert(place)).collect::<Vec<_>>();
+        for (at, (opening, &slot)) in (0..).zip(openings.iter().zip(&slots)) {
+            let (topic, place) = service.hub().watch(&opening.id, mailbox.clone(), slot);
             mailbox.slots.lock().bind(slot, at, topic, place);
         }
-        Watch { service, ids: ids.into(), mailbox, slots, seen }
-    }
-
-    fn reader(&self) -> Reader {
-        Reader { service: self.service.clone(), ids: self.ids.clone(), seen: self.seen.clone().into() }
+        Watch { service, openings, mailbox, slots, seen }
     }
 
     /// The event of a snapshot, unless the client has it, and opens the key for changes above it.
     fn show(&mut self, place: usize, answer: &Answer) -> Option<Bytes> {
-        let (stamp, since) = (answer.state.stamp, self.seen[place]);
-        let current = stamp <= since && answer.state.value.is_some();
-        self.seen[place] = stamp.max(since);
+        let (stamp, opening) = (answer.state.stamp, &self.openings[place]);
+        self.seen[place] = stamp.max(self.seen[place]);
         if self.mailbox.slots.lock().open(self.slots[place], stamp) {
             self.mailbox.told.notify_one();
         }
-        let reset = since.generation != 0 && since.generation < stamp.generation;
         let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let mut record = Vec::new();
-        codec::record(&mut record, self.ids[place].key.as_str(), &answer.state, stale_ms, reset);
-        (!current).then(|| sse::event(Some(&self.token()), &record))
+        codec::record(&mut record, opening.id.key.as_str(), &answer.state, stale_ms, opening.is_reset_by(stamp));
+        (!opening.has_seen(answer)).then(|| sse::event(Some(&self.token()), &record))
     }
 
     /// Waits for the next newer state of any key.
@@ -195,29 +192,6 @@ impl Drop for Watch {
         let registrations = self.mailbox.slots.lock().clear();
         for (topic, place) in registrations {
             self.service.hub().unwatch(&topic, place);
-        }
-    }
-}
-
-/// What reading a snapshot takes, apart from the watch.
-#[derive(Clone)]
-struct Reader {
-    service: Service,
-    ids: Arc<[RecordId]>,
-    seen: Arc<[Stamp]>,
-}
-
-impl Reader {
-    /// Reads the key at `place`, for as long as it takes: a stream has no other way to say that it must wait.
-    async fn snapshot(self, place: usize) -> (usize, Answer) {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        let since = Some(self.seen[place]).filter(|&seen| seen != Stamp::ABSENT);
-        loop {
-            match self.service.snapshot(&self.ids[place], since).await {
-                Ok(answer) => return (place, answer),
-                Err(error) => tracing::debug!(%error, record.key = %self.ids[place].key, "a snapshot has to wait"),
-            }
-            tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 }

@@ -1,124 +1,99 @@
 //! `subscribe`: a snapshot of each key, then every newer state.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Call, Failure, Reply};
 use crate::{
     hub::SlotId,
     protocol::{Code, RpcError, SubscribeParams, codec},
-    record::{RecordId, Stamp},
-    resilience::Backoff,
-    session::{Connection, outgoing::push},
+    service::{Opening, Snapshots},
+    session::{Connection, large, outgoing::push},
     tiers::Answer,
 };
-
-/// One key of a subscription that is being opened.
-struct Opening {
-    id: RecordId,
-    slot: SlotId,
-    since: Option<Stamp>,
-}
 
 pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let connection = call.session()?.clone();
     let params = SubscribeParams::parse(call.params)?;
     let mut keys = HashSet::new();
-    let mut ids = Vec::with_capacity(params.keys.len());
+    let mut openings = Vec::with_capacity(params.keys.len());
     for key in &params.keys {
         let id = call.service().record(&params.collection, key)?;
         let since = params.since.get(key.as_ref()).or_else(|| params.since.get(id.key.as_str())).copied();
         if keys.insert(id.key.clone()) {
-            ids.push((id, since));
+            openings.push(Opening { id, since });
         }
     }
-    let (subscription, openings) = register(&connection, ids)?;
+    let (subscription, slots) = register(&connection, &openings)?;
     let mut body = Vec::new();
     codec::subscription(&mut body, subscription);
-    Ok(Reply { then: Some(Box::pin(open_all(connection, subscription, openings))), ..Reply::from(body) })
+    Ok(Reply { then: Some(Box::pin(open_all(connection, subscription, openings, slots))), ..Reply::from(body) })
 }
 
 /// Makes a slot for each key and registers it with the hub, before anything is read.
-fn register(
-    connection: &Arc<Connection>,
-    ids: Vec<(RecordId, Option<Stamp>)>,
-) -> Result<(u64, Vec<Opening>), RpcError> {
+fn register(connection: &Arc<Connection>, openings: &[Opening]) -> Result<(u64, Vec<SlotId>), RpcError> {
     let limit = connection.shared.config.subscriptions_max;
-    let (subscription, openings) = connection.with_outgoing(|outgoing| {
+    let (subscription, slots) = connection.with_outgoing(|outgoing| {
         if outgoing.gone {
             // The client left before its request was looked at; nobody would end what began now.
             return Err(RpcError::new(Code::Unavailable, "the connection has ended"));
         }
-        if outgoing.slots.len() + ids.len() > limit {
+        if outgoing.slots.len() + openings.len() > limit {
             let message = format!("a connection watches at most {limit} keys; {} are watched", outgoing.slots.len());
             return Err(RpcError::new(Code::TooLarge, message).because("subscriptions"));
         }
         outgoing.subscriptions_made += 1;
         let subscription = outgoing.subscriptions_made;
-        let openings: Vec<_> = ids
-            .into_iter()
-            .map(|(id, since)| Opening { id, since, slot: outgoing.slots.insert(subscription) })
-            .collect();
-        outgoing.subscriptions.insert(subscription, openings.iter().map(|opening| opening.slot).collect());
-        Ok((subscription, openings))
+        let slots: Vec<SlotId> = openings.iter().map(|_| outgoing.slots.insert(subscription)).collect();
+        outgoing.subscriptions.insert(subscription, slots.clone());
+        Ok((subscription, slots))
     })?;
     let hub = connection.shared.service.hub();
-    for opening in &openings {
-        let (topic, place) = hub.watch(&opening.id, connection.clone(), opening.slot);
-        let bound =
-            connection.with_outgoing(|outgoing| outgoing.slots.bind(opening.slot, subscription, topic.clone(), place));
+    for (opening, &slot) in openings.iter().zip(&slots) {
+        let (topic, place) = hub.watch(&opening.id, connection.clone(), slot);
+        let bound = connection.with_outgoing(|outgoing| outgoing.slots.bind(slot, subscription, topic.clone(), place));
         if !bound {
             // The connection or the subscription ended meanwhile, and its slots with it.
             hub.unwatch(&topic, place);
         }
     }
-    Ok((subscription, openings))
+    Ok((subscription, slots))
 }
 
-/// Sends each key's snapshot, as fast as the client takes them, and lets changes follow.
-async fn open_all(connection: Arc<Connection>, subscription: u64, openings: Vec<Opening>) {
-    const READS_AT_ONCE: usize = 64;
-    for some in openings.chunks(READS_AT_ONCE) {
-        connection.room().await;
-        if connection.ended.is_cancelled() {
-            return;
-        }
-        let reads = some.iter().map(|opening| snapshot(&connection, opening));
-        let answers = futures_util::future::join_all(reads).await;
-        for (opening, answer) in some.iter().zip(answers) {
-            // The snapshots that wait here share the cache's bytes; those in the tail are copies.
+/// Sends each key's snapshot as soon as it could be read and the client takes it, and lets changes follow.
+async fn open_all(connection: Arc<Connection>, subscription: u64, openings: Vec<Opening>, slots: Vec<SlotId>) {
+    let mut snapshots =
+        Snapshots::new(connection.shared.service.clone(), openings.clone(), connection.openings.clone());
+    while let Some(Some(snapshot)) = connection.ended.run_until_cancelled(snapshots.next()).await {
+        let (opening, slot) = (&openings[snapshot.place], slots[snapshot.place]);
+        if large::is_small(&opening.id, &snapshot.answer) {
             connection.room().await;
-            if let Some(answer) = answer {
-                open(&connection, subscription, opening, &answer);
+            open(&connection, subscription, slot, opening, &snapshot.answer);
+        } else if connection.large.try_lock().is_ok() {
+            let Ok(_alone) = large::alone(&connection).await else { return };
+            open(&connection, subscription, slot, opening, &snapshot.answer);
+        } else {
+            // As any large answer it is not held while another is sent.
+            let place = snapshot.place;
+            drop(snapshot);
+            if large::alone(&connection).await.is_err() {
+                return;
             }
+            snapshots.again(place);
         }
     }
 }
 
-/// Reads until the store answers or the client is gone: a subscription that was granted is not given up.
-async fn snapshot(connection: &Connection, opening: &Opening) -> Option<Answer> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-    loop {
-        match connection.shared.service.snapshot(&opening.id, opening.since).await {
-            Ok(answer) => return Some(answer),
-            Err(error) => tracing::debug!(%error, record.key = %opening.id.key, "a snapshot has to wait"),
-        }
-        connection.ended.run_until_cancelled(tokio::time::sleep(backoff.next_wait())).await?;
-    }
-}
-
-fn open(connection: &Arc<Connection>, subscription: u64, opening: &Opening, answer: &Answer) {
+fn open(connection: &Arc<Connection>, subscription: u64, slot: SlotId, opening: &Opening, answer: &Answer) {
     let stamp = answer.state.stamp;
-    let seen = opening.since.is_some_and(|since| stamp <= since) && answer.state.value.is_some();
-    let reset = opening.since.is_some_and(|since| since.generation != 0 && since.generation < stamp.generation);
     let mut frame = Vec::new();
-    if !seen {
+    if !opening.has_seen(answer) {
         let mut record = Vec::new();
         let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        codec::record(&mut record, opening.id.key.as_str(), &answer.state, stale_ms, reset);
+        codec::record(&mut record, opening.id.key.as_str(), &answer.state, stale_ms, opening.is_reset_by(stamp));
         push(&mut frame, subscription, &record);
     }
     // The snapshot and the opening in one go, so that no change can slip in between.
-    if connection.send_and_open(&frame, subscription, opening.slot, stamp) {
+    if connection.send_and_open(&frame, subscription, slot, stamp) {
         connection.shared.service.hub().request_turn(connection.clone());
     }
 }

@@ -1,0 +1,106 @@
+//! Subscriptions and streams that begin while some of their keys cannot be read.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use reqwest::Response;
+use serde_json::{Value, json};
+use sqlx::{Executor as _, PgConnection};
+
+use crate::harness::{Kind, Node, Socket, within};
+
+/// Far less than a read of a locked partition waits for.
+const SOON: Duration = Duration::from_secs(4);
+
+/// A node with products, `count` keys of partition 17, which is locked until the session returned ends, and as many keys
+/// of others.
+async fn start(locked: usize, free: usize) -> (Node, Vec<String>, Vec<String>, PgConnection) {
+    let node = Node::start(Kind::Postgres).await;
+    let database = node.database();
+    database
+        .run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(1, 12000) n")
+        .await;
+    let keys = async |from: &str, count: usize| -> Vec<String> {
+        database.value(&format!("SELECT array_agg(sku) FROM (SELECT sku FROM {from} LIMIT {count}) k")).await
+    };
+    let (locked, free) = (keys("products_017", locked).await, keys("products_018", free).await);
+    let mut session = database.connect().await;
+    session.execute("BEGIN; LOCK TABLE products_017 IN ACCESS EXCLUSIVE MODE").await.expect("lock");
+    (node, locked, free, session)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_read_keep_no_others_of_their_subscription() {
+    let (node, locked, free, mut session) = start(100, 100).await;
+    let mut watcher = Socket::open(&node).await;
+    let keys = [&locked[..], &free[..]].concat();
+    watcher.ok("subscribe", json!({"collection": "products", "keys": keys})).await;
+    let begun = Instant::now();
+    let mut seen = HashSet::new();
+    while seen.len() < free.len() {
+        let key = watcher.push().await["key"].as_str().map(str::to_owned).expect("a key");
+        assert!(free.contains(&key) && seen.insert(key));
+    }
+    // Their changes come as well.
+    node.database().run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
+    let pushed = watcher.push().await;
+    assert_eq!((pushed["key"].as_str(), &pushed["value"]["stock"]), (Some(&*free[0]), &json!(7)));
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+
+    session.execute("COMMIT").await.expect("unlock");
+    let mut late = HashSet::new();
+    while late.len() < locked.len() {
+        late.insert(watcher.push().await["key"].as_str().map(str::to_owned));
+    }
+    assert!(locked.iter().all(|key| late.contains(&Some(key.clone()))));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_read_keep_no_others_of_their_stream() {
+    let (node, locked, free, mut session) = start(60, 40).await;
+    let keys = [&locked[..], &free[..]].concat().iter().map(|key| format!("key={key}")).collect::<Vec<_>>().join("&");
+    let request = reqwest::Client::new().get(node.http(&format!("/v1/products?{keys}")));
+    let mut stream = request.header("accept", "text/event-stream").send().await.expect("answered");
+    let mut text = String::new();
+    let begun = Instant::now();
+    let mut seen = HashSet::new();
+    while seen.len() < free.len() {
+        let key = next(&mut stream, &mut text).await["key"].as_str().map(str::to_owned).expect("a key");
+        assert!(free.contains(&key) && seen.insert(key));
+    }
+    node.database().run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
+    let event = next(&mut stream, &mut text).await;
+    assert_eq!((event["key"].as_str(), &event["value"]["stock"]), (Some(&*free[0]), &json!(7)));
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+
+    session.execute("COMMIT").await.expect("unlock");
+    let mut late = HashSet::new();
+    while late.len() < locked.len() {
+        late.insert(next(&mut stream, &mut text).await["key"].as_str().map(str::to_owned));
+    }
+    drop(stream);
+    node.stop().await;
+}
+
+/// The record of a stream's next event.
+async fn next(stream: &mut Response, text: &mut String) -> Value {
+    within("an event", async {
+        loop {
+            if let Some((block, rest)) = text.split_once("\n\n") {
+                let (data, rest) =
+                    (block.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned), rest.to_owned());
+                *text = rest;
+                match data {
+                    Some(data) => return serde_json::from_str(&data).expect("a record"),
+                    None => continue,
+                }
+            }
+            let chunk = stream.chunk().await.expect("open").expect("more");
+            text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        }
+    })
+    .await
+}
