@@ -153,6 +153,10 @@ impl Config {
             () if self.gateway.listen == self.gateway.operations && self.gateway.listen.port() != 0 => {
                 impossible("gateway.operations", "must be another address than gateway.listen")
             }
+            () if !self.gateway.hosts.iter().all(|listed| gateway::host::can_be_listed(listed)) => impossible(
+                "gateway.hosts",
+                "takes names without scheme, port and path, such as \"shop.example\", or \"*\"",
+            ),
             () if self.session.heartbeat_interval.is_zero() || self.session.heartbeat_timeout.is_zero() => {
                 impossible("session.heartbeat_interval", "and heartbeat_timeout must be above zero")
             }
@@ -211,6 +215,7 @@ mod tests {
             ("[session]\nbatch_max = \"many\"", &[], "batch_max"),
             ("shards = 0", &[], "shards"),
             ("[service]\nkeys_max = 0", &[], "keys_max"),
+            ("[gateway]\nhosts = [\"https://shop.example\"]", &[], "gateway.hosts"),
             ("[tiers.filter]\nfalse_positive_rate = 2.0", &[], "false_positive_rate"),
             ("[tiers.local]\nttl = \"soon\"", &[], "ttl"),
             ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "one database"),

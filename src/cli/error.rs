@@ -190,6 +190,9 @@ fn client_code(error: &client::Error) -> u8 {
 fn hint(error: &client::Error) -> Option<&'static str> {
     match error {
         client::Error::Connect { .. } => Some("is it running? start it with `freshet demo`, or name it with --url"),
+        client::Error::Handshake { status: 421, .. } => {
+            Some("the node does not serve that name: list it in its gateway.hosts, or connect by IP address")
+        }
         client::Error::Handshake { status: 401 | 403, .. } => Some("give a token with --token or FRESHET_TOKEN"),
         client::Error::OutcomeUnknown => Some("read the record, or repeat writes safely with --idempotency-key"),
         _ => None,
@@ -211,6 +214,12 @@ mod tests {
         assert_eq!(Error::Client(client::Error::OutcomeUnknown).exit_code(), 1);
         assert_eq!(Error::Client(client::Error::Timeout).exit_code(), 69);
         assert_eq!(Error::App(app::Error::TaskEnded { task: "hub" }).exit_code(), 70);
+    }
+
+    #[test]
+    fn a_name_that_is_not_served_says_how_to_list_it() {
+        let refused = client::Error::Handshake { url: "ws://web1:8080/v1/ws".into(), status: 421 };
+        assert!(Error::from(refused).explain().contains("gateway.hosts"));
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@
 //!
 //! - `listener`: accepts, limits, ends;
 //! - `router`: which path is whose, for the public and the operations listener;
-//! - `upgrade` and [`origin`]: from HTTP to WebSocket, and who may;
+//! - [`host`] and [`origin`]: which names this node answers to, and which pages may write or connect;
+//! - `upgrade`: from HTTP to WebSocket;
 //! - `rest` and `rpc`: records as resources, and the methods of the WebSocket one at a time;
 //! - [`page`] and `shop`: the demonstration page, and what it shows beside records;
 //! - `operations` and `stats`: probes, metrics and a live view of the counters;
@@ -15,6 +16,7 @@
 
 mod body;
 mod document;
+pub mod host;
 mod listener;
 mod operations;
 pub mod origin;
@@ -49,7 +51,7 @@ pub use self::{
     shop::{Hours, Shop},
 };
 
-use self::origin::Origins;
+use self::{host::Hosts, origin::Origins};
 use crate::{service::Service, session::Sessions, telemetry::Telemetry};
 
 /// Where to listen, and what HTTP clients may do.
@@ -60,6 +62,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address for probes and metrics; never a public one.
     pub operations: SocketAddr,
+    /// The names in `Host` that are served beside `localhost` and IP addresses, such as `shop.example`, without port;
+    /// `*` admits all. On both listeners.
+    pub hosts: Vec<String>,
     /// The values of `Origin` that browsers may come with, such as `https://shop.example`; `*` admits all. Empty:
     /// pages from this machine and from the host that was asked.
     pub origins: Vec<String>,
@@ -83,6 +88,7 @@ impl Default for Config {
         Config {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             operations: (Ipv4Addr::LOCALHOST, 8081).into(),
+            hosts: Vec::new(),
             origins: Vec::new(),
             body_max: ByteSize::mib(2),
             header_limit: Duration::from_secs(10),
@@ -129,6 +135,7 @@ pub struct Gateway {
 
 struct Inner {
     config: Config,
+    hosts: Hosts,
     origins: Origins,
     sessions: Sessions,
     telemetry: Telemetry,
@@ -157,6 +164,7 @@ impl Gateway {
         page: Option<Page>,
     ) -> Self {
         let inner = Inner {
+            hosts: Hosts::new(&config.hosts),
             origins: Origins::new(&config.origins),
             config,
             sessions,
