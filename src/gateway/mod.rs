@@ -101,9 +101,13 @@ impl Default for Config {
 
 /// For how long an HTTP cache may use a record without asking; in whole seconds, as HTTP counts.
 ///
+/// By default not at all (`no-cache`): a cache keeps the record and asks with its `ETag` each time, which a node answers
+/// with 304 from memory. Any of these gives up the promise that an answer is as fresh as the node: nothing tells a cache
+/// of a change, so its readers see each change late by up to the sum of what applies.
+///
 /// # Source
-/// RFC 9111, section 5.2.2.1; RFC 5861, sections 3 and 4.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// RFC 9111, sections 5.2.2.1, 5.2.2.2 and 5.2.2.4; RFC 5861, sections 3 and 4.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheControl {
     /// Freely.
@@ -115,16 +119,6 @@ pub struct CacheControl {
     /// After that, when asking fails.
     #[serde(with = "humantime_serde")]
     pub stale_if_error: Duration,
-}
-
-impl Default for CacheControl {
-    fn default() -> Self {
-        CacheControl {
-            max_age: Duration::ZERO,
-            stale_while_revalidate: Duration::from_secs(5),
-            stale_if_error: Duration::from_secs(60),
-        }
-    }
 }
 
 /// The HTTP edge of a node. Cheap to clone.
