@@ -72,8 +72,10 @@ pub enum Error {
 /// Where records are kept.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// In the configured database, or in a private PostgreSQL under this folder.
-    Durable(PathBuf),
+    /// In this database.
+    Database(postgres::Config),
+    /// In a private PostgreSQL that keeps its data in this folder.
+    Private(PathBuf),
     /// In this process.
     Memory,
 }
@@ -202,16 +204,16 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<PrivateServer>), Error> {
-    match (place, config.databases.first()) {
-        (Place::Memory, _) => {
+    match place {
+        Place::Memory => {
             let memory = Memory::new(config.collections.clone(), config.shards)?;
             Ok((Store::Memory(Arc::new(memory)), None))
         }
-        (Place::Durable(_), Some(database)) => {
+        Place::Database(database) => {
             let postgres = Postgres::open(database.clone(), Deadline::after(OPEN_LIMIT)).await?;
             Ok((Store::Postgres(Arc::new(postgres)), None))
         }
-        (Place::Durable(folder), None) => {
+        Place::Private(folder) => {
             let private = PrivateServer::start(Options::new(folder)).await?;
             match open_private(config, &private).await {
                 Ok(store) => Ok((store, Some(private))),

@@ -25,7 +25,7 @@ const PREFIX: &str = "FRESHET__";
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where a private PostgreSQL keeps its data when no `[[database]]` is given; a folder of the user's by default.
+    /// Where a private PostgreSQL keeps its data when neither a `[[database]]` nor DATABASE_URL is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// The number of logical shards. Fixed when a database is first set up.
@@ -38,10 +38,10 @@ pub struct Config {
     pub service: service::Config,
     /// The read path.
     pub tiers: tiers::Config,
-    /// The databases that hold the records; none: a private one is started.
+    /// The databases that hold the records.
     #[serde(rename = "database")]
     pub databases: Vec<postgres::Config>,
-    /// What the memory store serves where there is no PostgreSQL; its columns are read from nowhere else.
+    /// What the memory store serves; its columns are read from nowhere else.
     #[serde(rename = "collection")]
     pub collections: Vec<Schema>,
 }
