@@ -71,6 +71,7 @@ pub fn stop_on_signal() -> Result<CancellationToken, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let stop = CancellationToken::new();
     let fired = stop.clone();
+    // It has no end to wait for: it listens as long as the process lives.
     tokio::spawn(async move {
         for urgent in [false, true] {
             tokio::select! {

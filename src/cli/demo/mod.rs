@@ -113,15 +113,16 @@ async fn play(
     shop: watch::Sender<Shop>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    if let Some(rate) = NonZeroU32::new(args.readers)
-        && let Some(readers) = Readers::new(service.clone(), products, rate)
-    {
-        tokio::spawn(readers.run(stop.clone()));
+    let rate = NonZeroU32::new(args.readers);
+    let readers = rate.and_then(|rate| Readers::new(service.clone(), products, rate));
+    let readers = readers.map(|readers| tokio::spawn(readers.run(stop.clone())));
+    if !args.no_replay {
+        Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await?;
     }
-    if args.no_replay {
-        return Ok(());
+    match readers {
+        Some(readers) => readers.await.map_err(|_| Error::Demo("the visitors are gone; the log says why".into())),
+        None => Ok(()),
     }
-    Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await
 }
 
 /// How the node ended.
