@@ -13,7 +13,7 @@ use crate::{
     resilience::Deadline,
     service::Service,
     session::Sessions,
-    shutdown::{Tasks, phase},
+    shutdown::{Tasks, first_ended, phase},
     store::{
         self, Memory, Postgres, Store,
         memory::SchemaError,
@@ -72,8 +72,10 @@ pub enum Error {
 /// Where records are kept.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// In the configured database, or in a private PostgreSQL under this folder.
-    Durable(PathBuf),
+    /// In this database.
+    Database(postgres::Config),
+    /// In a private PostgreSQL that keeps its data in this folder.
+    Private(PathBuf),
     /// In this process.
     Memory,
 }
@@ -88,6 +90,9 @@ pub struct App {
     readiness: Readiness,
     telemetry: Telemetry,
     tasks: Tasks,
+    /// The accept loops stop apart from each other: the public one first, the other last.
+    accepting: Tasks,
+    operating: Tasks,
     public: TcpListener,
     operations: TcpListener,
 }
@@ -120,7 +125,21 @@ impl App {
         tasks.spawn("heartbeat", |stop| beating.keep_alive(stop));
         let filtered = tiers.clone();
         tasks.spawn("filters", |stop| keep_filters(filtered, stop));
-        Ok(App { private, store, tiers, sessions, gateway, readiness, telemetry, tasks, public, operations })
+        let (accepting, operating) = (Tasks::new(), Tasks::new());
+        Ok(App {
+            private,
+            store,
+            tiers,
+            sessions,
+            gateway,
+            readiness,
+            telemetry,
+            tasks,
+            accepting,
+            operating,
+            public,
+            operations,
+        })
     }
 
     /// The addresses clients and operators reach this node at.
@@ -149,9 +168,10 @@ impl App {
         &self.telemetry
     }
 
-    /// The long-lived tasks: if one of them ends unexpectedly, the node ends.
-    pub fn tasks(&self) -> &Tasks {
-        &self.tasks
+    /// The long-lived tasks, in groups that stop together: if one of them ends unexpectedly, the node ends.
+    pub fn tasks(&self) -> Vec<Tasks> {
+        let own = [&self.tasks, &self.accepting, &self.operating];
+        own.into_iter().chain(self.store.tasks()).cloned().collect()
     }
 
     /// Serves until `stop`, then drains.
@@ -159,36 +179,29 @@ impl App {
     /// # Errors
     /// [`Error::TaskEnded`]: the node could not go on, and was drained.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let (accepting, operating) = (CancellationToken::new(), CancellationToken::new());
-        let public = tokio::spawn({
-            let (gateway, stop) = (self.gateway.clone(), accepting.clone());
-            async move { gateway.serve_public(self.public, stop).await }
-        });
-        let operations = tokio::spawn({
-            let (gateway, stop) = (self.gateway.clone(), operating.clone());
-            async move { gateway.serve_operations(self.operations, stop).await }
-        });
+        let groups = self.tasks();
+        let (gateway, listener) = (self.gateway.clone(), self.public);
+        self.accepting.spawn("public listener", |stop| async move { gateway.serve_public(listener, stop).await });
+        let (gateway, listener) = (self.gateway, self.operations);
+        self.operating
+            .spawn("operations listener", |stop| async move { gateway.serve_operations(listener, stop).await });
         let ended = tokio::select! {
             () = stop.cancelled() => None,
-            task = self.tasks.ended() => Some(task),
-            task = self.store.ended() => Some(task),
+            task = first_ended(&groups) => Some(task),
         };
         if let Some(task) = ended {
             tracing::error!(task, "a task ended unexpectedly, and with it the node");
         }
         tracing::info!("drains");
         self.readiness.drain();
-        accepting.cancel();
+        self.accepting.cancel();
         // An upgrade under way may still join until the listener has ended, so its clients are told after it.
         phase("tell clients", CLIENTS_LIMIT, self.sessions.drain()).await;
-        phase("finish requests", PHASE_LIMIT, public).await;
+        end(&self.accepting).await;
         phase("tell the last clients", CLIENTS_LIMIT, self.sessions.drain()).await;
         phase("flush writes and close the store", PHASE_LIMIT, self.store.close()).await;
-        for name in self.tasks.stop(PHASE_LIMIT).await {
-            tracing::warn!(task = name, "did not end in time");
-        }
-        operating.cancel();
-        phase("end operations", PHASE_LIMIT, operations).await;
+        end(&self.tasks).await;
+        end(&self.operating).await;
         if let Some(private) = self.private {
             phase("stop the private PostgreSQL", PHASE_LIMIT * 3, private.stop()).await;
         }
@@ -197,21 +210,28 @@ impl App {
     }
 }
 
+/// A phase of the drain that waits for tasks to end.
+async fn end(tasks: &Tasks) {
+    for task in tasks.stop(PHASE_LIMIT).await {
+        tracing::warn!(task, "drain: it failed, or did not end in time and was ended");
+    }
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
 async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<PrivateServer>), Error> {
-    match (place, config.databases.first()) {
-        (Place::Memory, _) => {
+    match place {
+        Place::Memory => {
             let memory = Memory::new(config.collections.clone(), config.shards)?;
             Ok((Store::Memory(Arc::new(memory)), None))
         }
-        (Place::Durable(_), Some(database)) => {
+        Place::Database(database) => {
             let postgres = Postgres::open(database.clone(), Deadline::after(OPEN_LIMIT)).await?;
             Ok((Store::Postgres(Arc::new(postgres)), None))
         }
-        (Place::Durable(folder), None) => {
+        Place::Private(folder) => {
             let private = PrivateServer::start(Options::new(folder)).await?;
             match open_private(config, &private).await {
                 Ok(store) => Ok((store, Some(private))),

@@ -25,7 +25,7 @@ const PREFIX: &str = "FRESHET__";
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where a private PostgreSQL keeps its data when no `[[database]]` is given; a folder of the user's by default.
+    /// Where a private PostgreSQL keeps its data when neither a `[[database]]` nor DATABASE_URL is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// The number of logical shards. Fixed when a database is first set up.
@@ -38,10 +38,10 @@ pub struct Config {
     pub service: service::Config,
     /// The read path.
     pub tiers: tiers::Config,
-    /// The databases that hold the records; none: a private one is started.
+    /// The databases that hold the records.
     #[serde(rename = "database")]
     pub databases: Vec<postgres::Config>,
-    /// What the memory store serves where there is no PostgreSQL; its columns are read from nowhere else.
+    /// What the memory store serves; its columns are read from nowhere else.
     #[serde(rename = "collection")]
     pub collections: Vec<Schema>,
 }
@@ -153,6 +153,10 @@ impl Config {
             () if self.gateway.listen == self.gateway.operations && self.gateway.listen.port() != 0 => {
                 impossible("gateway.operations", "must be another address than gateway.listen")
             }
+            () if !self.gateway.hosts.iter().all(|listed| gateway::host::can_be_listed(listed)) => impossible(
+                "gateway.hosts",
+                "takes names without scheme, port and path, such as \"shop.example\", or \"*\"",
+            ),
             () if self.session.heartbeat_interval.is_zero() || self.session.heartbeat_timeout.is_zero() => {
                 impossible("session.heartbeat_interval", "and heartbeat_timeout must be above zero")
             }
@@ -211,6 +215,7 @@ mod tests {
             ("[session]\nbatch_max = \"many\"", &[], "batch_max"),
             ("shards = 0", &[], "shards"),
             ("[service]\nkeys_max = 0", &[], "keys_max"),
+            ("[gateway]\nhosts = [\"https://shop.example\"]", &[], "gateway.hosts"),
             ("[tiers.filter]\nfalse_positive_rate = 2.0", &[], "false_positive_rate"),
             ("[tiers.local]\nttl = \"soon\"", &[], "ttl"),
             ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "one database"),

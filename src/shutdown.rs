@@ -2,12 +2,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::future::select_all;
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The long-lived tasks of a node, and the token that stops them. A node cannot work without any of them.
-#[derive(Default)]
+/// Long-lived tasks that stop together, and their token. A node cannot work without any of them. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Tasks {
     inner: Arc<Inner>,
 }
@@ -63,6 +64,19 @@ impl Tasks {
         name.expect("the sender lives in this value")
     }
 
+    /// Fires the token. Waiting is [`stop`](Self::stop)'s.
+    pub fn cancel(&self) {
+        self.inner.stop.cancel();
+    }
+
+    /// Ends the task called `name` as a fault would, with no word to anyone; says whether there is one. For tests of what
+    /// becomes of the node then.
+    pub fn abort(&self, name: &str) -> bool {
+        let running = self.inner.running.lock();
+        let task = running.iter().find(|(running, _)| *running == name);
+        task.inspect(|(_, task)| task.abort()).is_some()
+    }
+
     /// Fires the token and waits up to `limit` for all; returns the names of those that did not end, or panicked.
     pub async fn stop(&self, limit: Duration) -> Vec<&'static str> {
         self.inner.stop.cancel();
@@ -78,6 +92,14 @@ impl Tasks {
         }
         left
     }
+}
+
+/// Waits for the first of all groups' tasks that ends before its token fires; returns its name.
+///
+/// # Cancel safety
+/// Nothing is lost when the future is dropped.
+pub async fn first_ended(groups: &[Tasks]) -> &'static str {
+    select_all(groups.iter().map(|group| Box::pin(group.ended()))).await.0
 }
 
 /// Runs one phase of a drain within `limit`; a phase that does not end is named in the log and left behind.
@@ -117,6 +139,17 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn("idle", |_| async {});
         assert_eq!(tasks.ended().await, "idle");
+    }
+
+    #[tokio::test]
+    async fn of_several_groups_the_first_task_that_ends_is_named() {
+        let groups = [Tasks::new(), Tasks::new()];
+        for group in &groups {
+            group.spawn("good", |stop| async move { stop.cancelled().await });
+        }
+        groups[1].spawn("bad", |_| std::future::pending());
+        assert!(!groups[0].abort("bad") && groups[1].abort("bad"));
+        assert_eq!(first_ended(&groups).await, "bad");
     }
 
     #[tokio::test]

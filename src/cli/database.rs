@@ -1,7 +1,8 @@
-//! Which database an operator's command works on.
+//! Which database a command works on, a node included.
 //!
-//! Promise: the one that the command line names; else the one a node of this configuration serves; else DATABASE_URL;
-//! else the private one that runs. Where two would do, neither is taken.
+//! Promise: the one that the command line names; else the one of the configuration's `[[database]]`; else DATABASE_URL;
+//! else the private one in the configuration's `data_dir`. An operator's command takes, failing that, the private one that
+//! runs in a usual place, and none where two run; a node is started on nothing that was not named.
 
 use std::{
     fmt,
@@ -19,24 +20,39 @@ use crate::{
 const VARIABLE: &str = "DATABASE_URL";
 
 /// Where the database is.
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct DatabaseArgs {
     /// The configuration; the database that it names is worked on.
     #[arg(long, short, value_name = "FILE", env = "FRESHET_CONFIG")]
     config: Option<PathBuf>,
     /// The database, as postgres://user:password@host:port/name; DATABASE_URL is read after the configuration.
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
-    database_url: Option<String>,
+    database_url: Option<DatabaseUrl>,
     /// The data folder of a node's private PostgreSQL, which must be running.
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
 }
 
-impl fmt::Debug for DatabaseArgs {
-    /// Leaves the password out.
+/// A URL that is printed without its password.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// All of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for DatabaseUrl {
+    fn from(url: String) -> Self {
+        DatabaseUrl(url)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = self.database_url.as_deref().map(session::without_password);
-        f.debug_struct("DatabaseArgs").field("config", &self.config).field("database_url", &url).finish_non_exhaustive()
+        f.write_str(&session::without_password(&self.0))
     }
 }
 
@@ -51,6 +67,33 @@ pub struct Target {
     pub shards: u32,
 }
 
+/// What a command was told to work on.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// A database that somebody else runs.
+    Database(postgres::Config),
+    /// The folder of a private PostgreSQL.
+    Folder(PathBuf),
+}
+
+impl Named {
+    /// The first of: `url` and `folder`, which the command line gave; the configured database; `variable`, which is the
+    /// value of DATABASE_URL; the configured folder. A URL gets the settings of the configured database, if there is one.
+    pub fn first(url: Option<&str>, folder: Option<&Path>, config: &Config, variable: Option<&str>) -> Option<Self> {
+        let given = url.map(|url| Named::Database(configured(config, url)));
+        given
+            .or_else(|| folder.map(|folder| Named::Folder(folder.to_owned())))
+            .or_else(|| config.databases.first().map(|database| Named::Database(database.clone())))
+            .or_else(|| variable.map(|url| Named::Database(postgres::Config::at(url))))
+            .or_else(|| config.data_dir.clone().map(Named::Folder))
+    }
+}
+
+/// The value of DATABASE_URL; an empty one is none.
+pub fn variable() -> Option<String> {
+    std::env::var(VARIABLE).ok().filter(|url| !url.is_empty())
+}
+
 impl DatabaseArgs {
     /// Every database to work on; one today.
     ///
@@ -59,16 +102,15 @@ impl DatabaseArgs {
     /// private one runs; [`Error::Database`] when the URL is none.
     pub fn targets(&self) -> Result<Vec<Target>, Error> {
         let config = Config::load(self.config.as_deref())?;
-        let databases = match (&self.database_url, &self.data_dir) {
-            (Some(url), _) => vec![configured(&config, url)],
-            (None, Some(folder)) => vec![configured(&config, &private(std::slice::from_ref(folder))?)],
-            (None, None) if !config.databases.is_empty() => config.databases.clone(),
-            (None, None) => vec![configured(&config, &unnamed(&config)?)],
+        let (url, folder, variable) =
+            (self.database_url.as_ref().map(DatabaseUrl::as_str), self.data_dir.as_deref(), variable());
+        let running = |folders: &[PathBuf]| Ok::<_, Error>(configured(&config, &private(folders)?));
+        let database = match Named::first(url, folder, &config, variable.as_deref()) {
+            Some(Named::Database(database)) => database,
+            Some(Named::Folder(folder)) => running(&[folder])?,
+            None => running(&["serve", "demo"].map(|purpose| default_folder().join(purpose)))?,
         };
-        let target = |database: postgres::Config| {
-            Ok(Target { place: session::shown(&database.url)?, database, shards: config.shards })
-        };
-        databases.into_iter().map(target).collect()
+        Ok(vec![Target { place: session::shown(&database.url)?, database, shards: config.shards }])
     }
 }
 
@@ -77,16 +119,6 @@ fn configured(config: &Config, url: &str) -> postgres::Config {
     match config.databases.first() {
         Some(database) => postgres::Config { url: url.to_owned(), ..database.clone() },
         None => postgres::Config::at(url),
-    }
-}
-
-fn unnamed(config: &Config) -> Result<String, Error> {
-    match std::env::var(VARIABLE) {
-        Ok(url) if !url.is_empty() => Ok(url),
-        _ => match &config.data_dir {
-            Some(folder) => private(std::slice::from_ref(folder)),
-            None => private(&["serve", "demo"].map(|purpose| default_folder().join(purpose))),
-        },
     }
 }
 
@@ -102,7 +134,7 @@ fn only(folders: &[PathBuf], mut running: Vec<(&PathBuf, String)>) -> Result<Str
         0 => Err(Error::Usage(format!(
             "no database is named, and no private PostgreSQL runs in {}\n  \
              name one with --database-url, with [[database]] in --config FILE or with {VARIABLE},\n  \
-             or start a private one with `freshet serve` or `freshet demo`",
+             or start a private one with `freshet serve --data-dir FOLDER` or `freshet demo`",
             joined(folders.iter(), " or ")
         ))),
         _ => Err(Error::Usage(format!(
@@ -133,6 +165,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_named_closer_to_the_command_wins() {
+        let configured: Config = toml::from_str(
+            "data_dir = \"/configured\"\n[[database]]\nurl = \"postgres://h/configured\"\nread_connections = 3",
+        )
+        .expect("a configuration");
+        let only_folder: Config = toml::from_str("data_dir = \"/configured\"").expect("a configuration");
+        let told = |url, folder, config: &Config, variable| match Named::first(url, folder, config, variable) {
+            Some(Named::Database(database)) => format!("{} by {}", database.url, database.read_connections),
+            Some(Named::Folder(folder)) => folder.display().to_string(),
+            None => "nothing".into(),
+        };
+        let (url, folder) = (Some("postgres://h/given"), Some(Path::new("/given")));
+        let variable = Some("postgres://h/variable");
+        assert_eq!(told(url, None, &configured, variable), "postgres://h/given by 3");
+        assert_eq!(told(None, folder, &configured, variable), "/given");
+        assert_eq!(told(None, None, &configured, variable), "postgres://h/configured by 3");
+        assert_eq!(told(None, None, &only_folder, variable), "postgres://h/variable by 6");
+        assert_eq!(told(None, None, &only_folder, None), "/configured");
+        assert_eq!(told(None, None, &Config::default(), None), "nothing");
+    }
+
+    #[test]
     fn of_two_servers_neither_is_taken() {
         let folders = ["/a/serve".into(), "/a/demo".into()];
         let running: Vec<_> = folders.iter().map(|folder| (folder, "url".to_owned())).collect();
@@ -143,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_password_is_not_printed() {
-        let url = Some("postgres://u:secret@h/d".to_owned());
+        let url = Some("postgres://u:secret@h/d".to_owned().into());
         let args = DatabaseArgs { config: None, database_url: url, data_dir: None };
         assert!(!format!("{args:?}").contains("secret"));
         assert_eq!(args.targets().expect("a target")[0].place, "d on h:5432");

@@ -10,13 +10,17 @@ use crate::{
     protocol::Code,
     store::{
         self,
-        postgres::{migrate, session},
+        postgres::{migrate, server, session},
     },
 };
 
 /// The table of exit codes in `--help`.
 pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such record, \
     4 conflict with another write, 69 server unavailable, 70 the node could not go on";
+
+/// What to do where a private server cannot be had.
+const INSTALL: &str = "Debian, Ubuntu: apt-get install postgresql\n  Fedora, RHEL: dnf install postgresql-server\n  \
+    macOS: brew install postgresql\n  or name a database with --database-url, or keep records in memory with --memory";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +163,7 @@ impl Error {
             Error::Client(error) => hint(error).map(str::to_owned),
             Error::Database(error) => Some(error.hint().to_owned()),
             Error::Migrate(error) => Some(error.hint()),
+            Error::App(app::Error::Server(server::Error::NoBinaries)) => Some(INSTALL.to_owned()),
             _ => None,
         }
     }
@@ -190,6 +195,9 @@ fn client_code(error: &client::Error) -> u8 {
 fn hint(error: &client::Error) -> Option<&'static str> {
     match error {
         client::Error::Connect { .. } => Some("is it running? start it with `freshet demo`, or name it with --url"),
+        client::Error::Handshake { status: 421, .. } => {
+            Some("the node does not serve that name: list it in its gateway.hosts, or connect by IP address")
+        }
         client::Error::Handshake { status: 401 | 403, .. } => Some("give a token with --token or FRESHET_TOKEN"),
         client::Error::OutcomeUnknown => Some("read the record, or repeat writes safely with --idempotency-key"),
         _ => None,
@@ -211,6 +219,21 @@ mod tests {
         assert_eq!(Error::Client(client::Error::OutcomeUnknown).exit_code(), 1);
         assert_eq!(Error::Client(client::Error::Timeout).exit_code(), 69);
         assert_eq!(Error::App(app::Error::TaskEnded { task: "hub" }).exit_code(), 70);
+    }
+
+    #[test]
+    fn a_missing_postgresql_says_how_to_install_it() {
+        let text = Error::App(server::Error::NoBinaries.into()).explain();
+        for part in ["find the PostgreSQL server programs", "apt-get install postgresql", "--database-url", "--memory"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_served_says_how_to_list_it() {
+        let refused = client::Error::Handshake { url: "ws://web1:8080/v1/ws".into(), status: 421 };
+        assert!(Error::from(refused).explain().contains("gateway.hosts"));
     }
 
     #[tokio::test]

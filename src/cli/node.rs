@@ -1,4 +1,4 @@
-//! What `serve` and `demo` have in common: the options of a node, where its data is, and how it is told to stop.
+//! What `serve` and `demo` have in common: the options of a node and how it is told to stop.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Error;
-use crate::{app::Place, config::Config, store::postgres::server};
+use crate::config::Config;
 
 /// Options of a node on the command line; they win over the configuration.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,10 +21,10 @@ pub struct NodeArgs {
     /// The address of health, metrics and statistics.
     #[arg(long, value_name = "ADDRESS")]
     pub operations: Option<SocketAddr>,
-    /// Where the private PostgreSQL keeps its data.
-    #[arg(long, value_name = "FOLDER")]
+    /// Start a private PostgreSQL that keeps its data here; it ends with the node.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "memory")]
     pub data_dir: Option<PathBuf>,
-    /// Keep records in memory only, also where PostgreSQL is installed.
+    /// Keep records in memory only: they are gone when the node ends.
     #[arg(long)]
     pub memory: bool,
 }
@@ -39,20 +39,10 @@ impl NodeArgs {
         let mut config = Config::load(self.config.as_deref())?;
         config.gateway.listen = self.listen.unwrap_or(config.gateway.listen);
         config.gateway.operations = self.operations.unwrap_or(config.gateway.operations);
-        config.data_dir = self.data_dir.clone().or(config.data_dir);
         if config.collections.is_empty() {
             config.collections = Config::shipped_collections();
         }
         Ok(config)
-    }
-
-    /// Where records will be kept: in a database or, where no PostgreSQL is to be found, in memory.
-    pub fn place(&self, config: &Config, purpose: &str) -> Place {
-        let has_postgres = !config.databases.is_empty() || server::find_binaries().is_some();
-        match self.memory || !has_postgres {
-            true => Place::Memory,
-            false => Place::Durable(config.data_dir.clone().unwrap_or_else(|| default_folder().join(purpose))),
-        }
     }
 }
 
@@ -81,6 +71,7 @@ pub fn stop_on_signal() -> Result<CancellationToken, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let stop = CancellationToken::new();
     let fired = stop.clone();
+    // It has no end to wait for: it listens as long as the process lives.
     tokio::spawn(async move {
         for urgent in [false, true] {
             tokio::select! {

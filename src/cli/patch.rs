@@ -51,7 +51,7 @@ pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result
 }
 
 fn merge(text: &str) -> Result<Members, Error> {
-    Members::parse(text).map_err(|error| Error::Usage(format!("the value is no JSON object: {error}")))
+    Members::of_value(text).map_err(|error| Error::Usage(format!("the value cannot be merged: {error}")))
 }
 
 fn increment(text: &str) -> Result<(String, BigDecimal), String> {

@@ -2,29 +2,36 @@
 
 use super::{
     Error,
-    node::{NodeArgs, start_log, stop_on_signal},
+    database::{DatabaseUrl, Named, variable},
+    node::{NodeArgs, default_folder, start_log, stop_on_signal},
 };
-use crate::app::{App, Place};
+use crate::{
+    app::{App, Place},
+    config::Config,
+    store::postgres::session,
+};
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     node: NodeArgs,
+    /// The database, as postgres://user:password@host:port/name; DATABASE_URL is read after the configuration.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "memory"])]
+    database_url: Option<DatabaseUrl>,
 }
 
 /// Builds the node, runs it, drains it.
 ///
 /// # Errors
 /// [`Error::Config`] and [`Error::App`]: the node never served, or one of its tasks ended unexpectedly.
+/// [`Error::Usage`]: it was not said where records are kept.
 pub async fn run(args: Args) -> Result<(), Error> {
     start_log("info");
     let stop = stop_on_signal()?;
     let config = args.node.configuration()?;
-    let place = args.node.place(&config, "serve");
-    if matches!(place, Place::Memory) {
-        tracing::warn!("in memory; install postgresql to keep data");
-    }
+    let place = args.place(&config)?;
+    say(&place)?;
     let app = App::build(&config, &place, None).await?;
     let (public, operations) = app.addresses();
     let collections: Vec<_> = app.store().catalogue().iter().map(|collection| collection.name.clone()).collect();
@@ -33,4 +40,42 @@ pub async fn run(args: Args) -> Result<(), Error> {
         tracing::warn!("no table is tracked: call freshet.track('your_table') in a migration and restart");
     }
     Ok(app.run(stop).await?)
+}
+
+impl Args {
+    /// Where records are kept, as [`Named`] orders it. There is no default: data in a folder that nobody chose is not
+    /// found again, and data in memory is lost.
+    fn place(&self, config: &Config) -> Result<Place, Error> {
+        if self.node.memory {
+            return Ok(Place::Memory);
+        }
+        let (url, folder) = (self.database_url.as_ref().map(DatabaseUrl::as_str), self.node.data_dir.as_deref());
+        match Named::first(url, folder, config, variable().as_deref()) {
+            Some(Named::Database(database)) => Ok(Place::Database(database)),
+            Some(Named::Folder(folder)) => Ok(Place::Private(folder)),
+            None => Err(unnamed()),
+        }
+    }
+}
+
+fn unnamed() -> Error {
+    let folder = default_folder().join("serve");
+    Error::Usage(format!(
+        "say where the records are kept\n  \
+         in a database:                 freshet serve --database-url postgres://freshet@db1/shop\n  \
+         (or by DATABASE_URL, or by [[database]] in --config FILE)\n  \
+         in a private PostgreSQL:       freshet serve --data-dir {}\n  \
+         in memory, lost with the node: freshet serve --memory\n  \
+         to look around, with a shop's data and a page: freshet demo",
+        folder.display()
+    ))
+}
+
+fn say(place: &Place) -> Result<(), Error> {
+    match place {
+        Place::Database(database) => tracing::info!(database = session::shown(&database.url)?, "uses the database"),
+        Place::Private(folder) => tracing::info!(data = %folder.display(), "starts a private PostgreSQL"),
+        Place::Memory => tracing::warn!("keeps records in memory: they are gone when the node ends"),
+    }
+    Ok(())
 }

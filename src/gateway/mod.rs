@@ -7,7 +7,8 @@
 //!
 //! - `listener`: accepts, limits, ends;
 //! - `router`: which path is whose, for the public and the operations listener;
-//! - `upgrade` and [`origin`]: from HTTP to WebSocket, and who may;
+//! - [`host`] and [`origin`]: which names this node answers to, and which pages may write or connect;
+//! - `upgrade`: from HTTP to WebSocket;
 //! - `rest` and `rpc`: records as resources, and the methods of the WebSocket one at a time;
 //! - [`page`] and `shop`: the demonstration page, and what it shows beside records;
 //! - `operations` and `stats`: probes, metrics and a live view of the counters;
@@ -15,6 +16,7 @@
 
 mod body;
 mod document;
+pub mod host;
 mod listener;
 mod operations;
 pub mod origin;
@@ -50,7 +52,7 @@ pub use self::{
     shop::{Hours, Shop},
 };
 
-use self::origin::Origins;
+use self::{host::Hosts, origin::Origins};
 use crate::{service::Service, session::Sessions, telemetry::Telemetry};
 
 /// Where to listen, and what HTTP clients may do.
@@ -61,6 +63,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address for probes and metrics; never a public one.
     pub operations: SocketAddr,
+    /// The names in `Host` that are served beside `localhost` and IP addresses, such as `shop.example`, without port;
+    /// `*` admits all. On both listeners.
+    pub hosts: Vec<String>,
     /// The values of `Origin` that browsers may come with, such as `https://shop.example`; `*` admits all. Empty:
     /// pages from this machine and from the host that was asked.
     pub origins: Vec<String>,
@@ -87,6 +92,7 @@ impl Default for Config {
         Config {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             operations: (Ipv4Addr::LOCALHOST, 8081).into(),
+            hosts: Vec::new(),
             origins: Vec::new(),
             body_max: ByteSize::mib(2),
             header_limit: Duration::from_secs(10),
@@ -100,9 +106,13 @@ impl Default for Config {
 
 /// For how long an HTTP cache may use a record without asking; in whole seconds, as HTTP counts.
 ///
+/// By default not at all (`no-cache`): a cache keeps the record and asks with its `ETag` each time, which a node answers
+/// with 304 from memory. Any of these gives up the promise that an answer is as fresh as the node: nothing tells a cache
+/// of a change, so its readers see each change late by up to the sum of what applies.
+///
 /// # Source
-/// RFC 9111, section 5.2.2.1; RFC 5861, sections 3 and 4.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// RFC 9111, sections 5.2.2.1, 5.2.2.2 and 5.2.2.4; RFC 5861, sections 3 and 4.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheControl {
     /// Freely.
@@ -116,16 +126,6 @@ pub struct CacheControl {
     pub stale_if_error: Duration,
 }
 
-impl Default for CacheControl {
-    fn default() -> Self {
-        CacheControl {
-            max_age: Duration::ZERO,
-            stale_while_revalidate: Duration::from_secs(5),
-            stale_if_error: Duration::from_secs(60),
-        }
-    }
-}
-
 /// The HTTP edge of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
@@ -134,6 +134,7 @@ pub struct Gateway {
 
 struct Inner {
     config: Config,
+    hosts: Hosts,
     origins: Origins,
     sessions: Sessions,
     telemetry: Telemetry,
@@ -162,6 +163,7 @@ impl Gateway {
         page: Option<Page>,
     ) -> Self {
         let inner = Inner {
+            hosts: Hosts::new(&config.hosts),
             origins: Origins::new(&config.origins),
             config,
             sessions,

@@ -1,10 +1,8 @@
 //! Which web pages may connect: browsers tell, and nobody else needs to.
 
-use std::net::IpAddr;
-
 use axum::http::{HeaderMap, StatusCode, header};
 
-use super::refusal::Refusal;
+use super::{host, refusal::Refusal};
 use crate::protocol::Code;
 
 /// The origins that are admitted.
@@ -14,7 +12,7 @@ use crate::protocol::Code;
 /// page, and is admitted.
 ///
 /// # Source
-/// RFC 6455, section 10.2; RFC 6454, section 7.
+/// RFC 6455, section 10.2; RFC 6454, section 7, by which a browser sends at most one `Origin`.
 #[derive(Clone, Debug)]
 pub struct Origins {
     listed: Vec<String>,
@@ -28,7 +26,11 @@ impl Origins {
 
     /// Refuses a request that a page of another origin has made.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let mut given = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = given.next() else { return Ok(()) };
+        if given.next().is_some() {
+            return Err(Refusal::bad_request("origin", "\"Origin\" is given more than once"));
+        }
         let origin = String::from_utf8_lossy(origin.as_bytes()).to_ascii_lowercase();
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         if self.admits(&origin, &host.to_ascii_lowercase()) {
@@ -50,21 +52,8 @@ impl Origins {
             _ => return false,
         };
         let plain = |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_owned();
-        is_loopback(authority) || (!host.is_empty() && plain(authority) == plain(host))
+        host::name(authority).is_some_and(host::is_loopback) || (!host.is_empty() && plain(authority) == plain(host))
     }
-}
-
-/// Whether `authority`, a host with or without a port, is this machine by its very name.
-///
-/// # Source
-/// RFC 6761, section 6.3, for `localhost` and the names below it.
-fn is_loopback(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let named = host == "localhost" || host.ends_with(".localhost");
-    named || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ pub(super) fn public(edge: Edge) -> Router {
         Some(page) => routes.merge(page.routes()),
         None => routes.route("/", get(async || format!("Freshet serves {PUBLIC}.\n"))),
     };
-    finish(routes, PUBLIC).layer(map_response_with_state(edge.clone(), count)).with_state(edge)
+    let counting = map_response_with_state(edge.clone(), count);
+    finish(routes, PUBLIC).layer((counting, edge.gateway.hosts.clone())).with_state(edge)
 }
 
 /// What probes can ask for.
@@ -38,7 +39,7 @@ pub(super) fn operations(edge: Edge) -> Router {
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/v1/stats/events", get(stats::events));
-    finish(routes, OPERATIONS).with_state(edge)
+    finish(routes, OPERATIONS).layer(edge.gateway.hosts.clone()).with_state(edge)
 }
 
 /// Counts an answer to a client by its status.

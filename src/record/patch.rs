@@ -1,13 +1,13 @@
 //! A partial write: RFC 7396 merge and exact increments, applied to a record's JSON text.
 
-use std::{collections::BTreeMap, hash::BuildHasher as _, str::FromStr};
+mod members;
+
+use std::{collections::BTreeMap, str::FromStr};
 
 use bigdecimal::BigDecimal;
-use foldhash::quality::RandomState;
-use hashbrown::{HashTable, hash_table::Entry};
-use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
+pub use self::members::{Members, ValueError};
 use super::{Collection, ColumnKind};
 
 /// Levels of objects that a patch is merged through.
@@ -15,97 +15,6 @@ const MERGE_DEPTH_MAX: usize = 128;
 /// The largest power of ten in an increment, either way: `numeric` holds more, no price or stock does, and exact
 /// arithmetic writes every digit out.
 const EXPONENT_MAX: u64 = 1_000;
-
-/// The members of a JSON object in their order, each as the text it came in.
-///
-/// serde_json's map would re-print numbers; a value's text must survive a patch of its neighbour.
-#[derive(Clone, Debug, Default)]
-pub struct Members(Vec<(String, Box<RawValue>)>);
-
-impl Members {
-    /// Reads an object. A member that comes twice keeps its last value, as PostgreSQL does.
-    ///
-    /// # Errors
-    /// The parser's message when `text` is no JSON object.
-    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-
-    /// The members' names and texts, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, text)| (name.as_str(), text.get()))
-    }
-
-    /// The text of the member called `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(member, _)| *member == name).map(|(_, text)| text)
-    }
-
-    /// These members, with `name` set to the JSON text `value`; unchanged if `value` is no JSON.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        if let Ok(value) = RawValue::from_string(value.to_owned()) {
-            self.set(name, value);
-        }
-        self
-    }
-
-    fn set(&mut self, name: &str, value: Box<RawValue>) {
-        match self.0.iter_mut().find(|(member, _)| member == name) {
-            Some((_, text)) => *text = value,
-            None => self.0.push((name.to_owned(), value)),
-        }
-    }
-
-    /// Whether there is no member.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The object as compact JSON text.
-    pub fn to_text(&self) -> String {
-        let mut text = String::from("{");
-        for (at, (name, value)) in self.iter().enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            text.push_str(&quoted(name));
-            text.push(':');
-            text.push_str(value);
-        }
-        text.push('}');
-        text
-    }
-}
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                let (hasher, mut places) = (RandomState::default(), HashTable::new());
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    let is_it = |&place: &usize| members[place].0 == name;
-                    match places.entry(hasher.hash_one(&name), is_it, |&place| hasher.hash_one(&members[place].0)) {
-                        Entry::Occupied(place) => members[*place.get()].1 = value,
-                        Entry::Vacant(place) => {
-                            place.insert(members.len());
-                            members.push((name, value));
-                        }
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
 
 /// What a `patch` asks for. Merging comes first, then the increments.
 #[derive(Clone, Debug, Default)]
@@ -162,9 +71,10 @@ impl Patch {
             Some(text) => Members::parse(text).map_err(|_| PatchError::NotAnObject)?,
             None => Members::default(),
         };
-        value.0.retain(|(name, _)| collection.column(name).is_none_or(|c| c.kind != ColumnKind::Generated));
-        for (name, patch) in &self.merge.0 {
-            let merged = if is_mergeable(collection, name) { merge(value.get(name), patch, 0) } else { patch.clone() };
+        value.retain(|name| collection.column(name).is_none_or(|c| c.kind != ColumnKind::Generated));
+        for (name, patch) in self.merge.raw() {
+            let merged =
+                if is_mergeable(collection, name) { merge(value.get(name), patch, 0) } else { patch.to_owned() };
             value.set(name, merged);
         }
         for (name, amount) in &self.increment {
@@ -196,9 +106,9 @@ fn merge(target: Option<&str>, patch: &RawValue, depth: usize) -> Box<RawValue> 
         _ => return patch.to_owned(),
     };
     let mut members = target.and_then(|text| Members::parse(text).ok()).unwrap_or_default();
-    for (name, change) in &changes.0 {
+    for (name, change) in changes.raw() {
         if change.get() == "null" {
-            members.0.retain(|(member, _)| member != name);
+            members.retain(|member| member != name);
         } else {
             let merged = merge(members.get(name), change, depth + 1);
             members.set(name, merged);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     protocol::{Code, RpcError},
-    record::KeyError,
+    record::{KeyError, patch::ValueError},
     store,
 };
 
@@ -51,6 +51,16 @@ pub enum Error {
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl From<ValueError> for Error {
+    fn from(error: ValueError) -> Self {
+        let message = error.to_string();
+        match error {
+            ValueError::Twice { column } => Error::Store(store::Error::invalid(column, message)),
+            _ => Error::NotAnObject,
+        }
+    }
 }
 
 fn known_phrase(known: &[String]) -> String {

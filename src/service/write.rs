@@ -39,7 +39,7 @@ impl Service {
 
     /// [`Self::put`], whose outcome is handed to `answer`, which must not block.
     pub fn put_then(&self, id: RecordId, value: &str, conditions: Conditions, answer: impl Answer) {
-        let members = self.check_len(value.len()).and_then(|()| Members::parse(value).map_err(|_| Error::NotAnObject));
+        let members = self.check_len(value.len()).and_then(|()| Ok(Members::of_value(value)?));
         match members {
             Ok(members) => self.write(id, Operation::Put(members), conditions, || format!("put {value}"), answer),
             Err(error) => answer(Err(error)),

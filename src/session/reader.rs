@@ -14,11 +14,11 @@ use tokio::{
     io::{AsyncRead as _, ReadBuf},
     net::tcp::OwnedReadHalf,
 };
-use tungstenite::{Error, Message};
+use tungstenite::Message;
 
 use super::{
     Connection,
-    frames::{Frames, Incoming},
+    frames::{Error, Frames, Incoming},
     requests,
 };
 use crate::protocol::CloseCode;
@@ -187,10 +187,11 @@ enum End {
 /// # Source
 /// RFC 6455, section 7.4.1.
 fn end_of(error: &Error) -> End {
+    use tungstenite::Error::{AlreadyClosed, Capacity, ConnectionClosed, Utf8};
     match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => End::Silent,
-        Error::Capacity(_) => End::Close(CloseCode::TooBig),
-        Error::Utf8(_) => End::Close(CloseCode::InvalidPayload),
-        _ => End::Close(CloseCode::ProtocolError),
+        Error::Parser(ConnectionClosed | AlreadyClosed) => End::Silent,
+        Error::Parser(Capacity(_)) => End::Close(CloseCode::TooBig),
+        Error::Parser(Utf8(_)) => End::Close(CloseCode::InvalidPayload),
+        Error::Parser(_) | Error::LongLength => End::Close(CloseCode::ProtocolError),
     }
 }

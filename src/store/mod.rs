@@ -32,6 +32,7 @@ pub use write::{Operation, Token, Write, Written};
 use crate::{
     record::{Catalogue, CollectionId, Key, RecordId},
     resilience::{Deadline, Promise},
+    shutdown::Tasks,
 };
 
 /// The store behind one node. Cheap to clone.
@@ -111,11 +112,11 @@ impl Store {
         }
     }
 
-    /// Waits for a task of the store that ends before it is closed; returns its name.
-    pub async fn ended(&self) -> &'static str {
+    /// The tasks without which nothing is written, if there are any; [`close`](Self::close) stops them.
+    pub fn tasks(&self) -> Option<&Tasks> {
         match self {
-            Store::Postgres(store) => store.ended().await,
-            Store::Memory(_) => std::future::pending().await,
+            Store::Postgres(store) => Some(store.tasks()),
+            Store::Memory(_) => None,
         }
     }
 

@@ -118,8 +118,58 @@ async fn the_demo_replays_sales_in_memory_where_there_is_no_postgresql() {
 
 /// Runs `freshet serve` to its end and returns its exit code and what it said.
 fn serve(arguments: &[&str]) -> (Option<i32>, String) {
-    let ran = Command::new(env!("CARGO_BIN_EXE_freshet")).arg("serve").args(arguments).output().expect("run");
+    serve_with(arguments, &[])
+}
+
+/// The same with environment variables.
+fn serve_with(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
+    command.arg("serve").args(arguments).env_remove("FRESHET_CONFIG").env_remove("DATABASE_URL");
+    let ran = command.envs(variables.iter().copied()).output().expect("run");
     (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+#[test]
+fn a_node_is_started_on_nothing_that_was_not_named() {
+    let (code, said) = serve(&[]);
+    assert_eq!(code, Some(2), "{said}");
+    for choice in [
+        "freshet serve --database-url postgres://",
+        "DATABASE_URL",
+        "[[database]]",
+        "freshet serve --data-dir /",
+        "freshet serve --memory",
+        "freshet demo",
+    ] {
+        assert!(said.contains(choice), "{said}");
+    }
+    for two in [["--memory", "--data-dir=/nowhere"], ["--memory", "--database-url=postgres://h/d"]] {
+        assert_eq!(serve(&two).0, Some(2), "{two:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_serves_the_database_that_is_named_closest() {
+    let database = empty_database().await;
+    let folder = folder();
+    let config = folder.path().join("freshet.toml");
+    fs::write(&config, "[[database]]\nurl = \"postgres://h/configured\"").expect("write");
+    let (config, url) = (config.display().to_string(), database.url());
+    let ran = tokio::task::spawn_blocking(move || {
+        let ports = ["--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"];
+        let variable = [("DATABASE_URL", &*url)];
+        let by_variable = serve_with(&ports, &variable);
+        let over_the_file = serve(&[&ports[..], &["--config", &config, "--database-url", &url]].concat());
+        let malformed = serve(&["--database-url", "mysql://u:secret@h/d"]);
+        (by_variable, over_the_file, malformed)
+    });
+    let (by_variable, over_the_file, malformed) = within("they give up", ran).await.expect("ran");
+    for (code, said) in [by_variable, over_the_file] {
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("uses the database") && said.contains("run `freshet migrate`"), "{said}");
+    }
+    assert_eq!(malformed.0, Some(2), "{}", malformed.1);
+    assert!(!malformed.1.contains("secret"), "{}", malformed.1);
 }
 
 #[test]

@@ -42,6 +42,12 @@ async fn each_breach_has_its_close_code_and_harms_no_other_connection() {
         ("a continuation of nothing", masked(0x80, text), 1002),
         ("a fragmented ping", masked(0x09, b""), 1002),
         ("a long ping", masked(PING, &[0; 126]), 1002),
+        ("a short length in two bytes", [&[TEXT, 0x80 | 126, 0, 2, 0, 0, 0, 0], &b"{}"[..]].concat(), 1002),
+        (
+            "a length in eight bytes, none of it needed",
+            [TEXT, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0].into(),
+            1002,
+        ),
         ("a new message within one", [masked(0x01, b"a"), masked(TEXT, b"b")].concat(), 1002),
     ] {
         assert_eq!(code_for(&node, &bytes).await, code, "{what}");

@@ -26,6 +26,7 @@ mod outage;
 mod plans;
 mod private_server;
 mod records;
+mod repeated_columns;
 mod routing;
 mod screens;
 mod sessions;

@@ -17,12 +17,15 @@ use tokio_util::sync::CancellationToken;
 use self::{catalogue::Product, readers::Readers, replay::Replay};
 use super::{
     Error,
-    node::{NodeArgs, start_log, stop_on_signal},
+    database::Named,
+    node::{NodeArgs, default_folder, start_log, stop_on_signal},
 };
 use crate::{
     app::{self, App, Place},
+    config::Config,
     gateway::{Page, Shop},
     service::Service,
+    store::postgres::{server, session},
 };
 
 /// The collection of the demo, made by the shipped migrations.
@@ -57,7 +60,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let stop = stop_on_signal()?;
     let mut config = args.node.configuration()?;
     config.tiers.local.capacity = args.cache;
-    let place = args.node.place(&config, "demo");
+    let place = place(&args.node, &config);
     let products = catalogue::embedded().map_err(|error| Error::Demo(error.to_string()))?;
     let (shop, shown) = watch::channel(Shop { speed: args.speed.get(), readers: args.readers, ..Shop::default() });
     let page = Page { products_index: catalogue::index_json(&products).into(), shop: shown };
@@ -89,6 +92,18 @@ pub async fn run(args: Args) -> Result<(), Error> {
     settled(node.await).and(played)
 }
 
+/// Where records are kept: where it is said, else in a private PostgreSQL, else, where there is none, in memory.
+/// DATABASE_URL is not looked at: it may name a database that is no place for a shop's sales.
+fn place(node: &NodeArgs, config: &Config) -> Place {
+    match Named::first(None, node.data_dir.as_deref(), config, None) {
+        _ if node.memory => Place::Memory,
+        Some(Named::Database(database)) => Place::Database(database),
+        Some(Named::Folder(folder)) => Place::Private(folder),
+        None if server::find_binaries().is_some() => Place::Private(default_folder().join("demo")),
+        None => Place::Memory,
+    }
+}
+
 /// Lets the shop have its visitors and its sales, until `stop` or until the sales end.
 async fn play(
     args: &Args,
@@ -98,15 +113,16 @@ async fn play(
     shop: watch::Sender<Shop>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    if let Some(rate) = NonZeroU32::new(args.readers)
-        && let Some(readers) = Readers::new(service.clone(), products, rate)
-    {
-        tokio::spawn(readers.run(stop.clone()));
+    let rate = NonZeroU32::new(args.readers);
+    let readers = rate.and_then(|rate| Readers::new(service.clone(), products, rate));
+    let readers = readers.map(|readers| tokio::spawn(readers.run(stop.clone())));
+    if !args.no_replay {
+        Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await?;
     }
-    if args.no_replay {
-        return Ok(());
+    match readers {
+        Some(readers) => readers.await.map_err(|_| Error::Demo("the visitors are gone; the log says why".into())),
+        None => Ok(()),
     }
-    Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await
 }
 
 /// How the node ended.
@@ -120,23 +136,29 @@ fn settled(ended: Result<Result<(), app::Error>, JoinError>) -> Result<(), Error
 /// Where the replay notes how far it has come.
 fn position_file(place: &Place) -> Option<std::path::PathBuf> {
     match place {
-        Place::Durable(folder) => Some(folder.with_extension("replay")),
+        Place::Private(folder) => Some(folder.with_extension("replay")),
+        Place::Database(_) => Some(default_folder().join("demo.replay")),
         Place::Memory => None,
     }
 }
 
 fn say_starting(place: &Place) {
     match place {
-        Place::Durable(folder) => eprintln!("starting a private PostgreSQL in {}", folder.display()),
-        Place::Memory => eprintln!("in memory; install postgresql to keep data"),
+        Place::Private(folder) => eprintln!("starting a private PostgreSQL in {}", folder.display()),
+        Place::Database(_) | Place::Memory => eprintln!("{}", data(place)),
+    }
+}
+
+fn data(place: &Place) -> String {
+    match place {
+        Place::Private(folder) => folder.display().to_string(),
+        Place::Database(database) => session::shown(&database.url).unwrap_or_else(|error| error.to_string()),
+        Place::Memory => "in memory; install postgresql to keep data".to_owned(),
     }
 }
 
 fn say_ready(place: &Place, (public, operations): (std::net::SocketAddr, std::net::SocketAddr)) {
-    let data = match place {
-        Place::Durable(folder) => folder.display().to_string(),
-        Place::Memory => "in memory; install postgresql to keep data".to_owned(),
-    };
+    let data = data(place);
     let text = format!(
         "
   Freshet is running.

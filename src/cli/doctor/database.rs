@@ -108,9 +108,13 @@ fn of_marks(feed: &Feed) -> Finding {
         Some(age) => Finding::warn(
             check,
             format!("no node is running: the newest mark is {} old", lasting(age)),
-            "start one with `freshet serve`",
+            "start one with `freshet serve --config FILE`",
         ),
-        None => Finding::warn(check, "no node is running, and none ever was", "start one with `freshet serve`"),
+        None => Finding::warn(
+            check,
+            "no node is running, and none ever was",
+            "start one with `freshet serve --config FILE`",
+        ),
     }
 }
 

@@ -125,6 +125,9 @@ async fn open(address: &Address) -> Result<hyper::body::Incoming, String> {
     match answer.status() {
         StatusCode::OK => Ok(answer.into_body()),
         StatusCode::NOT_FOUND => Err("HTTP 404: is this the operations listener (--operations of the node)?".into()),
+        StatusCode::MISDIRECTED_REQUEST => {
+            Err("HTTP 421: list this name in gateway.hosts of the node, or give its IP address".into())
+        }
         status => Err(format!("HTTP {status}")),
     }
 }

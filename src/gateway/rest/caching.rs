@@ -43,23 +43,22 @@ pub(super) fn name<'a>(headers: &mut HeaderMap, collection: &str, keys: impl Ite
     headers.insert(SURROGATE_KEY, text(&names));
 }
 
-/// A value whose freshness is not proven must be asked for again.
+/// A value whose freshness is not proven must be asked for again, whatever is configured. Where no use past `max_age` is
+/// configured, `must-revalidate` says so: without it a cache that is cut off may go on with what it has.
 ///
 /// # Source
-/// RFC 9111, section 5.2.2; RFC 5861.
+/// RFC 9111, sections 4.2.4 and 5.2.2; RFC 5861.
 fn cache_control(cache: &CacheControl, stale: Option<Duration>) -> String {
-    if stale.is_some() {
-        return "no-cache".into();
+    let [max_age, revalidate, error] =
+        [cache.max_age, cache.stale_while_revalidate, cache.stale_if_error].map(|limit| limit.as_secs());
+    match (max_age, revalidate, error) {
+        (0, 0, 0) => "no-cache".into(),
+        _ if stale.is_some() => "no-cache".into(),
+        (_, 0, 0) => format!("max-age={max_age}, must-revalidate"),
+        (_, 0, _) => format!("max-age={max_age}, stale-if-error={error}"),
+        (_, _, 0) => format!("max-age={max_age}, stale-while-revalidate={revalidate}"),
+        _ => format!("max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={error}"),
     }
-    let mut directives = format!("max-age={}", cache.max_age.as_secs());
-    for (name, limit) in
-        [("stale-while-revalidate", cache.stale_while_revalidate), ("stale-if-error", cache.stale_if_error)]
-    {
-        if !limit.is_zero() {
-            let _ = write!(directives, ", {name}={}", limit.as_secs());
-        }
-    }
-    directives
 }
 
 /// Whether this node's memory answered. A negative `ttl` says by how much the answer is past its freshness.
@@ -110,16 +109,22 @@ mod tests {
         Answer { state: State::absent(Stamp::new(1, 2)), stale, source }
     }
 
+    const LONGER: CacheControl = CacheControl {
+        max_age: Duration::from_secs(2),
+        stale_while_revalidate: Duration::from_secs(5),
+        stale_if_error: Duration::from_secs(60),
+    };
+
     fn described(answers: &[Answer]) -> (String, String) {
         let mut headers = HeaderMap::new();
-        describe(&mut headers, &CacheControl::default(), &answers.iter().collect::<Vec<_>>());
+        describe(&mut headers, &LONGER, &answers.iter().collect::<Vec<_>>());
         let shown = |name| headers[name].to_str().expect("ASCII").to_owned();
         (shown(header::CACHE_STATUS), shown(header::CACHE_CONTROL))
     }
 
     #[test]
     fn the_source_and_the_age_are_told() {
-        let fresh = "max-age=0, stale-while-revalidate=5, stale-if-error=60";
+        let fresh = "max-age=2, stale-while-revalidate=5, stale-if-error=60";
         for (answers, status, control) in [
             (vec![answer(Source::Local, None)], "freshet; hit", fresh),
             (vec![answer(Source::Filter, None)], "freshet; hit; detail=filter", fresh),
@@ -131,6 +136,22 @@ mod tests {
         ] {
             assert_eq!(described(&answers), (status.to_owned(), control.to_owned()));
         }
+    }
+
+    #[test]
+    fn caches_ask_each_time_unless_more_is_configured() {
+        let told = |max_age: &str, while_revalidate: &str, if_error: &str| {
+            let text = format!(
+                "max_age = \"{max_age}\"\nstale_while_revalidate = \"{while_revalidate}\"\nstale_if_error = \"{if_error}\""
+            );
+            cache_control(&toml::from_str(&text).expect("a configuration"), None)
+        };
+        assert_eq!(cache_control(&CacheControl::default(), None), "no-cache");
+        // HTTP counts whole seconds.
+        assert_eq!(told("0s", "900ms", "0s"), "no-cache");
+        assert_eq!(told("3s", "0s", "0s"), "max-age=3, must-revalidate");
+        assert_eq!(told("3s", "1s", "0s"), "max-age=3, stale-while-revalidate=1");
+        assert_eq!(told("0s", "0s", "1m"), "max-age=0, stale-if-error=60");
     }
 
     #[test]

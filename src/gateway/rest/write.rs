@@ -81,7 +81,7 @@ pub(super) async fn patch(
     body::check_type(&headers, &[MERGE_PATCH, JSON], Declared::Required, "accept-patch")?;
     let text = body::text(&edge.gateway.config, body).await?;
     check_object(&text)?;
-    let merge = Members::parse(&text).map_err(|_| service::Error::NotAnObject)?;
+    let merge = Members::of_value(&text).map_err(service::Error::from)?;
     let written = request.run(&Command::Patch(Patch { merge, ..Patch::default() })).await?;
     request.answer(&written, &headers).await
 }

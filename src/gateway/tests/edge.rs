@@ -155,10 +155,13 @@ async fn slow_headers_and_slow_bodies_time_out() {
     let config = Config { header_limit: limit, body_limit: limit, ..Config::default() };
     let node = Node::with(config, session::Config::default(), None).await;
     let mut socket = TcpStream::connect(node.public).await.expect("connected");
-    socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ").await.expect("sent");
+    socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await.expect("sent");
     assert_eq!(read_to_end(&mut socket).await, "");
     let mut socket = TcpStream::connect(node.public).await.expect("connected");
-    socket.write_all(b"PUT /v1/products/a HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await.expect("sent");
+    socket
+        .write_all(b"PUT /v1/products/a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{")
+        .await
+        .expect("sent");
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("body_timeout"), "{answer}");
 }
@@ -168,7 +171,7 @@ async fn a_connection_above_the_limit_is_told_so() {
     let config = Config { connections_max: 1, ..Config::default() };
     let node = Node::with(config, session::Config::default(), None).await;
     let mut first = TcpStream::connect(node.public).await.expect("connected");
-    first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    first.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
     assert_ne!(first.read(&mut [0; 1024]).await.expect("answered"), 0);
     let mut second = TcpStream::connect(node.public).await.expect("connected");
     let answer = read_to_end(&mut second).await;
@@ -187,10 +190,10 @@ async fn a_connection_above_the_limit_is_told_so() {
 async fn a_stop_ends_idle_connections_and_lets_a_request_under_way_end() {
     let node = Node::start().await;
     let mut idle = TcpStream::connect(node.public).await.expect("connected");
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
     assert_ne!(idle.read(&mut [0; 1024]).await.expect("answered"), 0);
     let mut busy = TcpStream::connect(node.public).await.expect("connected");
-    let head = b"PUT /v1/products/a HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let head = b"PUT /v1/products/a HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
     busy.write_all(head).await.expect("sent");
     // "100 Continue" says that the handler reads the body.
     assert_ne!(busy.read(&mut [0; 1024]).await.expect("told to go on"), 0);
@@ -206,7 +209,7 @@ async fn a_stop_ends_idle_connections_and_lets_a_request_under_way_end() {
 async fn an_edge_that_is_dropped_closes_its_connections() {
     let node = Node::start().await;
     let mut idle = TcpStream::connect(node.public).await.expect("connected");
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
     assert_ne!(idle.read(&mut [0; 1024]).await.expect("answered"), 0);
     node.serving.abort();
     assert_eq!(read_to_end(&mut idle).await, "");

@@ -2,6 +2,7 @@
 
 mod edge;
 mod events;
+mod hosts;
 mod operations;
 mod records;
 mod upgrade;

@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use super::fields::{Fields, members, text, wrong};
 use crate::{
     protocol::{Code, RpcError, json},
-    record::{Patch, Stamp, patch::Members},
+    record::{
+        Patch, Stamp,
+        patch::{Members, ValueError},
+    },
 };
 
 /// The longest idempotency key, in bytes.
@@ -146,7 +149,13 @@ fn patch<const N: usize>(fields: &Fields<'_, N>) -> Result<Patch, RpcError> {
 }
 
 fn merge(raw: &RawValue) -> Result<Members, RpcError> {
-    Members::parse(object(raw)?.get()).map_err(|_| wrong("value", "an object whose names are text"))
+    Members::of_value(object(raw)?.get()).map_err(|error| {
+        let message = error.to_string();
+        match error {
+            ValueError::Twice { column } => RpcError::new(Code::InvalidValue, message).with("column", column),
+            _ => wrong("value", "an object whose names are text"),
+        }
+    })
 }
 
 fn increment(raw: &RawValue) -> Result<BTreeMap<String, BigDecimal>, RpcError> {
@@ -227,6 +236,12 @@ mod tests {
             };
             assert_eq!(code.map_err(|e| e.code), Err(Code::InvalidValue));
         }
+    }
+
+    #[test]
+    fn a_column_patched_twice_is_an_invalid_value() {
+        let error = patched(r#"["c","a",{"price":1,"price":2}]"#).expect_err("refused");
+        assert_eq!((error.code, &*error.message), (Code::InvalidValue, "column \"price\" is given twice"));
     }
 
     #[test]

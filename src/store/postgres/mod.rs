@@ -160,8 +160,8 @@ impl Postgres {
         Ok(estimate.unsigned_abs())
     }
 
-    pub(super) async fn ended(&self) -> &'static str {
-        self.core.ended().await
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.core
     }
 
     pub(super) fn tail(&self) -> Tail {
@@ -185,6 +185,9 @@ impl Postgres {
         self.writer.close(deadline).await;
         self.shared.reads.close(deadline).await;
         self.tasks.close();
+        if deadline.limit(self.tasks.wait()).await.is_err() {
+            tracing::warn!("writes were still under way when the store was closed");
+        }
         for task in self.core.stop(deadline.left()).await {
             tracing::warn!(task, "did not end in time");
         }

@@ -1,6 +1,6 @@
 //! A node in this process, on ports of its own, over a database or in memory.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 
 use freshet::{
     app::{self, App, Place},
@@ -82,9 +82,8 @@ impl Node {
     }
 
     /// A node over a database with settings of the test's.
-    pub async fn on(database: postgres::Config, mut config: Config) -> Self {
-        config.databases = vec![database];
-        Self::run(config, Place::Durable(PathBuf::from("unused"))).await
+    pub async fn on(database: postgres::Config, config: Config) -> Self {
+        Self::run(config, Place::Database(database)).await
     }
 
     async fn run(config: Config, place: Place) -> Self {

@@ -148,6 +148,15 @@ test("streams, sockets and the document are answered as it says", async () => {
   await expect(400, "GET", "/openapi.json", { "if-none-match": "unquoted" });
 });
 
+test("another host's requests are answered as it says, whatever is asked", async () => {
+  for (const [template, methods] of Object.entries(openapi.paths)) {
+    const path = template.replace("{collection}", "products").replace("{key}", "a");
+    for (const method of Object.keys(methods).filter((name) => name !== "parameters")) {
+      await expect(421, method.toUpperCase(), path, { host: "stranger.example" });
+    }
+  }
+});
+
 test("a full node answers as it says, whatever is asked", async () => {
   const [host, port] = server.address.split(":");
   const idle = Array.from({ length: 64 }, () => connect(Number(port), host));

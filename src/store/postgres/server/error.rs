@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitStatus, time::Duration};
 #[non_exhaustive]
 pub enum Error {
     /// No PostgreSQL is installed where [`find_binaries`](super::find_binaries) looks.
-    #[error("find the PostgreSQL server programs (install postgresql, or put initdb and postgres on PATH)")]
+    #[error("find the PostgreSQL server programs (put initdb and postgres on PATH, or install PostgreSQL)")]
     NoBinaries,
     /// We run as root, and there is no ordinary account to run the server as.
     #[error("find an ordinary account to run PostgreSQL as: root may not, and neither postgres nor nobody exists")]
