@@ -119,11 +119,12 @@ impl Store {
         }
     }
 
-    /// Hands every key of a collection to `sink`, in chunks, from one snapshot.
+    /// Hands every key of a collection to `sink`, in chunks, each shard's from a snapshot taken after the call: a change that
+    /// one of them does not show is in the feed after it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent; the keys
-    /// handed over so far mean nothing then.
+    /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent, or somebody
+    /// has locked a partition; the keys handed over so far mean nothing then.
     pub async fn scan(&self, collection: CollectionId, sink: impl FnMut(&[Key])) -> Result<(), Error> {
         match self {
             Store::Postgres(store) => store.scan(collection, sink).await,

@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use parking_lot::RwLock;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio_util::task::TaskTracker;
 
 pub use lead::Lead;
@@ -45,6 +45,8 @@ use crate::{
 
 /// Keys handed over at once by a scan; others have their turn in between.
 const SCAN_KEYS: usize = 512;
+/// How long a scan waits for a lock on a partition before it is given up, in milliseconds.
+const SCAN_LOCK_LIMIT_MS: u32 = 100;
 /// How long a drain waits for statements under way.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -127,12 +129,12 @@ impl Postgres {
     pub(super) async fn scan(&self, collection: CollectionId, mut sink: impl FnMut(&[Key])) -> Result<(), Error> {
         let deadline = Deadline::after(self.shared.config.connect_limit);
         let mut connection = self.shared.connect("scan", deadline).await?;
-        // One snapshot over all partitions, and no limit in the server: a large table takes its time. On this side each
-        // chunk has one, or a link that fell silent would be waited for until the end of the process.
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
-                     SET LOCAL enable_seqscan = on";
+        // No limit in the server: a large table takes its time. On this side each chunk has one, or a link that fell silent
+        // would be waited for until the end of the process.
+        let settings =
+            format!("SET statement_timeout = 0; SET enable_seqscan = on; SET lock_timeout = {SCAN_LOCK_LIMIT_MS}");
         let limit = || Deadline::after(self.shared.config.statement_limit);
-        pool::step(limit(), sqlx::raw_sql(begin).execute(&mut connection)).await?;
+        pool::step(limit(), sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection)).await?;
         let ownership = self.shared.ownership.read().clone();
         for shard in ownership.shards(collection) {
             let Ok(statements) = ownership.find(collection, shard) else { continue };
@@ -144,7 +146,8 @@ impl Postgres {
                 tokio::task::yield_now().await;
             }
         }
-        pool::step(limit(), sqlx::raw_sql("COMMIT").execute(&mut connection)).await.map(drop)
+        drop(limit().limit(connection.close()).await);
+        Ok(())
     }
 
     pub(super) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
