@@ -23,6 +23,7 @@ mod operator;
 mod outage;
 mod plans;
 mod private_server;
+mod readiness;
 mod records;
 mod routing;
 mod screens;

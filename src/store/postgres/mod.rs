@@ -6,6 +6,7 @@
 
 pub mod describe;
 mod failure;
+mod health;
 mod identity;
 pub mod inspect;
 mod lead;
@@ -32,6 +33,7 @@ pub use tail::Tail;
 
 use self::{
     describe::{Ownership, Table},
+    health::Health,
     pool::Pool,
     statement::Statements,
     write::{Role, Writer},
@@ -54,6 +56,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub struct Postgres {
     shared: Arc<Shared>,
     writer: Writer,
+    health: Health,
     tasks: TaskTracker,
     /// Those without which nothing is written.
     core: Tasks,
@@ -96,7 +99,7 @@ impl Postgres {
         let tasks = TaskTracker::new();
         let core = Tasks::new();
         let writer = Writer::start(shared.clone(), &config, Role { logs, is_lossy }, &tasks, &core)?;
-        Ok(Postgres { writer, shared, tasks, core })
+        Ok(Postgres { writer, health: Health::new(shared.clone()), shared, tasks, core })
     }
 
     /// The collections tracked when the store was opened.
@@ -176,11 +179,7 @@ impl Postgres {
     }
 
     pub(super) async fn health(&self, deadline: Deadline) -> Result<String, Error> {
-        let mut lease = self.shared.reads.lend(deadline).await?;
-        let query = sqlx::query_scalar::<_, String>("SELECT current_setting('server_version')");
-        let version = pool::step(deadline, query.fetch_one(lease.connection())).await?;
-        lease.give_back();
-        Ok(format!("PostgreSQL {version}"))
+        self.health.check(&self.tasks, deadline).await
     }
 
     pub(super) async fn close(&self) {
@@ -188,6 +187,7 @@ impl Postgres {
         self.writer.close(deadline).await;
         self.shared.reads.close(deadline).await;
         self.tasks.close();
+        self.health.close(deadline).await;
         for task in self.core.stop(deadline.left()).await {
             tracing::warn!(task, "did not end in time");
         }
