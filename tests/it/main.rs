@@ -19,6 +19,7 @@ mod harness;
 mod held_rows;
 mod inserts;
 mod load;
+mod locked_reads;
 mod operator;
 mod outage;
 mod plans;

@@ -13,8 +13,10 @@ mod lead;
 pub mod migrate;
 pub mod pool;
 mod read;
+mod read_pool;
 pub mod server;
 pub mod session;
+mod shares;
 mod statement;
 pub mod survey;
 mod tail;
@@ -25,6 +27,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::TryStreamExt as _;
 use parking_lot::RwLock;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 pub use lead::Lead;
@@ -34,14 +37,14 @@ pub use tail::Tail;
 use self::{
     describe::{Ownership, Table},
     health::Health,
-    pool::Pool,
+    read_pool::ReadPool,
     statement::Statements,
     write::{Role, Writer},
 };
 use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
     record::{Catalogue, CollectionId, Key, RecordId},
-    resilience::{Deadline, Promise},
+    resilience::{Backoff, Deadline, Promise},
     shutdown::Tasks,
 };
 
@@ -68,7 +71,7 @@ pub(crate) struct Shared {
     catalogue: Catalogue,
     tables: Vec<Arc<Table>>,
     ownership: RwLock<Arc<Ownership>>,
-    reads: Pool,
+    reads: ReadPool,
 }
 
 impl Postgres {
@@ -78,22 +81,22 @@ impl Postgres {
     /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
     pub async fn open(config: Config, deadline: Deadline) -> Result<Self, Error> {
         lead::settle_identity(&config, deadline).await?;
-        let reads = Pool::new(&config, config.options("reads")?, config.read_connections);
-        let mut lease = reads.lend(deadline).await?;
-        let described = deadline.limit(describe::tables(lease.connection())).await;
+        // Not one of the pool's: whoever has locked a table of the feed for a moment is waited for.
+        let mut connection = pool::connect(&config.options("reads")?, deadline.at_most(config.connect_limit)).await?;
+        let described = deadline.limit(describe::tables(&mut connection)).await;
         let mut tables = described.map_err(|_| Error::Deadline)??;
         let catalogue = Catalogue::new(tables.iter().map(|table| table.collection.clone()));
         for (table, collection) in tables.iter_mut().zip(catalogue.iter()) {
             table.collection.id = collection.id;
         }
         let tables: Vec<_> = tables.into_iter().map(Arc::new).collect();
-        let ownership = deadline.limit(Ownership::read(lease.connection(), &tables)).await;
-        let ownership = ownership.map_err(|_| Error::Deadline)??;
+        let ownership = pool::step(deadline, Ownership::read(&mut connection, &tables)).await?;
         let role = sqlx::query_as(
             "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
         );
-        let (logs, is_lossy) = pool::step(deadline, role.fetch_one(lease.connection())).await?;
-        lease.give_back();
+        let (logs, is_lossy) = pool::step(deadline, role.fetch_one(&mut connection)).await?;
+        drop(deadline.limit(connection.close()).await);
+        let reads = ReadPool::new(&config, tables.len())?;
         let ownership = RwLock::new(Arc::new(ownership));
         let shared = Arc::new(Shared { reads, catalogue, tables, ownership, config: config.clone() });
         let tasks = TaskTracker::new();
@@ -155,7 +158,7 @@ impl Postgres {
 
     pub(super) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
         let deadline = Deadline::after(self.shared.config.statement_limit);
-        let mut lease = self.shared.reads.lend(deadline).await?;
+        let mut lease = self.shared.reads.lend_for_feed(deadline).await?;
         let query = sqlx::query_scalar::<_, i64>(
             "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM feed.shard_table s
                JOIN pg_class c ON c.oid = s.relation WHERE s.collection = $1",
@@ -224,12 +227,22 @@ impl Shared {
         Ok((statements, whole))
     }
 
+    /// Reads anew which shards are here. A lock on the feed's tables is waited for without a connection.
     async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
-        let mut lease = self.reads.lend(deadline).await?;
-        let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;
-        let ownership = read.map_err(|_| Error::Deadline)??;
-        lease.give_back();
-        *self.ownership.write() = Arc::new(ownership);
-        Ok(())
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(100));
+        loop {
+            let mut lease = self.reads.lend_for_feed(deadline).await?;
+            let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;
+            match read.map_err(|_| Error::Deadline)? {
+                Ok(ownership) => {
+                    lease.give_back();
+                    *self.ownership.write() = Arc::new(ownership);
+                    return Ok(());
+                }
+                Err(error) if failure::is_held(&error) => lease.give_back(),
+                Err(error) => return Err(failure::error(error)),
+            }
+            deadline.limit(sleep(backoff.next_wait())).await.map_err(|_| Error::Deadline)?;
+        }
     }
 }
