@@ -87,7 +87,13 @@ impl Attempts {
             jobs = placed_jobs;
             match self.attempt(&placed, &jobs, mode).await {
                 Ok(outcomes) => return self.settle(jobs, outcomes).await,
-                Err(failed) => jobs = self.start_over(jobs, failed, attempt, &mut mode).await,
+                Err(failed) => {
+                    if matches!(failed, Failed::Aborted(Aborted::FeedLocked)) {
+                        // It waits as long as its oldest write may; the others have all their attempts left then.
+                        attempt -= 1;
+                    }
+                    jobs = self.start_over(jobs, failed, attempt, &mut mode).await;
+                }
             }
         }
     }
