@@ -84,7 +84,8 @@ impl Store {
     }
 
     /// Commits one write, in a group with its contemporaries, and answers after the commit: every variant of [`Error`],
-    /// [`Error::OutcomeUnknown`] when the connection was lost in mid-commit or nobody kept the promise.
+    /// [`Error::OutcomeUnknown`] when the connection was lost in mid-commit, [`Error::Unavailable`] when the store was closed
+    /// before the commit was sent.
     ///
     /// `answer` runs between two groups and must not block. The write runs on when whoever waits for the answer is gone.
     pub fn write(
@@ -93,7 +94,7 @@ impl Store {
         deadline: Deadline,
         answer: impl FnOnce(Result<Written, Error>) + Send + Sync + 'static,
     ) {
-        let answer = Promise::new(|| Err(Error::OutcomeUnknown), answer);
+        let answer = Promise::new(|| Err(Error::shutting_down()), answer);
         if let Err(error) = write.check(self.catalogue().get(write.id.collection)) {
             return answer.keep(Err(error));
         }

@@ -52,8 +52,7 @@ impl Health {
     /// Dropping the future drops this caller only.
     pub async fn check(&self, tasks: &TaskTracker, deadline: Deadline) -> Answer {
         let asked = self.ask(tasks);
-        let gone = |_| Err(Error::Unavailable { reason: "the node is shutting down".into() });
-        deadline.limit(asked).await.map_err(|_| Error::Deadline)?.unwrap_or_else(gone)
+        deadline.limit(asked).await.map_err(|_| Error::Deadline)?.unwrap_or_else(|_| Err(Error::shutting_down()))
     }
 
     /// Joins the probe under way, or begins one.

@@ -180,7 +180,7 @@ impl Pool {
     /// the server cannot be reached.
     pub async fn lend(&self, deadline: Deadline) -> Result<Lease<'_>, Error> {
         let permit = deadline.limit(self.permits.acquire()).await.map_err(|_| Error::Deadline)?;
-        let permit = permit.map_err(|_| Error::Unavailable { reason: "the node is shutting down".into() })?;
+        let permit = permit.map_err(|_| Error::shutting_down())?;
         let idle = self.idle.lock().pop();
         let pooled = match idle {
             Some((_, pooled)) => pooled,
