@@ -262,9 +262,6 @@ async fn keep_filters(tiers: Tiers, stop: CancellationToken) {
         if tiers.freshness().verdict() != Verdict::Fresh {
             continue;
         }
-        match stop.run_until_cancelled(tiers.build_filters()).await {
-            Some(Err(error)) => tracing::warn!(%error, "a filter could not be built; absent keys go to the database"),
-            _ => continue,
-        }
+        stop.run_until_cancelled(tiers.build_filters()).await;
     }
 }

@@ -15,6 +15,11 @@ impl<T> Promise<T> {
         Promise { keep: Some(Box::new(keep)), broken }
     }
 
+    /// From now on hands over what `broken` says when it is dropped.
+    pub fn breaks_as(&mut self, broken: fn() -> T) {
+        self.broken = broken;
+    }
+
     /// Hands the answer over.
     pub fn keep(mut self, answer: T) {
         if let Some(keep) = self.keep.take() {
@@ -46,6 +51,9 @@ mod tests {
         };
         promise().keep("kept");
         drop(promise());
-        assert_eq!(answered.try_iter().collect::<Vec<_>>(), ["kept", "broken"]);
+        let mut other = promise();
+        other.breaks_as(|| "broken otherwise");
+        drop(other);
+        assert_eq!(answered.try_iter().collect::<Vec<_>>(), ["kept", "broken", "broken otherwise"]);
     }
 }

@@ -175,5 +175,5 @@ fn answer_all(callers: Callers, answer: &Result<Loaded, Error>) {
 }
 
 fn abandoned() -> Result<Loaded, Error> {
-    Err(Error::Unavailable { reason: "the node is shutting down".into() })
+    Err(Error::shutting_down())
 }

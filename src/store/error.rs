@@ -62,6 +62,11 @@ impl Error {
         matches!(self, Error::Deadline | Error::Unavailable { .. } | Error::NotOwned { .. } | Error::Overloaded)
     }
 
+    /// Nothing is begun any more.
+    pub fn shutting_down() -> Self {
+        Error::Unavailable { reason: "the node is shutting down".into() }
+    }
+
     /// A broken promise of the database.
     pub fn broken(what: impl Into<String>) -> Self {
         Error::Broken { what: what.into() }

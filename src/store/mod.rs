@@ -85,7 +85,8 @@ impl Store {
     }
 
     /// Commits one write, in a group with its contemporaries, and answers after the commit: every variant of [`Error`],
-    /// [`Error::OutcomeUnknown`] when the connection was lost in mid-commit or nobody kept the promise.
+    /// [`Error::OutcomeUnknown`] when the connection was lost in mid-commit, [`Error::Unavailable`] when the store was closed
+    /// before the commit was sent.
     ///
     /// `answer` runs between two groups and must not block. The write runs on when whoever waits for the answer is gone.
     pub fn write(
@@ -94,7 +95,7 @@ impl Store {
         deadline: Deadline,
         answer: impl FnOnce(Result<Written, Error>) + Send + Sync + 'static,
     ) {
-        let answer = Promise::new(|| Err(Error::OutcomeUnknown), answer);
+        let answer = Promise::new(|| Err(Error::shutting_down()), answer);
         if let Err(error) = write.check(self.catalogue().get(write.id.collection)) {
             return answer.keep(Err(error));
         }
@@ -120,11 +121,12 @@ impl Store {
         }
     }
 
-    /// Hands every key of a collection to `sink`, in chunks, from one snapshot.
+    /// Hands every key of a collection to `sink`, in chunks, each shard's from a snapshot taken after the call: a change that
+    /// one of them does not show is in the feed after it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent; the keys
-    /// handed over so far mean nothing then.
+    /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent, or somebody
+    /// has locked a partition; the keys handed over so far mean nothing then.
     pub async fn scan(&self, collection: CollectionId, sink: impl FnMut(&[Key])) -> Result<(), Error> {
         match self {
             Store::Postgres(store) => store.scan(collection, sink).await,

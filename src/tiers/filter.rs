@@ -4,16 +4,22 @@
 //! Whether the node is fresh enough to believe a denial is the caller's question. A filter is built beside the one in
 //! use and takes its place whole.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bloomfilter::Bloom;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     record::{Catalogue, CollectionId, Key, RecordId, RecordRef},
+    resilience::Backoff,
     store::{Error, Store},
 };
+
+/// How long a build that failed waits to be tried again: at first, and at the most.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How precise and how large filters are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -66,6 +72,21 @@ impl Bits {
 struct Slot {
     current: Option<Bits>,
     next: Option<Bits>,
+    /// After a build that failed.
+    pause: Option<Pause>,
+}
+
+/// Keeps a table that cannot be scanned, as somebody has locked it, say, from being scanned again and again.
+struct Pause {
+    backoff: Backoff,
+    until: Instant,
+}
+
+impl Pause {
+    fn extended(pause: Option<Pause>) -> Self {
+        let mut backoff = pause.map_or_else(|| Backoff::new(PAUSE_MIN, PAUSE_MAX), |pause| pause.backoff);
+        Pause { until: Instant::now() + backoff.next_wait(), backoff }
+    }
 }
 
 /// The filters of all collections. Cheap to clone.
@@ -101,7 +122,7 @@ impl Filters {
     /// Takes in a record that exists.
     pub fn add(&self, id: &RecordId) {
         let mut slot = self.slot(id.collection).write();
-        let Slot { current, next } = &mut *slot;
+        let Slot { current, next, .. } = &mut *slot;
         for bits in current.iter_mut().chain(next) {
             bits.add(id.key.as_str());
         }
@@ -114,9 +135,11 @@ impl Filters {
         }
     }
 
-    /// Whether the collection needs a new filter.
+    /// Whether the collection needs a new filter, and has not failed to get one a moment ago.
     pub fn needs_build(&self, collection: CollectionId) -> bool {
-        self.config.enabled && self.slot(collection).read().current.as_ref().is_none_or(Bits::is_worn)
+        let slot = self.slot(collection).read();
+        let is_paused = slot.pause.as_ref().is_some_and(|pause| pause.until > Instant::now());
+        self.config.enabled && !is_paused && slot.current.as_ref().is_none_or(Bits::is_worn)
     }
 
     /// Denies nothing any more, until filters are built anew: history was lost.
@@ -126,15 +149,22 @@ impl Filters {
 
     /// Builds the collection's filter anew while the one in use goes on.
     ///
-    /// The new filter takes every change from before the scan begins, so what the scan's snapshot does not show
+    /// The new filter takes every change from before the scan begins, so what the scan's snapshots do not show
     /// reaches it as a change: the scan and the feed read the same primary.
     ///
     /// # Errors
-    /// What the scan failed with; the filter in use stays.
+    /// What the scan failed with; the filter in use stays, and the next build has to wait: longer with each failure.
     ///
     /// # Cancel safety
     /// A half-built filter is never used; the next build replaces it.
     pub async fn build(&self, store: &Store, collection: CollectionId) -> Result<usize, Error> {
+        let built = self.try_build(store, collection).await;
+        let mut slot = self.slot(collection).write();
+        slot.pause = built.as_ref().err().map(|_| Pause::extended(slot.pause.take()));
+        built
+    }
+
+    async fn try_build(&self, store: &Store, collection: CollectionId) -> Result<usize, Error> {
         let counted = usize::try_from(store.estimate(collection).await?).unwrap_or(usize::MAX);
         let mut capacity = self.capacity(counted);
         loop {

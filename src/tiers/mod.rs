@@ -137,18 +137,21 @@ impl Tiers {
         self.inner.floors.applied()
     }
 
-    /// Builds the filter of every collection that needs one.
-    ///
-    /// # Errors
-    /// What the scan failed with.
-    pub async fn build_filters(&self) -> Result<(), crate::store::Error> {
+    /// Builds the filter of every collection that needs one. One that cannot be built keeps no other from it.
+    pub async fn build_filters(&self) {
         for collection in self.inner.store.catalogue().iter() {
-            if self.inner.filters.needs_build(collection.id) {
-                let keys = self.inner.filters.build(&self.inner.store, collection.id).await?;
-                tracing::info!(collection = %collection.name, keys, "built the filter of absent keys");
+            if !self.inner.filters.needs_build(collection.id) {
+                continue;
+            }
+            let name = &collection.name;
+            match self.inner.filters.build(&self.inner.store, collection.id).await {
+                Ok(keys) => tracing::info!(collection = %name, keys, "built the filter of absent keys"),
+                Err(error) => tracing::warn!(
+                    %error, collection = %name,
+                    "the filter of absent keys could not be built; they go to the database until it is"
+                ),
             }
         }
-        Ok(())
     }
 
     /// Shows the age of the certificate and the size of L1 to whoever reads the counters.

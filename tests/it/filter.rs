@@ -7,6 +7,7 @@ use freshet::{
     tiers::{Answer, Source, Window, Wish},
 };
 use futures_util::{StreamExt as _, stream};
+use sqlx::{Connection as _, Executor as _};
 
 use crate::harness::{Kind, Link, Node, Proxy, database, node::config, until};
 
@@ -157,5 +158,26 @@ async fn a_denial_is_no_older_than_a_deletion_that_was_answered() {
         assert!(get(&node, "k0").await.state.stamp >= answered);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_locked_partition_keeps_neither_a_node_from_starting_nor_other_tables_from_their_filters() {
+    let database = database().await;
+    database.run("INSERT INTO readings (id, label) SELECT n, 'x' FROM generate_series(0, 99) n").await;
+    let mut session = database.connect().await;
+    let mut locking = session.begin().await.expect("begin");
+    locking.execute("LOCK TABLE parcels_017 IN ACCESS EXCLUSIVE MODE").await.expect("lock");
+    let node = Node::over(&database.url(), config()).await;
+    let is_ready = |name: &str| {
+        let collection = node.service().catalogue().find(name).expect("a collection").id;
+        node.tiers().filters().is_ready(collection)
+    };
+    let begun = Instant::now();
+    until("the filters of the others are built", async || is_ready("readings") && is_ready("products")).await;
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
+    assert!(!is_ready("parcels"));
+    locking.commit().await.expect("unlock");
+    until("the filter is built", async || is_ready("parcels")).await;
     node.stop().await;
 }

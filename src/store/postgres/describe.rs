@@ -230,15 +230,14 @@ impl Ownership {
     /// Reads the partitions of `tables`, which must be numbered as in the catalogue.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database does not answer.
-    pub async fn read(connection: &mut PgConnection, tables: &[Arc<Table>]) -> Result<Self, Error> {
+    /// What the database answered.
+    pub async fn read(connection: &mut PgConnection, tables: &[Arc<Table>]) -> Result<Self, sqlx::Error> {
         let rows: Vec<(String, i32, String)> = sqlx::query_as(
             "SELECT s.collection, s.shard, format('%I.%I', s.schema_name, s.table_name) FROM feed.shard_table s
                JOIN feed.shard_state t ON t.shard = s.shard WHERE t.state IN ('active', 'frozen')",
         )
         .fetch_all(connection)
-        .await
-        .map_err(failure::error)?;
+        .await?;
         let mut ownership = Ownership::default();
         for table in tables {
             let statements = Statements::new(table, &table.relation, ShardId(0));

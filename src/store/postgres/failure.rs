@@ -4,7 +4,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::store::Error;
 
-/// A row that somebody else holds (`lock_not_available`).
+/// What somebody else holds (`lock_not_available`).
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Translates a failed statement.
@@ -40,7 +40,7 @@ pub fn is_forbidden(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code == "42501")
 }
 
-/// Whether the statement waited for a row that somebody else holds.
+/// Whether the statement waited in vain for a row or a relation that somebody else holds.
 pub fn is_held(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| code == LOCK_NOT_AVAILABLE)
 }

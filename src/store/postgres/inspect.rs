@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
-use super::{Config, failure, lead, session::Session};
+use super::{Config, failure, lead, read_pool::WAITING_CONNECTIONS, session::Session};
 use crate::store::Error;
 
 /// The server and its settings, as this session finds them.
@@ -195,9 +195,10 @@ pub async fn missing_rights(session: &mut Session) -> Result<Vec<String>, Error>
     query.fetch_all(&mut session.connection).await.map_err(failure::error)
 }
 
-/// Sessions that one node opens at most: its pools, groups of writes, the relay, the tail and a scan.
+/// Sessions that one node opens at most: its pools, the relay, the tail, readiness probes, a scan, and a closer look at
+/// refused writes.
 pub fn node_connections(config: &Config) -> u32 {
-    config.read_connections + config.write_connections + 5
+    config.read_connections + WAITING_CONNECTIONS + config.write_lanes + config.write_connections + 5
 }
 
 async fn one<T>(session: &mut Session, sql: &'static str) -> Result<T, Error>

@@ -6,14 +6,17 @@
 
 pub mod describe;
 mod failure;
+mod health;
 mod identity;
 pub mod inspect;
 mod lead;
 pub mod migrate;
 pub mod pool;
 mod read;
+mod read_pool;
 pub mod server;
 pub mod session;
+mod shares;
 mod statement;
 pub mod survey;
 mod tail;
@@ -23,7 +26,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use parking_lot::RwLock;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 pub use lead::Lead;
@@ -32,19 +36,22 @@ pub use tail::Tail;
 
 use self::{
     describe::{Ownership, Table},
-    pool::Pool,
+    health::Health,
+    read_pool::ReadPool,
     statement::Statements,
     write::{Role, Writer},
 };
 use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
     record::{Catalogue, CollectionId, Key, RecordId},
-    resilience::{Deadline, Promise},
+    resilience::{Backoff, Deadline, Promise},
     shutdown::Tasks,
 };
 
 /// Keys handed over at once by a scan; others have their turn in between.
 const SCAN_KEYS: usize = 512;
+/// How long a scan waits for a lock on a partition before it is given up, in milliseconds.
+const SCAN_LOCK_LIMIT_MS: u32 = 100;
 /// How long a drain waits for statements under way.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -52,6 +59,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub struct Postgres {
     shared: Arc<Shared>,
     writer: Writer,
+    health: Health,
     tasks: TaskTracker,
     /// Those without which nothing is written.
     core: Tasks,
@@ -63,7 +71,7 @@ pub(crate) struct Shared {
     catalogue: Catalogue,
     tables: Vec<Arc<Table>>,
     ownership: RwLock<Arc<Ownership>>,
-    reads: Pool,
+    reads: ReadPool,
 }
 
 impl Postgres {
@@ -73,28 +81,28 @@ impl Postgres {
     /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
     pub async fn open(config: Config, deadline: Deadline) -> Result<Self, Error> {
         lead::settle_identity(&config, deadline).await?;
-        let reads = Pool::new(&config, config.options("reads")?, config.read_connections);
-        let mut lease = reads.lend(deadline).await?;
-        let described = deadline.limit(describe::tables(lease.connection())).await;
+        // Not one of the pool's: whoever has locked a table of the feed for a moment is waited for.
+        let mut connection = pool::connect(&config.options("reads")?, deadline.at_most(config.connect_limit)).await?;
+        let described = deadline.limit(describe::tables(&mut connection)).await;
         let mut tables = described.map_err(|_| Error::Deadline)??;
         let catalogue = Catalogue::new(tables.iter().map(|table| table.collection.clone()));
         for (table, collection) in tables.iter_mut().zip(catalogue.iter()) {
             table.collection.id = collection.id;
         }
         let tables: Vec<_> = tables.into_iter().map(Arc::new).collect();
-        let ownership = deadline.limit(Ownership::read(lease.connection(), &tables)).await;
-        let ownership = ownership.map_err(|_| Error::Deadline)??;
+        let ownership = pool::step(deadline, Ownership::read(&mut connection, &tables)).await?;
         let role = sqlx::query_as(
             "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
         );
-        let (logs, is_lossy) = pool::step(deadline, role.fetch_one(lease.connection())).await?;
-        lease.give_back();
+        let (logs, is_lossy) = pool::step(deadline, role.fetch_one(&mut connection)).await?;
+        drop(deadline.limit(connection.close()).await);
+        let reads = ReadPool::new(&config, tables.len())?;
         let ownership = RwLock::new(Arc::new(ownership));
         let shared = Arc::new(Shared { reads, catalogue, tables, ownership, config: config.clone() });
         let tasks = TaskTracker::new();
         let core = Tasks::new();
         let writer = Writer::start(shared.clone(), &config, Role { logs, is_lossy }, &tasks, &core)?;
-        Ok(Postgres { writer, shared, tasks, core })
+        Ok(Postgres { writer, health: Health::new(shared.clone()), shared, tasks, core })
     }
 
     /// The collections tracked when the store was opened.
@@ -127,12 +135,12 @@ impl Postgres {
     pub(super) async fn scan(&self, collection: CollectionId, mut sink: impl FnMut(&[Key])) -> Result<(), Error> {
         let deadline = Deadline::after(self.shared.config.connect_limit);
         let mut connection = self.shared.connect("scan", deadline).await?;
-        // One snapshot over all partitions, and no limit in the server: a large table takes its time. On this side each
-        // chunk has one, or a link that fell silent would be waited for until the end of the process.
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
-                     SET LOCAL enable_seqscan = on";
+        // No limit in the server: a large table takes its time. On this side each chunk has one, or a link that fell silent
+        // would be waited for until the end of the process.
+        let settings =
+            format!("SET statement_timeout = 0; SET enable_seqscan = on; SET lock_timeout = {SCAN_LOCK_LIMIT_MS}");
         let limit = || Deadline::after(self.shared.config.statement_limit);
-        pool::step(limit(), sqlx::raw_sql(begin).execute(&mut connection)).await?;
+        pool::step(limit(), sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection)).await?;
         let ownership = self.shared.ownership.read().clone();
         for shard in ownership.shards(collection) {
             let Ok(statements) = ownership.find(collection, shard) else { continue };
@@ -144,12 +152,13 @@ impl Postgres {
                 tokio::task::yield_now().await;
             }
         }
-        pool::step(limit(), sqlx::raw_sql("COMMIT").execute(&mut connection)).await.map(drop)
+        drop(limit().limit(connection.close()).await);
+        Ok(())
     }
 
     pub(super) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
         let deadline = Deadline::after(self.shared.config.statement_limit);
-        let mut lease = self.shared.reads.lend(deadline).await?;
+        let mut lease = self.shared.reads.lend_for_feed(deadline).await?;
         let query = sqlx::query_scalar::<_, i64>(
             "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM feed.shard_table s
                JOIN pg_class c ON c.oid = s.relation WHERE s.collection = $1",
@@ -173,11 +182,7 @@ impl Postgres {
     }
 
     pub(super) async fn health(&self, deadline: Deadline) -> Result<String, Error> {
-        let mut lease = self.shared.reads.lend(deadline).await?;
-        let query = sqlx::query_scalar::<_, String>("SELECT current_setting('server_version')");
-        let version = pool::step(deadline, query.fetch_one(lease.connection())).await?;
-        lease.give_back();
-        Ok(format!("PostgreSQL {version}"))
+        self.health.check(&self.tasks, deadline).await
     }
 
     pub(super) async fn close(&self) {
@@ -188,6 +193,7 @@ impl Postgres {
         if deadline.limit(self.tasks.wait()).await.is_err() {
             tracing::warn!("writes were still under way when the store was closed");
         }
+        self.health.close(deadline).await;
         for task in self.core.stop(deadline.left()).await {
             tracing::warn!(task, "did not end in time");
         }
@@ -224,12 +230,22 @@ impl Shared {
         Ok((statements, whole))
     }
 
+    /// Reads anew which shards are here. A lock on the feed's tables is waited for without a connection.
     async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
-        let mut lease = self.reads.lend(deadline).await?;
-        let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;
-        let ownership = read.map_err(|_| Error::Deadline)??;
-        lease.give_back();
-        *self.ownership.write() = Arc::new(ownership);
-        Ok(())
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(100));
+        loop {
+            let mut lease = self.reads.lend_for_feed(deadline).await?;
+            let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;
+            match read.map_err(|_| Error::Deadline)? {
+                Ok(ownership) => {
+                    lease.give_back();
+                    *self.ownership.write() = Arc::new(ownership);
+                    return Ok(());
+                }
+                Err(error) if failure::is_held(&error) => lease.give_back(),
+                Err(error) => return Err(failure::error(error)),
+            }
+            deadline.limit(sleep(backoff.next_wait())).await.map_err(|_| Error::Deadline)?;
+        }
     }
 }

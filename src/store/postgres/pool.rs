@@ -1,6 +1,11 @@
 //! Connections to one primary: how they are set up, lent and given up.
 
-use std::{collections::HashSet, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -152,7 +157,8 @@ pub struct Pool {
     connect_limit: Duration,
     permits_total: u32,
     permits: Semaphore,
-    idle: Mutex<Vec<Pooled>>,
+    /// With the moment each last answered.
+    idle: Mutex<Vec<(Instant, Pooled)>>,
 }
 
 impl Pool {
@@ -174,10 +180,10 @@ impl Pool {
     /// the server cannot be reached.
     pub async fn lend(&self, deadline: Deadline) -> Result<Lease<'_>, Error> {
         let permit = deadline.limit(self.permits.acquire()).await.map_err(|_| Error::Deadline)?;
-        let permit = permit.map_err(|_| Error::Unavailable { reason: "the node is shutting down".into() })?;
+        let permit = permit.map_err(|_| Error::shutting_down())?;
         let idle = self.idle.lock().pop();
         let pooled = match idle {
-            Some(pooled) => pooled,
+            Some((_, pooled)) => pooled,
             // A server that was given less than its limit to answer has not shown that it is away.
             None => {
                 self.connect(deadline).await.map_err(|error| if deadline.passed() { Error::Deadline } else { error })?
@@ -196,6 +202,11 @@ impl Pool {
         self.idle.lock().clear();
     }
 
+    /// Closes those of them that have not answered since `begun`: after one fell silent, they are likely to have.
+    pub fn forget_silent(&self, begun: Instant) {
+        self.idle.lock().retain(|(answered, _)| *answered > begun);
+    }
+
     /// Waits for the connections that are lent, up to `deadline`, and closes all; nothing is lent any more.
     pub async fn close(&self, deadline: Deadline) {
         let all = self.permits_total;
@@ -204,7 +215,7 @@ impl Pool {
         self.permits.close();
         drop(all);
         let idle = std::mem::take(&mut *self.idle.lock());
-        for pooled in idle {
+        for (_, pooled) in idle {
             drop(deadline.limit(pooled.connection.close()).await);
         }
     }
@@ -232,7 +243,7 @@ impl Lease<'_> {
     /// Returns the connection for others to use.
     pub fn give_back(self) {
         if !self.pool.permits.is_closed() {
-            self.pool.idle.lock().push(self.pooled);
+            self.pool.idle.lock().push((Instant::now(), self.pooled));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Point reads of one partition, with their position.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use sqlx::{Row as _, postgres::PgRow};
@@ -10,12 +10,17 @@ use crate::{
     resilience::Deadline,
     store::{
         Error, Fetched, Row, ShardId,
-        postgres::{Shared, failure, statement::Statements},
+        postgres::{
+            Shared, failure,
+            read_pool::{Place, Purpose},
+            statement::Statements,
+        },
     },
 };
 
 impl Shared {
-    /// Reads `keys` in one statement; position, epoch and generation come from the same snapshot.
+    /// Reads `keys` in one statement; position, epoch and generation come from the same snapshot. Where somebody has locked
+    /// what it reads, it waits beside the connections of others.
     ///
     /// # Source
     /// coherence protocol, R5.
@@ -26,39 +31,68 @@ impl Shared {
         keys: &[Key],
         deadline: Deadline,
     ) -> Result<Fetched, Error> {
-        let statements = self.statements(collection, shard, deadline).await?;
-        match self.try_read(&statements, keys, deadline).await? {
-            Ok(rows) => fetched(&rows, shard, keys.len()),
-            Err(error) if failure::is_stale_schema(&error) => {
+        let place = (collection, shard);
+        if !self.reads.is_locked(place)
+            && let Some(fetched) = self.read_for(Purpose::Read, place, keys, deadline).await?
+        {
+            return Ok(fetched);
+        }
+        self.reads.lock(place);
+        loop {
+            // The wait for the lock is the pause between two tries, and the others of the collection have their turns.
+            if let Some(fetched) = self.read_for(Purpose::Wait, place, keys, deadline).await? {
+                self.reads.unlock(place);
+                return Ok(fetched);
+            }
+        }
+    }
+
+    /// Reads `keys`; `None` when a lock was in the way.
+    async fn read_for(
+        &self,
+        purpose: Purpose,
+        (collection, shard): Place,
+        keys: &[Key],
+        deadline: Deadline,
+    ) -> Result<Option<Fetched>, Error> {
+        let mut statements = self.statements(collection, shard, deadline).await?;
+        let mut rows = self.try_read(purpose, &statements, keys, deadline).await?;
+        match &rows {
+            Err(error) if failure::is_stale_schema(error) => {
                 self.refresh_ownership(deadline).await?;
-                let statements = self.statements(collection, shard, deadline).await?;
-                let rows = self.try_read(&statements, keys, deadline).await?.map_err(failure::error)?;
-                fetched(&rows, shard, keys.len())
+                statements = self.statements(collection, shard, deadline).await?;
+                rows = self.try_read(purpose, &statements, keys, deadline).await?;
             }
-            Err(error) if !failure::is_refusal(&error) => {
+            Err(error) if !failure::is_refusal(error) => {
                 self.reads.forget_idle();
-                let rows = self.try_read(&statements, keys, deadline).await?.map_err(failure::error)?;
-                fetched(&rows, shard, keys.len())
+                rows = self.try_read(purpose, &statements, keys, deadline).await?;
             }
+            _ => {}
+        }
+        match rows {
+            Ok(rows) => fetched(&rows, shard, keys.len()).map(Some),
+            Err(error) if failure::is_held(&error) => Ok(None),
             Err(error) => Err(failure::error(error)),
         }
     }
 
     async fn try_read(
         &self,
-        statements: &Arc<Statements>,
+        purpose: Purpose,
+        statements: &Statements,
         keys: &[Key],
         deadline: Deadline,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, Error> {
-        let mut lease = self.reads.lend(deadline).await?;
+        let mut lease = self.reads.lend(statements.table().collection.id, purpose, deadline).await?;
         let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let begun = Instant::now();
         let query = sqlx::query(statements.read()).bind(keys).fetch_all(lease.connection());
         let Ok(rows) = deadline.limit(query).await else {
             // On a link that fell silent the others are as dead, and each would cost somebody a whole deadline.
-            self.reads.forget_idle();
+            self.reads.forget_silent(begun);
             return Err(Error::Deadline);
         };
-        if rows.is_ok() {
+        if rows.as_ref().err().is_none_or(failure::is_held) {
             lease.give_back();
         }
         Ok(rows)

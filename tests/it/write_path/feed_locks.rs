@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use freshet::service::{Conditions, Error, Service};
+use freshet::{
+    service::{Conditions, Error, Service},
+    store,
+};
 use futures_util::future::join_all;
 use sqlx::{Connection as _, Executor as _};
 
 use super::{node_with_products, parse};
-use crate::harness::until;
+use crate::harness::{Node, database, node::config, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_wait_for_a_locked_table_of_the_feed() {
@@ -30,6 +33,41 @@ async fn writes_wait_for_a_locked_table_of_the_feed() {
         assert!(!writing.is_finished(), "{table} was not needed");
         holding.rollback().await.expect("let go");
         writing.await.expect("joins").unwrap_or_else(|error| panic!("{table}: {error}"));
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_that_waits_for_the_feed_until_its_deadline_did_not_happen() {
+    let database = database().await;
+    let mut config = config();
+    config.service.deadline = Duration::from_secs(2);
+    let node = Node::over(&database.url(), config).await;
+    let put = async |key: String| {
+        let conditions = Conditions { idempotency_key: Some(key.clone()), ..Conditions::default() };
+        let id = node.service().record("products", &key).expect("a key");
+        node.service().put(id, r#"{"name": "new", "price": 1}"#, conditions).await
+    };
+    put("before".to_owned()).await.expect("a write");
+    // Alone, or behind one that takes most of the time.
+    for (n, first) in [None, Some("outbox"), Some("outbox")].into_iter().enumerate() {
+        let (mut brief, mut long) = (database.connect().await, database.connect().await);
+        let mut long = long.begin().await.expect("begin");
+        long.execute("LOCK TABLE feed.idempotency IN ACCESS EXCLUSIVE MODE").await.expect("lock");
+        let holding = async {
+            let Some(table) = first else { return };
+            let mut holding = brief.begin().await.expect("begin");
+            let lock = format!("LOCK TABLE feed.{table} IN ACCESS EXCLUSIVE MODE");
+            holding.execute(sqlx::AssertSqlSafe(lock)).await.expect("lock");
+            tokio::time::sleep(Duration::from_millis(700 * n as u64)).await;
+            holding.rollback().await.expect("let go");
+        };
+        let (written, ()) = tokio::join!(put(format!("new{n}")), holding);
+        let error = written.expect_err("the table was locked all the time");
+        assert!(matches!(error, Error::Store(store::Error::Deadline)), "behind {first:?}: {error}");
+        long.rollback().await.expect("let go");
+        let found = format!("SELECT count(*) FROM products WHERE sku = 'new{n}'");
+        assert_eq!(database.value::<i64>(&found).await, 0);
     }
     node.stop().await;
 }

@@ -10,6 +10,7 @@ mod poison;
 mod repeats;
 mod stock;
 mod trips;
+mod unsent;
 mod values;
 
 use freshet::{

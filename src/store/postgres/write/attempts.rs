@@ -85,15 +85,21 @@ impl Attempts {
             attempt += 1;
             let (placed, placed_jobs) = self.common.place(jobs).await;
             jobs = placed_jobs;
-            match self.attempt(&placed, &jobs, mode).await {
+            match self.attempt(&placed, &mut jobs, mode).await {
                 Ok(outcomes) => return self.settle(jobs, outcomes).await,
-                Err(failed) => jobs = self.start_over(jobs, failed, attempt, &mut mode).await,
+                Err(failed) => {
+                    if matches!(failed, Failed::Aborted(Aborted::FeedLocked)) {
+                        // It waits as long as its oldest write may; the others have all their attempts left then.
+                        attempt -= 1;
+                    }
+                    jobs = self.start_over(jobs, failed, attempt, &mut mode).await;
+                }
             }
         }
     }
 
     /// Tries a group, as long as the deadline of its oldest write lets it.
-    async fn attempt(&mut self, placed: &[Placed], jobs: &[Job], mode: Mode) -> Result<Vec<Outcome>, Failed> {
+    async fn attempt(&mut self, placed: &[Placed], jobs: &mut [Job], mode: Mode) -> Result<Vec<Outcome>, Failed> {
         let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return Ok(Vec::new()) };
         let pool = self.pool.clone();
         let mut lease = pool.lend(deadline).await.map_err(|error| match error {
@@ -104,12 +110,16 @@ impl Attempts {
         let committed = match group::stage(lease.pooled(), feed, placed, mode, &habits.generations, deadline).await {
             Ok(staged) => {
                 self.progress.commits();
+                jobs.iter_mut().for_each(Job::set_sent);
                 staged.commit(lease.pooled(), feed, deadline).await
             }
             Err(aborted) => Err(aborted),
         };
         if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown)) && !lease.pooled().is_worn() {
             lease.give_back();
+        }
+        if !matches!(committed, Ok(_) | Err(Aborted::Unknown)) {
+            jobs.iter_mut().for_each(Job::set_unsent);
         }
         committed.map_err(Failed::Aborted)
     }
@@ -202,7 +212,7 @@ impl Attempts {
     }
 
     async fn settle(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
-        for (answered, (job, outcome)) in jobs.into_iter().zip(outcomes).enumerate() {
+        for (answered, (mut job, outcome)) in jobs.into_iter().zip(outcomes).enumerate() {
             // Each answer goes through L1 and to its watchers: others have their turn meanwhile.
             if answered % ANSWERS_AT_ONCE == ANSWERS_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
@@ -210,7 +220,10 @@ impl Attempts {
             match outcome {
                 Outcome::Done(result) => job.answer.keep(result),
                 Outcome::Refused(error) => self.common.refuse(job, error),
-                Outcome::Held | Outcome::Locked => self.held.hold(job),
+                Outcome::Held | Outcome::Locked => {
+                    job.set_unsent();
+                    self.held.hold(job);
+                }
             }
         }
     }
@@ -233,7 +246,8 @@ impl Common {
     }
 
     /// Answers a write that the database refused, after a look at which column is at fault.
-    pub fn refuse(self: &Arc<Self>, job: Job, error: sqlx::Error) {
+    pub fn refuse(self: &Arc<Self>, mut job: Job, error: sqlx::Error) {
+        job.set_unsent();
         let common = self.clone();
         self.tasks.spawn(async move {
             let error = explain(&common, &job, error).await;

@@ -36,6 +36,8 @@ use crate::{
 
 /// A commit that was sent is waited for at least so long, past any deadline: a late answer is worth more than none.
 const COMMIT_LIMIT: Duration = Duration::from_secs(1);
+/// The share of a group's time left that it may spend waiting for locks on the feed's tables.
+const FEED_WAIT_SHARE: f64 = 0.875;
 /// How often the writes left are tried again in one transaction, after their rows came and went.
 const ROUNDS_MAX: usize = 8;
 
@@ -92,7 +94,7 @@ pub async fn stage<'g>(
     deadline: Deadline,
 ) -> Result<Staged<'g>, Aborted> {
     let mut group = Group::new(writes, mode, generations);
-    group.feed_limit = mode.waits_for_feed.then(|| deadline.left());
+    group.feed_deadline = mode.waits_for_feed.then_some(deadline);
     let staged = deadline.limit(group.stage(pooled, feed)).await.map_err(|_| Aborted::Late)?;
     match staged {
         Ok(()) => Ok(Staged { group }),
@@ -148,8 +150,8 @@ pub(super) struct Group<'g> {
     pub(super) generations: Generations,
     /// One for each write.
     pub(super) states: Vec<State>,
-    /// How long locks on the feed's tables are waited for, if not as long as other locks.
-    feed_limit: Option<Duration>,
+    /// Until when locks on the feed's tables are waited for, if not as long as other locks.
+    feed_deadline: Option<Deadline>,
     position: Position,
     /// The newest version before the group.
     first_version: u64,
@@ -166,7 +168,7 @@ impl<'g> Group<'g> {
             mode,
             seen,
             generations: seen.lock().clone(),
-            feed_limit: None,
+            feed_deadline: None,
             position: Position::default(),
             first_version: 0,
             newest_tombstone: 0,
@@ -177,7 +179,7 @@ impl<'g> Group<'g> {
     async fn stage(&mut self, pooled: &mut Pooled, feed: &Feed) -> Result<(), Aborted> {
         let mut script = Script::default();
         script.say("BEGIN");
-        self.wait_for_feed(&mut script);
+        self.wait_for_feed(&mut script, 1);
         let mark = feed.read_mark(&mut script, pooled);
         if self.mode.looks_up {
             let met = feed.look_up(&mut script, pooled, self.writes.iter().enumerate());
@@ -205,9 +207,12 @@ impl<'g> Group<'g> {
         self.read_stamped_anew(pooled).await
     }
 
-    /// Lets the statements that follow wait for locks on the feed's tables.
-    pub(super) fn wait_for_feed(&self, script: &mut Script) {
-        if let Some(limit) = self.feed_limit {
+    /// Lets the statements that follow wait for locks on the feed's tables: together no longer than the script that is about
+    /// to be sent has time, less what the answer takes on its way. A lock that outlasts the group must not leave it open
+    /// whether it was committed.
+    pub(super) fn wait_for_feed(&self, script: &mut Script, statements: u32) {
+        if let Some(deadline) = self.feed_deadline {
+            let limit = deadline.left().mul_f64(FEED_WAIT_SHARE) / statements;
             script.say(&format!("SET LOCAL lock_timeout = {}", limit.as_millis().max(1)));
         }
     }
@@ -216,7 +221,7 @@ impl<'g> Group<'g> {
     pub(super) fn wait_for_rows(&self, script: &mut Script) {
         if let Some(limit) = self.mode.lock_limit_ms {
             script.say(&format!("SET LOCAL lock_timeout = {limit}"));
-        } else if self.feed_limit.is_some() {
+        } else if self.feed_deadline.is_some() {
             script.say("SET LOCAL lock_timeout TO DEFAULT");
         }
     }
@@ -278,8 +283,6 @@ impl<'g> Group<'g> {
 
     /// Outbox, idempotency keys, commit.
     fn last_script(&self, pooled: &Pooled, feed: &Feed) -> Script {
-        let mut script = Script::default();
-        self.wait_for_feed(&mut script);
         let mut changed: HashMap<&RecordId, (usize, u64)> = HashMap::new();
         let mut tokens = Vec::new();
         for (at, (placed, state)) in self.writes.iter().zip(&self.states).enumerate() {
@@ -298,6 +301,9 @@ impl<'g> Group<'g> {
                 tokens.push((placed, token, self.stamp(placed, version)));
             }
         }
+        let mut script = Script::default();
+        let statements = u32::from(!changed.is_empty()) + u32::from(!tokens.is_empty());
+        self.wait_for_feed(&mut script, statements.max(1));
         let changed = changed.into_values().map(|(at, version)| (&self.writes[at], version));
         feed.log(&mut script, pooled, changed);
         feed.remember(&mut script, pooled, &tokens);

@@ -31,7 +31,7 @@ use crate::{
                 Common, GROUP_LOCK_LIMIT_MS, Job,
                 group::{self, Mode, SeenGenerations},
                 lanes::answer_late,
-                lines::Lines,
+                lines::{Lines, Refused},
                 outcome::{Aborted, Outcome},
             },
         },
@@ -73,7 +73,8 @@ impl Try {
 impl Drop for Try {
     fn drop(&mut self) {
         let left = mem::take(&mut self.left);
-        self.held.change(|lines| lines.put_back(&self.keys, self.tried, left));
+        let closed = self.held.change(|lines| lines.put_back(&self.keys, self.tried, left));
+        tell_closed(closed);
         self.running.fetch_sub(1, Ordering::AcqRel);
         self.held.wake.notify_one();
     }
@@ -115,7 +116,7 @@ impl HeldWrites {
 
     /// Takes writes whose statement had to wait for a lock; with `inserts_only` for one on a key.
     pub fn lock(&self, jobs: Vec<Job>, inserts_only: bool) {
-        let refused: Vec<Job> = self.change(|lines| {
+        let refused: Vec<_> = self.change(|lines| {
             let push = |job: Job| {
                 lines.lock_shard_of(&job, inserts_only);
                 lines.push(job, true)
@@ -126,11 +127,13 @@ impl HeldWrites {
         refuse(refused);
     }
 
-    /// Waits until no write is held, or until `deadline`.
-    pub async fn drained(&self, deadline: Deadline) {
+    /// Waits until no write is held, or until `deadline`. Those that are held still are told that they did not happen, and so
+    /// is whichever comes later.
+    pub async fn close(&self, deadline: Deadline) {
         while !self.lines.lock().is_idle() && !deadline.passed() {
             sleep(POLL_INTERVAL).await;
         }
+        tell_closed(self.change(Lines::close));
     }
 
     /// Changes the lines; nothing may be answered meanwhile.
@@ -181,7 +184,7 @@ impl HeldWrites {
 
     /// Carries writes out; returns those still held, with whether they wait for more than a row.
     async fn carry_out(&self, jobs: Vec<Job>, waits: bool) -> Vec<(Job, bool)> {
-        let (placed, jobs) = self.common.place(jobs).await;
+        let (placed, mut jobs) = self.common.place(jobs).await;
         let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return Vec::new() };
         let mut mode = Mode {
             is_careful: true,
@@ -204,12 +207,18 @@ impl HeldWrites {
             };
             let feed = &self.common.feed;
             let committed = match group::stage(lease.pooled(), feed, &placed, mode, &generations, deadline).await {
-                Ok(staged) => staged.commit(lease.pooled(), feed, deadline).await,
+                Ok(staged) => {
+                    jobs.iter_mut().for_each(Job::set_sent);
+                    staged.commit(lease.pooled(), feed, deadline).await
+                }
                 Err(aborted) => Err(aborted),
             };
             if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown)) && !lease.pooled().is_worn()
             {
                 lease.give_back();
+            }
+            if !matches!(committed, Ok(_) | Err(Aborted::Unknown)) {
+                jobs.iter_mut().for_each(Job::set_unsent);
             }
             match committed {
                 Ok(outcomes) => return self.settle(jobs, outcomes),
@@ -251,20 +260,26 @@ impl HeldWrites {
 
     fn settle(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) -> Vec<(Job, bool)> {
         let mut left = Vec::new();
-        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        for (mut job, outcome) in jobs.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Done(result) => job.answer.keep(result),
                 Outcome::Refused(error) => self.common.refuse(job, error),
-                Outcome::Held => left.push((job, false)),
-                Outcome::Locked => left.push((job, true)),
+                held @ (Outcome::Held | Outcome::Locked) => {
+                    job.set_unsent();
+                    left.push((job, matches!(held, Outcome::Locked)));
+                }
             }
         }
         left
     }
 }
 
-fn refuse(jobs: impl IntoIterator<Item = Job>) {
-    jobs.into_iter().for_each(|job| job.answer.keep(Err(Error::Overloaded)));
+fn refuse(jobs: impl IntoIterator<Item = Refused>) {
+    jobs.into_iter().for_each(|Refused { job, error }| job.answer.keep(Err(error)));
+}
+
+fn tell_closed(jobs: Vec<Job>) {
+    jobs.into_iter().for_each(|job| job.answer.keep(Err(Error::shutting_down())));
 }
 
 /// Those that go on waiting as they did.

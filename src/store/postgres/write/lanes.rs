@@ -129,7 +129,8 @@ impl Lanes {
         }
     }
 
-    /// Forms groups until `stop`, or until the last sender is gone. What still waits at `stop` is answered as unknown.
+    /// Forms groups until `stop`, or until the last sender is gone. What still waits at `stop` is told
+    /// that it did not happen.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let is_full = self.waiting.len() >= WAITING_LEN_MAX;

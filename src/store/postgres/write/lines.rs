@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     record::{CollectionId, RecordId},
-    store::{ShardId, postgres::write::Job},
+    store::{Error, ShardId, postgres::write::Job},
 };
 
 /// Writes that may wait here.
@@ -30,6 +30,14 @@ pub struct Lines {
     writes: usize,
     /// Until when writes of a shard come here at once, and whether inserts only.
     locked: HashMap<LockedShard, (Instant, bool)>,
+    /// No more writes are taken.
+    is_closed: bool,
+}
+
+/// A write that is not taken, and what it is answered.
+pub struct Refused {
+    pub job: Job,
+    pub error: Error,
 }
 
 struct Line {
@@ -71,11 +79,15 @@ impl Lines {
         is_locked || self.by_key.contains_key(&job.write.id)
     }
 
-    /// Puts a write at the end of its line; returns it when there are too many. It is to be answered without the lock.
+    /// Puts a write at the end of its line; returns it when there are too many, or none is taken any more. It is to be
+    /// answered without the lock.
     #[must_use]
-    pub fn push(&mut self, job: Job, is_locked: bool) -> Option<Job> {
+    pub fn push(&mut self, job: Job, is_locked: bool) -> Option<Refused> {
+        if self.is_closed {
+            return Some(Refused { job, error: Error::shutting_down() });
+        }
         if self.writes >= HELD_MAX {
-            return Some(job);
+            return Some(Refused { job, error: Error::Overloaded });
         }
         self.writes += 1;
         let line = self.by_key.entry(job.write.id.clone()).or_insert_with(|| Line {
@@ -109,6 +121,15 @@ impl Lines {
         late
     }
 
+    /// Takes all writes but those being tried, and from now on takes none.
+    #[must_use]
+    pub fn close(&mut self) -> Vec<Job> {
+        self.is_closed = true;
+        let jobs: Vec<Job> = self.by_key.drain().flat_map(|(_, line)| line.jobs).collect();
+        self.writes -= jobs.len();
+        jobs
+    }
+
     /// The writes of the line that was tried longest ago.
     pub fn take_oldest(&mut self) -> Option<Vec<Job>> {
         let idle = self.by_key.values_mut().filter(|line| !line.is_running && !line.jobs.is_empty());
@@ -122,15 +143,20 @@ impl Lines {
     }
 
     /// Ends a try of `tried` writes of `keys`: those left go back to the heads of their lines, with whether they wait for
-    /// more than a row.
-    pub fn put_back(&mut self, keys: &[RecordId], tried: usize, left: Vec<(Job, bool)>) {
+    /// more than a row. Returns those whose lines were closed meanwhile.
+    #[must_use]
+    pub fn put_back(&mut self, keys: &[RecordId], tried: usize, left: Vec<(Job, bool)>) -> Vec<Job> {
         self.writes -= tried - left.len();
+        let mut closed = Vec::new();
         for (job, is_locked) in left.into_iter().rev() {
-            if let Some(line) = self.by_key.get_mut(&job.write.id) {
-                line.is_locked = is_locked;
-                line.jobs.push_front(job);
-            }
+            let Some(line) = self.by_key.get_mut(&job.write.id) else {
+                closed.push(job);
+                continue;
+            };
+            line.is_locked = is_locked;
+            line.jobs.push_front(job);
         }
+        self.writes -= closed.len();
         let now = Instant::now();
         for key in keys {
             let Some(line) = self.by_key.get_mut(key) else { continue };
@@ -139,6 +165,7 @@ impl Lines {
                 self.by_key.remove(key);
             }
         }
+        closed
     }
 }
 

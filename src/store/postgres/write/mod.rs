@@ -3,8 +3,8 @@
 //! Writes that arrive while transactions are under way go out together in the next one; several commit side by side, so
 //! that neither one commit at a time nor one server process is the limit.
 //!
-//! Promises: a write is answered after its commit, or with an error that says it did not happen, or with
-//! [`Error::OutcomeUnknown`]. Writes of one key commit in the order they came (`lanes`). A write that the database refuses
+//! Promises: a write is answered after its commit, or with an error that says it did not happen, or, once its commit was sent,
+//! with [`Error::OutcomeUnknown`]. Writes of one key commit in the order they came (`lanes`). A write that the database refuses
 //! costs itself (`group`), and so does one whose row another transaction holds (`held`). The queue is bounded; a write that
 //! finds it full is refused with [`Error::Overloaded`].
 
@@ -58,6 +58,18 @@ pub struct Job {
     shard: ShardId,
     deadline: Deadline,
     answer: Promise<Result<Written, Error>>,
+}
+
+impl Job {
+    /// Its commit is about to be sent: from now on only an answer shows that it did not happen.
+    fn set_sent(&mut self) {
+        self.answer.breaks_as(|| Err(Error::OutcomeUnknown));
+    }
+
+    /// It was not committed: dropped now, it did not happen.
+    fn set_unsent(&mut self) {
+        self.answer.breaks_as(|| Err(Error::shutting_down()));
+    }
 }
 
 /// What groups and held writes have in common.
@@ -133,9 +145,7 @@ impl Writer {
         let (job, error) = match self.queue.try_send(Job { write: Arc::new(write), shard, deadline, answer }) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(job)) => (job, Error::Overloaded),
-            Err(mpsc::error::TrySendError::Closed(job)) => {
-                (job, Error::Unavailable { reason: "the node is shutting down".into() })
-            }
+            Err(mpsc::error::TrySendError::Closed(job)) => (job, Error::shutting_down()),
         };
         job.answer.keep(Err(error));
     }
@@ -145,9 +155,10 @@ impl Writer {
         self.running.has(id)
     }
 
-    /// Waits for the writes under way, up to `deadline`, and closes the connections.
+    /// Waits for the writes under way, up to `deadline`, and closes the connections. Writes that are held still are answered:
+    /// they did not happen. So are those that queue, when the tasks of the writer end.
     pub async fn close(&self, deadline: Deadline) {
-        self.held.drained(deadline).await;
+        self.held.close(deadline).await;
         self.pool.close(deadline).await;
         self.common.waits.close(deadline).await;
         self.common.explains.close(deadline).await;

@@ -38,7 +38,7 @@ impl Group<'_> {
         loop {
             let begins = script.len();
             let said: Vec<Said> = pieces.iter().map(|piece| self.say(&mut script, pooled, feed, piece)).collect();
-            self.wait_for_feed(&mut script);
+            self.wait_for_feed(&mut script, 1);
             let generations = feed.read_generations(&mut script, pooled);
             let Returned { rows, error } = script.run(pooled).await;
             if let Some(mark) = mark.take() {
