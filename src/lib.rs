@@ -22,20 +22,23 @@
 //! | 5 | [`session`]: one client's connection |
 //! | 4 | [`service`]: the operations; [`changes`]: a committed change's way to every node |
 //! | 3 | [`tiers`]: the read path |
-//! | 2 | [`store`]: where records live; [`hub`]: who watches what; [`client`]: the Rust client |
-//! | 1 | [`protocol`]: JSON-RPC on the wire; [`resilience`]: time limits and waits |
-//! | 0 | [`record`]: the vocabulary; [`telemetry`]: counters; [`shutdown`]: named tasks and their end |
+//! | 2 | [`store`]: where records live; [`hub`]: who watches what; [`client`]: the Rust client, a package of its own |
+//! | 1 | [`protocol`]: JSON-RPC on the wire; [`resilience`]: time limits and waits, both of the package `freshet-wire` |
+//! | 0 | [`record`]: the vocabulary, of that package, too; [`telemetry`]: counters; [`shutdown`]: named tasks and their end |
+//!
+//! Stable are the wire (`docs/protocol.md`), the configuration, the commands and the metrics; of Rust, the package
+//! `freshet-client`. This library serves the binary, its tests and its benches, and changes with them.
+
+pub use freshet_client as client;
+pub use freshet_wire::{protocol, record, resilience};
 
 pub mod app;
 pub mod changes;
 pub mod cli;
-pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod hub;
-pub mod protocol;
-pub mod record;
-pub mod resilience;
+pub mod promise;
 pub mod service;
 pub mod session;
 pub mod shutdown;

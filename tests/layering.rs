@@ -1,8 +1,9 @@
-//! The house: a file imports its own module and lower floors, nothing else.
+//! The house: a file imports its own module and lower floors, nothing else. Between packages the compiler keeps that.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Every top-level module with its floor.
@@ -20,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("client", 2),
     ("protocol", 1),
     ("resilience", 1),
+    ("promise", 0),
     ("record", 0),
     ("telemetry", 0),
     ("shutdown", 0),
@@ -34,9 +36,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }
 
-/// The top-level module a file belongs to: `src/hub/topic.rs` is of `hub`.
-fn module_of(path: &Path) -> String {
-    let inner = path.strip_prefix(source_folder()).expect("a path below src");
+/// The top-level module a file below `folder` belongs to: `src/hub/topic.rs` is of `hub`.
+fn module_of(path: &Path, folder: &Path) -> String {
+    let inner = path.strip_prefix(folder).expect("a path below the folder");
     let first = inner.components().next().expect("a file").as_os_str().to_string_lossy().into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
@@ -77,9 +79,16 @@ fn imported(text: &str) -> Vec<String> {
 
 #[test]
 fn imports_point_down() {
+    let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("wire/src");
+    let wrong: Vec<_> =
+        [source_folder(), wire].iter().flat_map(|folder| imports_that_do_not_point_down(folder)).collect();
+    assert!(wrong.is_empty(), "imports that do not point down:\n{}", wrong.join("\n"));
+}
+
+fn imports_that_do_not_point_down(folder: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
-    for path in sources(&source_folder()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
-        let own = module_of(&path);
+    for path in sources(folder).into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")) {
+        let own = module_of(&path, folder);
         if matches!(own.as_str(), "lib" | "main") {
             continue;
         }
@@ -94,7 +103,7 @@ fn imports_point_down() {
             }
         }
     }
-    assert!(wrong.is_empty(), "imports that do not point down:\n{}", wrong.join("\n"));
+    wrong
 }
 
 #[test]
@@ -110,6 +119,19 @@ fn only_the_gateway_knows_axum_and_only_postgres_knows_sqlx() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_program_with_the_client_compiles_no_server() {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--locked", "--offline", "--package", "freshet-client", "--edges", "normal", "--prefix", "none"]);
+    let output = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let packages = String::from_utf8(output.stdout).expect("text");
+    assert!(packages.contains("freshet-wire"));
+    for server in ["freshet", "axum", "hyper", "sqlx", "moka", "clap"] {
+        assert!(!packages.lines().any(|line| line.split(' ').next() == Some(server)), "{server} is among them");
+    }
 }
 
 #[test]

@@ -209,7 +209,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::client::{Client, Options, tests::Server};
+    use crate::client::{Client, Options, testing::Server};
 
     #[test]
     fn every_end_has_its_exit_code() {
@@ -240,7 +240,8 @@ mod tests {
     async fn nobody_there_says_how_to_start_it() {
         let (server, url) = Server::start().await;
         drop(server);
-        let options = Options { connect_timeout: Duration::from_secs(2), ..Options::default() };
+        let mut options = Options::default();
+        options.connect_timeout = Duration::from_secs(2);
         let error = Error::from(Client::connect(&url, options).await.expect_err("nobody"));
         assert_eq!(error.exit_code(), 69);
         let text = error.explain();

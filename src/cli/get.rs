@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::{Format, output::tests::Printed},
-        client::tests::Server,
+        client::testing::Server,
     };
 
     #[tokio::test]

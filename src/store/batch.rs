@@ -15,8 +15,9 @@ use super::{
     line::{Caller, Callers, Flight, Join, Line},
 };
 use crate::{
+    promise::Promise,
     record::{CollectionId, Key, Position, RecordId, State},
-    resilience::{Deadline, Promise},
+    resilience::Deadline,
 };
 
 /// One record as it was read, with where and when.

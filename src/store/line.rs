@@ -5,10 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::RandomState;
 
 use super::{Error, batch::Loaded};
-use crate::{
-    record::Key,
-    resilience::{Deadline, Promise},
-};
+use crate::{promise::Promise, record::Key, resilience::Deadline};
 
 /// Keys in one statement, at the most.
 const KEYS_MAX: usize = 256;

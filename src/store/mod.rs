@@ -30,8 +30,9 @@ pub use shard::ShardId;
 pub use write::{Operation, Token, Write, Written};
 
 use crate::{
+    promise::Promise,
     record::{Catalogue, CollectionId, Key, RecordId},
-    resilience::{Deadline, Promise},
+    resilience::Deadline,
     shutdown::Tasks,
 };
 

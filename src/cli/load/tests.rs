@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     cli::{Format, output::tests::Printed},
-    client::tests::Server,
+    client::testing::Server,
 };
 
 #[derive(clap::Parser)]

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::{Format, output::tests::Printed},
-        client::tests::{Peer, Server},
+        client::testing::{Peer, Server},
     };
 
     async fn subscribed(node: &Server, id: &str) -> Peer {

@@ -43,8 +43,9 @@ use self::{
 };
 use super::{Error, Fetched, ShardId, Write, Written, shard};
 use crate::{
+    promise::Promise,
     record::{Catalogue, CollectionId, Key, RecordId},
-    resilience::{Backoff, Deadline, Promise},
+    resilience::{Backoff, Deadline},
     shutdown::Tasks,
 };
 

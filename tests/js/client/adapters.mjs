@@ -21,7 +21,7 @@ export function node() {
 
 /** The Rust client: an example of the crate's. */
 export async function rust() {
-  const build = ["build", "--locked", "--example", "client_under_test", "--message-format=json-render-diagnostics"];
+  const build = ["build", "--locked", "--package", "freshet-client", "--example", "client_under_test", "--message-format=json-render-diagnostics"];
   const { stdout } = await promisify(execFile)("cargo", build, { cwd: repository, maxBuffer: 2 ** 26 });
   const built = stdout
     .split("\n")

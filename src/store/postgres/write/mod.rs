@@ -40,8 +40,9 @@ use super::{
     pool::{Config, Pool},
 };
 use crate::{
+    promise::Promise,
     record::RecordId,
-    resilience::{Deadline, Promise},
+    resilience::Deadline,
     shutdown::Tasks,
     store::{Error, ShardId, Write, Written},
 };

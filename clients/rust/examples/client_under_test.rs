@@ -5,10 +5,7 @@
 
 use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
 
-use freshet::{
-    client::{Client, Error, Options, Status, WriteOptions},
-    record::{Patch, patch::Members},
-};
+use freshet_client::{Client, Error, Members, Options, Patch, Status, WriteOptions};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};

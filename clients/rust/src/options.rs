@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use crate::record::Stamp;
+use freshet_wire::record::Stamp;
 
 /// How a client connects and how long it waits.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Requests as text, all but the head with its id, which the connection adds when it sends them.
 
 use super::{ReadOptions, WriteOptions};
-use crate::{
+use freshet_wire::{
     protocol::{codec, json},
     record::{Patch, Stamp},
 };
@@ -128,12 +128,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
+    use freshet_wire::{
         protocol::{GetParams, Message, PatchParams, SubscribeParams, parse},
         record::patch::Members,
     };
 
-    fn params<T>(text: &str, check: impl FnOnce(&crate::protocol::Request<'_>) -> T) -> T {
+    fn params<T>(text: &str, check: impl FnOnce(&freshet_wire::protocol::Request<'_>) -> T) -> T {
         let Ok(Message::One(request)) = parse(text, 1) else { panic!("no request: {text}") };
         check(&request)
     }

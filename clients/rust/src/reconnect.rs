@@ -16,15 +16,14 @@ use super::{
     session::{End, Session},
     shared::Shared,
 };
-use crate::resilience::Backoff;
+use freshet_wire::resilience::Backoff;
 
 /// A connection that lasted this long was a good one: the next wait starts small again. One that is accepted and
 /// closed at once, by an overloaded server, must not restart the backoff.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// What the connection is up to.
+/// What the connection is up to. There are no other states, so that a program can show each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Status {
     /// Open; subscriptions are live or being resumed.
     Connected,

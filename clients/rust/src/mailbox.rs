@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Error, Record, Refusal};
-use crate::record::Stamp;
+use freshet_wire::record::Stamp;
 
 /// Holds at most one state a key: when the reader is slow, older states are skipped and the latest stays.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{Error, Record, Refusal, mailbox::Mailbox, shared::Shared};
-use crate::record::Stamp;
+use freshet_wire::record::Stamp;
 
 /// Watched keys of one collection. It survives reconnects; dropping it ends it. Subscriptions of one client that share
 /// a key share it on the wire.

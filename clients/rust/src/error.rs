@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite;
 
-use crate::protocol::Code;
+use freshet_wire::protocol::Code;
 
 /// What a caller can tell apart.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::RpcError;
+    use freshet_wire::protocol::RpcError;
 
     #[test]
     fn a_refusal_reads_what_the_server_writes() {

@@ -7,7 +7,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::Error;
-use crate::record::Stamp;
+use freshet_wire::record::Stamp;
 
 /// One state of a record.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -119,7 +119,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{protocol::codec, record::State};
+    use freshet_wire::{protocol::codec, record::State};
 
     #[test]
     fn a_record_reads_what_the_codec_writes() {

@@ -2,81 +2,15 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, net::TcpStream, time::timeout};
-use tokio_tungstenite::{
-    WebSocketStream, accept_async,
-    tungstenite::{Message, protocol::CloseFrame},
+use tokio::time::timeout;
+
+use super::{
+    testing::{Peer, Server},
+    *,
 };
 
-use super::*;
-
 const LIMIT: Duration = Duration::from_secs(5);
-
-pub(crate) struct Server(TcpListener);
-
-impl Server {
-    pub(crate) async fn start() -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("ws://{}/v1/ws", listener.local_addr().expect("bound"));
-        (Server(listener), url)
-    }
-
-    pub(crate) async fn accept(&self) -> Peer {
-        let (socket, _) = timeout(LIMIT, self.0.accept()).await.expect("a client in time").expect("a connection");
-        Peer(accept_async(socket).await.expect("an upgrade"))
-    }
-}
-
-pub(crate) struct Peer(WebSocketStream<TcpStream>);
-
-impl Peer {
-    /// The next request: its id, method and params. `None` when the client has closed.
-    pub(crate) async fn request(&mut self) -> Option<(Value, String, Value)> {
-        loop {
-            match timeout(LIMIT, self.0.next()).await.expect("a message in time") {
-                Some(Ok(Message::Text(text))) => {
-                    let mut request: Value = serde_json::from_str(&text).expect("JSON");
-                    let method = request["method"].as_str().expect("a method").to_owned();
-                    return Some((request["id"].take(), method, request["params"].take()));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return None,
-            }
-        }
-    }
-
-    async fn expect(&mut self, method: &str) -> (Value, Value) {
-        let (id, called, params) = self.request().await.expect("a request");
-        assert_eq!(called, method);
-        (id, params)
-    }
-
-    pub(crate) async fn say(&mut self, message: Value) {
-        self.0.send(Message::text(message.to_string())).await.expect("a client that reads");
-    }
-
-    pub(crate) async fn answer(&mut self, id: Value, result: Value) {
-        self.say(json!({"jsonrpc": "2.0", "id": id, "result": result})).await;
-    }
-
-    pub(crate) async fn refuse(&mut self, id: Value, code: i32, data: Value) {
-        let error = json!({"code": code, "message": "no", "data": data});
-        self.say(json!({"jsonrpc": "2.0", "id": id, "error": error})).await;
-    }
-
-    pub(crate) async fn push(&mut self, subscription: &str, state: Value) {
-        let params = json!({"subscription": subscription, "result": state});
-        self.say(json!({"jsonrpc": "2.0", "method": "freshet_subscription", "params": params})).await;
-    }
-
-    async fn close(mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "".into() };
-        self.0.close(Some(frame)).await.expect("a close");
-        while self.request().await.is_some() {}
-    }
-}
 
 fn state(key: &str, generation: u32, version: u64) -> Value {
     json!({"key": key, "version": version, "stamp": format!("{generation}.{version}"), "value": {"n": version}})

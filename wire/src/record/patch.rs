@@ -28,7 +28,6 @@ pub struct Patch {
 
 /// Why a patch cannot be applied to the record as it stands.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PatchError {
     /// An increment of a member that holds no number.
     #[error("column \"{column}\" holds no number to increment")]

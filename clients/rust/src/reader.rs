@@ -14,7 +14,7 @@ use super::{
     pending::{Call, Kind},
     session::{End, Session},
 };
-use crate::protocol::CloseCode;
+use freshet_wire::protocol::CloseCode;
 
 /// How long to leave a subscription alone that the server refused for now and gave no time for.
 const RETRY_WAIT: Duration = Duration::from_secs(1);

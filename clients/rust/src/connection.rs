@@ -10,7 +10,7 @@ use tokio_tungstenite::{
 };
 
 use super::{Error, Options};
-use crate::resilience::Deadline;
+use freshet_wire::resilience::Deadline;
 
 /// The socket of one connection.
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;

@@ -1,7 +1,7 @@
 //! What is known of one watched key.
 
 use super::Record;
-use crate::record::Stamp;
+use freshet_wire::record::Stamp;
 
 /// The newest state of a key that was accepted. It never goes back, except where the server says that history was lost.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::client) fn record(generation: u32, version: u64, present: bool, reset: bool) -> Record {
+    pub(crate) fn record(generation: u32, version: u64, present: bool, reset: bool) -> Record {
         let value = if present { "{}" } else { "null" };
         let text = format!(
             r#"{{"key":"a","version":{version},"stamp":"{generation}.{version}","value":{value},"reset":{reset}}}"#

@@ -29,8 +29,10 @@ mod request;
 mod session;
 mod shared;
 pub mod subscription;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod topics;
 
 use std::{sync::Arc, time::Duration};
@@ -49,16 +51,17 @@ pub use self::{
     record::{Column, ColumnKind, Description, Record, Written},
     subscription::Subscription,
 };
+pub use freshet_wire::{
+    protocol::Code,
+    record::{Patch, Stamp, patch::Members},
+};
+
 use self::{
     pending::{Call, Kind},
     request::Params,
     shared::Shared,
 };
-use crate::{
-    protocol::Code,
-    record::{Patch, Stamp},
-    resilience::Deadline,
-};
+use freshet_wire::resilience::Deadline;
 
 /// Commands that wait for the connection's task; when full, callers wait within their time limit.
 const COMMANDS_MAX: usize = 256;
