@@ -2,6 +2,7 @@
 
 use std::{io, process::ExitCode};
 
+#[cfg(feature = "bench")]
 use super::bench;
 use crate::{
     app,
@@ -93,6 +94,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// Nothing could be measured, or answers were wrong.
+    #[cfg(feature = "bench")]
     #[error("failed to {0}")]
     Bench(#[from] bench::Error),
     /// What was looked for was found, and it is nothing good.
@@ -121,7 +123,10 @@ impl Error {
             Error::App(app::Error::TaskEnded { .. }) => 70,
             Error::Client(error) => client_code(error),
             Error::Database(error) | Error::Migrate(migrate::Error::Connect(error)) => database_code(error),
-            Error::Store(store::Error::Unavailable { .. }) | Error::Bench(bench::Error::Connect { .. }) => 69,
+            Error::Store(store::Error::Unavailable { .. }) => 69,
+            #[cfg(feature = "bench")]
+            Error::Bench(bench::Error::Connect { .. }) => 69,
+            #[cfg(feature = "bench")]
             Error::Bench(bench::Error::Url { .. }) => 2,
             _ => 1,
         }

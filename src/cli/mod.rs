@@ -3,11 +3,18 @@
 //! Promises: results go to stdout, everything else to stderr; a value is printed as the text it came in, numbers
 //! untouched; the exit code says what happened ([`Error::exit_code`]). Leaves to others how requests travel (`client`).
 
+#![cfg_attr(
+    not(all(feature = "bench", feature = "demo", feature = "terminal")),
+    allow(dead_code, reason = "commands that are left out leave helpers that only they use")
+)]
+
+#[cfg(feature = "bench")]
 mod bench;
 mod completions;
 mod config;
 mod database;
 mod delete;
+#[cfg(feature = "demo")]
 pub mod demo;
 mod doctor;
 mod error;
@@ -22,13 +29,16 @@ mod output;
 mod patch;
 mod pretty;
 mod put;
+#[cfg(feature = "terminal")]
 mod screen;
 mod serve;
 mod server;
 mod shard_of;
 mod shards;
 mod table;
+#[cfg(feature = "terminal")]
 mod top;
+#[cfg(feature = "terminal")]
 mod watch;
 
 use std::{future::Future, process::ExitCode, time::Duration};
@@ -59,6 +69,7 @@ struct Cli {
 enum Command {
     /// Run a node.
     Serve(serve::Args),
+    #[cfg(feature = "demo")]
     /// Run a node with a real shop's catalogue and sales, and a page to watch them.
     Demo(demo::Args),
     /// Print records.
@@ -69,10 +80,12 @@ enum Command {
     Patch(patch::Args),
     /// Remove a record.
     Delete(delete::Args),
+    #[cfg(feature = "terminal")]
     /// Show records as they change.
     Watch(watch::Args),
     /// Put many records from JSON lines or CSV.
     Load(load::Args),
+    #[cfg(feature = "terminal")]
     /// Show what nodes are doing, live.
     Top(top::Args),
     /// Set the database up: run the migrations and create the partitions that are missing.
@@ -83,6 +96,7 @@ enum Command {
     ShardOf(shard_of::Args),
     /// Look for everything that would keep a node from serving, or would cost data.
     Doctor(doctor::Args),
+    #[cfg(feature = "bench")]
     /// Measure a running node under load.
     Bench(bench::Args),
     /// Print or check the configuration.
@@ -97,18 +111,22 @@ pub fn main() -> ExitCode {
     let mut output = Output::new(format);
     let done = match command {
         Command::Serve(args) => block_on(serve::run(args)),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Get(args) => block_on(get::run(args, &server, &mut output)),
         Command::Put(args) => block_on(put::run(args, &server, &mut output)),
         Command::Patch(args) => block_on(patch::run(args, &server, &mut output)),
         Command::Delete(args) => block_on(delete::run(args, &server, &mut output)),
+        #[cfg(feature = "terminal")]
         Command::Watch(args) => block_on(watch::run(args, &server, &mut output)),
         Command::Load(args) => block_on(load::run(args, &server, &mut output)),
+        #[cfg(feature = "terminal")]
         Command::Top(args) => block_on(top::run(args, &mut output)),
         Command::Migrate(args) => block_on(migrate::run(args, &mut output)),
         Command::Shards(args) => block_on(shards::run(args, &mut output)),
         Command::ShardOf(args) => block_on(shard_of::run(args, &mut output)),
         Command::Doctor(args) => block_on(doctor::run(args, &mut output)),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => block_on(bench::run(args, &server, &mut output)),
         Command::Config(args) => config::run(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
@@ -127,7 +145,7 @@ fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> 
     done
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "bench", feature = "demo", feature = "terminal"))]
 mod tests {
     use clap::CommandFactory;
 
