@@ -36,6 +36,7 @@ pub mod app;
 pub mod changes;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod gateway;
 pub mod hub;
 pub mod promise;

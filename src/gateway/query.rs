@@ -1,11 +1,16 @@
 //! What stands behind the question mark.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 use super::refusal::Refusal;
 
 /// Reads `name=value&...`; what is named twice comes twice.
 ///
 /// # Errors
-/// 400 where the decoded text is no UTF-8: replacing the broken part would ask for another key.
+/// 400 where the decoded text is no UTF-8: replacing the broken part, as the crate `form_urlencoded` does, would ask for
+/// another key.
 ///
 /// # Source
 /// URL Standard, section 5.1 (application/x-www-form-urlencoded parsing).
@@ -26,19 +31,9 @@ pub(super) fn unknown(name: &str, known: &str) -> Refusal {
 }
 
 fn decode(text: &str) -> Result<String, Refusal> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let escaped = if byte == b'%' { behind.get(..2).and_then(hex) } else { None };
-        rest = if escaped.is_some() { &behind[2..] } else { behind };
-        bytes.push(escaped.unwrap_or(if byte == b'+' { b' ' } else { byte }));
-    }
-    String::from_utf8(bytes).map_err(|_| Refusal::bad_request("query", "the query is no UTF-8 once it is decoded"))
-}
-
-fn hex(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned);
+    decoded.map_err(|_| Refusal::bad_request("query", "the query is no UTF-8 once it is decoded"))
 }
 
 #[cfg(test)]

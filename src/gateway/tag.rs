@@ -1,9 +1,12 @@
 //! Entity tags: a record's stamp in quotes, and the lists of them that conditional requests carry.
+//!
+//! The crate `headers` reads such lists as well, but answers only whether one given tag is among them; here each tag is a
+//! state that a write may be meant for.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::refusal::Refusal;
-use crate::{protocol::Code, record::Stamp};
+use crate::{digest, protocol::Code, record::Stamp};
 
 /// What `If-Match` or `If-None-Match` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +94,9 @@ pub(super) fn of_stamp(stamp: Stamp) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{stamp}\"")).expect("digits and a dot are fit for a header")
 }
 
-/// The ETag of bytes that have no stamp: half of their SHA-256.
+/// The ETag of bytes that have no stamp.
 pub(super) fn of_bytes(bytes: &[u8]) -> HeaderValue {
-    use sha2::{Digest as _, Sha256};
-    let hex: String = Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::from_str(&format!("\"{hex}\"")).expect("hexadecimal digits are fit for a header")
+    HeaderValue::from_str(&format!("\"{}\"", digest::of(bytes))).expect("hexadecimal digits are fit for a header")
 }
 
 /// Whether the client has what `etag` names already.

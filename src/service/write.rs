@@ -6,6 +6,7 @@ use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use crate::{
+    digest,
     record::{Patch, RecordId, Stamp, State, patch::Members},
     store::{self, Loaded, Operation, Token, Write, Written},
     telemetry::Telemetry,
@@ -100,7 +101,7 @@ impl Service {
         answer: impl Answer,
     ) {
         let token = conditions.idempotency_key.map(|key| {
-            let fingerprint = fingerprint(&format!("{} {:?}", request(), conditions.if_stamp));
+            let fingerprint = digest::of(format!("{} {:?}", request(), conditions.if_stamp));
             Token { key, fingerprint }
         });
         let is_likely_new = self.tiers.filters().denies(id.as_ref());
@@ -142,13 +143,6 @@ fn waiting() -> (impl Answer, impl Future<Output = Result<Written, Error>>) {
     let (give, answered) = oneshot::channel();
     let answer = move |answer| drop(give.send(answer));
     (answer, async { answered.await.unwrap_or(Err(Error::Store(store::Error::OutcomeUnknown))) })
-}
-
-/// Equal for equal requests. Two different requests that share a key and a fingerprint would be taken for one; 128
-/// bits of SHA-256 are far beyond that happening by accident.
-fn fingerprint(request: &str) -> String {
-    use sha2::{Digest as _, Sha256};
-    Sha256::digest(request).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How many writes came to what. The counters are looked up by label once, not with each write.

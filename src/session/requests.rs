@@ -1,9 +1,6 @@
 //! From a message to its answer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Connection, large,
@@ -39,7 +36,7 @@ fn answer_now(connection: &Arc<Connection>, get: &PlainGet<'_>, now: Instant, ou
         if entry.bytes() > SMALL_BYTES {
             return Some(Answer { state: entry.state().clone(), stale, source: Source::Local });
         }
-        codec::text_frame(output, |out| codec::result(out, get.id, |out| entry.write(out, stale.map(millis))));
+        codec::text_frame(output, |out| codec::result(out, get.id, |out| entry.write(out, stale)));
         None
     })?;
     if let Some(found) = large {
@@ -91,9 +88,5 @@ fn begin_call(connection: &Arc<Connection>, text: &str) -> Option<()> {
 
 /// Writes an answered record.
 pub(super) fn write_record(out: &mut Vec<u8>, record: &RecordId, answer: &Answer) {
-    codec::record(out, record.key.as_str(), &answer.state, answer.stale.map(millis), false);
-}
-
-fn millis(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    codec::record(out, record.key.as_str(), &answer.state, answer.stale, false);
 }

@@ -1,6 +1,6 @@
 //! A record as L1 holds it: its state, and the text that answers it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -66,10 +66,10 @@ impl Entry {
         size_of::<Entry>() + self.id.key.as_str().len() + self.text.len()
     }
 
-    /// Writes the record object, as an answer that may be `stale_ms` old or is proven to be fresh.
-    pub fn write(&self, out: &mut Vec<u8>, stale_ms: Option<u64>) {
+    /// Writes the record object, as an answer that may be `stale` old or is proven to be fresh.
+    pub fn write(&self, out: &mut Vec<u8>, stale: Option<Duration>) {
         out.extend_from_slice(&self.text);
-        codec::record_tail(out, stale_ms, false);
+        codec::record_tail(out, stale, false);
     }
 }
 
@@ -86,10 +86,10 @@ mod tests {
             let entry = Entry::new(id, state.clone(), Instant::now());
             assert_eq!(entry.state(), &state);
             assert!(!entry.is_plain);
-            for stale_ms in [None, Some(1_500)] {
+            for stale in [None, Some(Duration::from_millis(1_500))] {
                 let (mut written, mut expected) = (Vec::new(), Vec::new());
-                entry.write(&mut written, stale_ms);
-                codec::record(&mut expected, "a\"b", &state, stale_ms, false);
+                entry.write(&mut written, stale);
+                codec::record(&mut expected, "a\"b", &state, stale, false);
                 assert_eq!(written, expected);
             }
             if let Some(value) = &entry.state().value {

@@ -168,7 +168,7 @@ async fn take_all(address: SocketAddr, clients: usize) -> Vec<Raw> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_large_answers_hold_all_they_may_small_ones_still_come() {
     let node =
-        Process::start(&[("FRESHET__SERVICE__ANSWERS_MAX", "32 MiB"), ("FRESHET__SESSION__SEND_LIMIT", "3s")]).await;
+        Process::start(&[("FRESHET__SERVICE__ANSWERS_MAX", "32 MiB"), ("FRESHET__SESSION__SEND_LIMIT", "8s")]).await;
     let mut neighbour = Raw::narrow_at(node.public, 1 << 20).await;
     fill(&mut neighbour, 8).await;
     let mut greedy = take_all(node.public, 8).await;

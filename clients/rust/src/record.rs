@@ -119,13 +119,15 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use std::time::Duration;
+
     use freshet_wire::{protocol::codec, record::State};
 
     #[test]
     fn a_record_reads_what_the_codec_writes() {
         let state = State { stamp: Stamp::new(2, 9), value: Some(Bytes::from_static(b"{\"n\": 1.10}")) };
         let mut text = Vec::new();
-        codec::record(&mut text, "a\"b", &state, Some(7), true);
+        codec::record(&mut text, "a\"b", &state, Some(Duration::from_millis(7)), true);
         let record: Record = serde_json::from_slice(&text).expect("a record");
         assert_eq!((&*record.key, record.stamp, record.version), ("a\"b", state.stamp, 9));
         assert_eq!(record.value.as_deref().map(RawValue::get), Some("{\"n\": 1.10}"));

@@ -144,7 +144,7 @@ mod tests {
         let tail = Params::new("c").text("key", "a\"b").read_options(options).method("get");
         params(&with_id(3, &tail), |request| {
             let get = GetParams::parse(request.params).expect("params");
-            assert_eq!((request.id, &*get.key, get.max_stale_ms), (Some("3"), "a\"b", Some(2_000)));
+            assert_eq!((request.id, &*get.key, get.max_stale), (Some("3"), "a\"b", Some(Duration::from_secs(2))));
         });
         let tail = Params::new("c").texts("keys", &["a", "b"]).since([("a", Stamp::new(2, 5))]).method("subscribe");
         params(&with_id(4, &tail), |request| {

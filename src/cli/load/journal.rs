@@ -78,7 +78,7 @@ impl Origin {
         }
         let mut head = Vec::new();
         file.take(HEAD_BYTES).read_to_end(&mut head).map_err(failed)?;
-        let head_sha256 = Sha256::digest(&head).iter().map(|byte| format!("{byte:02x}")).collect();
+        let head_sha256 = hex::encode(Sha256::digest(&head));
         let (server, collection) = (server.to_owned(), collection.to_owned());
         Ok(Some(Origin { server, collection, bytes: metadata.len(), head_sha256, reading }))
     }

@@ -77,8 +77,7 @@ pub(super) fn asked(query: Option<&str>) -> Result<(Vec<Cow<'static, str>>, Wish
 fn encode(records: &Records, bytes: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(bytes);
     codec::records(&mut body, records.iter(), |out, (id, answer)| {
-        let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        codec::record(out, id.key.as_str(), &answer.state, stale_ms, false);
+        codec::record(out, id.key.as_str(), &answer.state, answer.stale, false);
     });
     body
 }

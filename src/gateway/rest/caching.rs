@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     gateway::CacheControl,
@@ -18,6 +19,12 @@ const STALE_MS: HeaderName = HeaderName::from_static("freshet-stale-ms");
 /// # Source
 /// Fastly's documentation, "Working with surrogate keys": 16,384 bytes.
 const SURROGATE_KEY_BYTES_MAX: usize = 16_384;
+
+/// All but the unreserved characters.
+///
+/// # Source
+/// RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Says of what `answers` show how long it may be kept, where it came from, and how old it may be.
 pub(super) fn describe(headers: &mut HeaderMap, cache: &CacheControl, answers: &[&Answer]) {
@@ -80,19 +87,8 @@ fn cache_status(answers: &[&Answer], stale: Option<Duration>) -> String {
 }
 
 /// `text` with everything but unreserved characters percent-encoded, so that it is one name.
-///
-/// # Source
-/// RFC 3986, section 2.3.
 fn escaped(text: &str) -> String {
-    let mut name = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            let _ = write!(name, "%{byte:02X}");
-        }
-    }
-    name
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 fn text(value: &str) -> HeaderValue {

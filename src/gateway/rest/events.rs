@@ -160,9 +160,8 @@ impl Watch {
         if self.mailbox.slots.lock().open(self.slots[place], stamp) {
             self.mailbox.told.notify_one();
         }
-        let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let mut record = Vec::new();
-        codec::record(&mut record, opening.id.key.as_str(), &answer.state, stale_ms, opening.is_reset_by(stamp));
+        codec::record(&mut record, opening.id.key.as_str(), &answer.state, answer.stale, opening.is_reset_by(stamp));
         (!opening.has_seen(answer)).then(|| sse::event(Some(&self.token()), &record))
     }
 

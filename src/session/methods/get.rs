@@ -1,14 +1,12 @@
 //! `get`: one record.
 
-use std::time::Duration;
-
 use super::{Call, Failure, Reply};
 use crate::{protocol::GetParams, service::answer_bytes, session::requests::write_record, tiers::Wish};
 
 pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let params = GetParams::parse(call.params)?;
     let id = call.service().record(&params.collection, &params.key)?;
-    let wish = Wish { min_stamp: params.min_stamp, stale_max: params.max_stale_ms.map(Duration::from_millis) };
+    let wish = Wish { min_stamp: params.min_stamp, stale_max: params.max_stale };
     let answer = call.service().get(&id, &wish).await?;
     call.charge.take(answer_bytes(&id.key, &answer))?;
     Ok(Reply::of(move |out| write_record(out, &id, &answer)))

@@ -1,7 +1,5 @@
 //! `get_many`: several records of one collection, in the order asked.
 
-use std::time::Duration;
-
 use super::{Call, Failure, Reply};
 use crate::{
     protocol::{GetManyParams, codec},
@@ -11,7 +9,7 @@ use crate::{
 
 pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let params = GetManyParams::parse(call.params)?;
-    let wish = Wish { min_stamp: params.min_stamp, stale_max: params.max_stale_ms.map(Duration::from_millis) };
+    let wish = Wish { min_stamp: params.min_stamp, stale_max: params.max_stale };
     let records = call.service().get_many(&params.collection, &params.keys, &wish, call.charge).await?;
     Ok(Reply::of(move |out| codec::records(out, records.iter(), |out, (id, answer)| write_record(out, id, answer))))
 }

@@ -88,8 +88,7 @@ fn open(connection: &Arc<Connection>, subscription: u64, slot: SlotId, opening: 
     let mut frame = Vec::new();
     if !opening.has_seen(answer) {
         let mut record = Vec::new();
-        let stale_ms = answer.stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        codec::record(&mut record, opening.id.key.as_str(), &answer.state, stale_ms, opening.is_reset_by(stamp));
+        codec::record(&mut record, opening.id.key.as_str(), &answer.state, answer.stale, opening.is_reset_by(stamp));
         push(&mut frame, subscription, &record);
     }
     // The snapshot and the opening in one go, so that no change can slip in between.

@@ -1,6 +1,8 @@
 //! Answers and notifications, written into a buffer that the caller reuses. Nothing here allocates but the
 //! buffer's own growth, and a record's bytes are copied as they are.
 
+use std::time::Duration;
+
 use super::{RpcError, json};
 use crate::record::{Stamp, State};
 
@@ -13,10 +15,10 @@ pub const RECORD_HEAD_BYTES_MAX: usize = 96;
 pub const RESULT_HEAD_BYTES_MAX: usize = 64;
 
 /// Writes the record object: `key`, `version`, `stamp`, `value` (`null` for an absent one), and `stale_ms` and
-/// `reset` when they say something.
-pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale_ms: Option<u64>, reset: bool) {
+/// `reset` when they say something: how old the state may be where it is not proven to be fresh, and that history was lost.
+pub fn record(out: &mut Vec<u8>, key: &str, state: &State, stale: Option<Duration>, reset: bool) {
     record_head(out, key, state);
-    record_tail(out, stale_ms, reset);
+    record_tail(out, stale, reset);
 }
 
 /// Writes the record object up to and with its value, which is the part that is the same for everyone.
@@ -27,8 +29,8 @@ pub fn record_head(out: &mut Vec<u8>, key: &str, state: &State) {
 }
 
 /// Writes what follows [`record_head`].
-pub fn record_tail(out: &mut Vec<u8>, stale_ms: Option<u64>, reset: bool) {
-    if let Some(millis) = stale_ms {
+pub fn record_tail(out: &mut Vec<u8>, stale: Option<Duration>, reset: bool) {
+    if let Some(millis) = stale.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)) {
         out.extend_from_slice(b",\"stale_ms\":");
         json::integer(out, millis);
     }
@@ -154,7 +156,7 @@ mod tests {
     fn absence_staleness_and_reset_are_said() {
         let absent = State::absent(Stamp::new(2, 9));
         assert_eq!(
-            text(|out| record(out, "a\"b", &absent, Some(1_500), true)),
+            text(|out| record(out, "a\"b", &absent, Some(Duration::from_millis(1_500)), true)),
             r#"{"key":"a\"b","version":9,"stamp":"2.9","value":null,"stale_ms":1500,"reset":true}"#
         );
     }

@@ -96,7 +96,7 @@ mod tests {
     fn full(text: &str) -> Option<(String, String, String)> {
         let Ok(Message::One(request)) = parse(text, 8) else { return None };
         let params = GetParams::parse(request.params).ok()?;
-        let plain = params.min_stamp.is_none() && params.max_stale_ms.is_none();
+        let plain = params.min_stamp.is_none() && params.max_stale.is_none();
         let get = plain && matches!(&*request.method, "get" | "freshet_get");
         get.then(|| (request.id.unwrap_or("none").into(), params.collection.into(), params.key.into()))
     }

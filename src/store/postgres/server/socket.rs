@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+
 use super::{Error, account::Account};
 
 /// `sun_path` holds 108 bytes with its final NUL on Linux, 104 on macOS; PostgreSQL adds this name.
@@ -27,15 +29,9 @@ pub(super) fn url(socket_dir: &Path, port: u16, user: &str, database: &str) -> S
     format!("postgres://{user}@localhost:{port}/{database}?host={}", percent_encoded(socket_dir))
 }
 
-/// RFC 3986, section 2.3: all but the unreserved characters are encoded, `/` too.
+/// Everything but letters and digits is encoded, `/` included.
 fn percent_encoded(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes().iter();
-    bytes
-        .map(|&byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+    percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]
@@ -46,6 +42,6 @@ mod tests {
 
     #[test]
     fn a_path_is_encoded_byte_by_byte() {
-        assert_eq!(percent_encoded(Path::new("/tmp/a b/ü-1_~.x")), "%2Ftmp%2Fa%20b%2F%C3%BC-1_~.x");
+        assert_eq!(percent_encoded(Path::new("/tmp/a b/ü-1_~.x")), "%2Ftmp%2Fa%20b%2F%C3%BC%2D1%5F%7E%2Ex");
     }
 }

@@ -10,10 +10,12 @@
 use std::mem;
 
 use futures_util::TryStreamExt as _;
-use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Either, postgres::PgRow};
 
-use crate::store::postgres::{pool::Pooled, statement::literal};
+use crate::{
+    digest,
+    store::postgres::{pool::Pooled, statement::literal},
+};
 
 /// Statements prepared on one connection; with more it is given up, as each takes memory in the server.
 const PREPARED_MAX: usize = 2_000;
@@ -30,8 +32,7 @@ impl Prepared {
     pub fn new(types: &str, body: &str) -> Self {
         let types = if types.is_empty() { String::new() } else { format!("({types}) ") };
         let text = format!("{types}AS {body}");
-        let digest = Sha256::digest(&text);
-        let name = digest.iter().take(16).fold(String::from("freshet_"), |name, byte| name + &format!("{byte:02x}"));
+        let name = format!("freshet_{}", digest::of(&text));
         Prepared { prepare: format!("PREPARE {name} {text}"), name }
     }
 }

@@ -1,6 +1,6 @@
 //! A method's parameters as raw values, and the readers that give them their types.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{
     Deserializer,
@@ -65,9 +65,9 @@ impl<'a, const N: usize> Fields<'a, N> {
         self.optional(name).map(|raw| stamp(raw, name)).transpose()
     }
 
-    pub(super) fn millis(&self, name: &str) -> Result<Option<u64>, RpcError> {
+    pub(super) fn millis(&self, name: &str) -> Result<Option<Duration>, RpcError> {
         let millis = |raw: &RawValue| raw.get().parse().map_err(|_| wrong(name, "a whole number of milliseconds"));
-        self.optional(name).map(millis).transpose()
+        self.optional(name).map(millis).transpose().map(|millis| millis.map(Duration::from_millis))
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, RpcError> {

@@ -1,6 +1,6 @@
 //! What `get`, `get_many` and `describe` are asked with.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use serde_json::value::RawValue;
 
@@ -16,8 +16,8 @@ pub struct GetParams<'a> {
     pub key: Cow<'a, str>,
     /// The answer must not be older than this.
     pub min_stamp: Option<Stamp>,
-    /// How long past its freshness a value may be, in milliseconds, when nothing fresher can answer.
-    pub max_stale_ms: Option<u64>,
+    /// How long past its freshness a value may be, when nothing fresher can answer.
+    pub max_stale: Option<Duration>,
 }
 
 impl<'a> GetParams<'a> {
@@ -31,7 +31,7 @@ impl<'a> GetParams<'a> {
             collection: fields.text("collection")?,
             key: fields.key("key")?,
             min_stamp: fields.stamp("min_stamp")?,
-            max_stale_ms: fields.millis("max_stale_ms")?,
+            max_stale: fields.millis("max_stale_ms")?,
         })
     }
 }
@@ -45,8 +45,8 @@ pub struct GetManyParams<'a> {
     pub keys: Vec<Cow<'a, str>>,
     /// No answer may be older than this.
     pub min_stamp: Option<Stamp>,
-    /// How long past its freshness a value may be, in milliseconds, when nothing fresher can answer.
-    pub max_stale_ms: Option<u64>,
+    /// How long past its freshness a value may be, when nothing fresher can answer.
+    pub max_stale: Option<Duration>,
 }
 
 impl<'a> GetManyParams<'a> {
@@ -60,7 +60,7 @@ impl<'a> GetManyParams<'a> {
             collection: fields.text("collection")?,
             keys: keys(fields.required("keys")?, "keys")?,
             min_stamp: fields.stamp("min_stamp")?,
-            max_stale_ms: fields.millis("max_stale_ms")?,
+            max_stale: fields.millis("max_stale_ms")?,
         })
     }
 }
