@@ -21,6 +21,7 @@ mod inserts;
 mod load;
 mod operator;
 mod outage;
+mod overtaking;
 mod plans;
 mod private_server;
 mod records;
