@@ -1,68 +1,59 @@
 //! What each thread keeps of L1 for itself: the entries it answered with last, to be found without the shared cache's
 //! locks, read log and hash walk.
 //!
-//! Promises: from the moment a change of a record begins, no thread answers from an entry that it kept before. Bounded: a
-//! quarter of L1's capacity a thread, which the shared cache mostly holds, too. Leaves to [`super::local`] what is cached at
-//! all.
+//! Promises: from the moment a change of a record begins, no thread answers from an entry that it kept before. Bounded: half
+//! of L1's capacity for all threads of the process together, which the shared cache mostly holds, too; a thread that ends
+//! gives its share back. Leaves to [`super::local`] what is cached at all.
 
-use std::{cell::RefCell, hash::BuildHasher as _, sync::Arc, time::Instant};
+mod budget;
+mod kept;
+
+use std::{cell::RefCell, hash::BuildHasher as _, num::NonZeroUsize, sync::Arc, thread, time::Instant};
 
 use foldhash::fast::RandomState;
-use thread_local::ThreadLocal;
 
+use self::{
+    budget::Budget,
+    kept::{Kept, Slot},
+};
 use super::{
     entry::Entry,
     seqcount::{Changing, SeqCount},
 };
 use crate::record::RecordRef;
 
-/// Entries that a thread keeps at the most; the slot of a record is given by its hash.
-///
-/// # Source
-/// Measured with 100,000 keys, zipf 0.99 (`cargo bench --bench results`).
-const SLOTS_MAX: usize = 128 * 1024;
-/// A slot for so many bytes of the shared cache.
-const BYTES_A_SLOT: u64 = 2 * 1024;
 /// Larger entries are left to the shared cache: writing them takes longer than finding them there.
 const ENTRY_BYTES_MAX: usize = 4 * 1024;
-/// The part of the shared cache's capacity that a thread may keep.
-const SHARE: u64 = 4;
+/// The part of the shared cache's capacity that threads may keep. An entry counts for each thread that keeps it, although
+/// they share its memory.
+const PART: u64 = 2;
 /// Sequence counts; records share them by hash.
 const COUNTS: usize = 8 * 1024;
 /// Of so many uses of a slot, one asks the shared cache: else what is hottest would look cold to it, and be evicted.
 const SHARED_EVERY: u32 = 64;
 
-/// The threads' entries, and the counts that say whether they still stand.
+thread_local! {
+    /// What this thread keeps, for each front in use: one, but in tests.
+    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The threads' memory, and the counts that say whether their entries still stand.
 pub(super) struct Front {
-    threads: ThreadLocal<RefCell<Kept>>,
-    capacity: u64,
+    budget: Arc<Budget>,
     counts: Box<[SeqCount]>,
     hasher: RandomState,
 }
 
-/// What one thread keeps.
-struct Kept {
-    slots: Box<[Option<Slot>]>,
-    bytes: u64,
-    bytes_max: u64,
-    /// The slot that is emptied next when there are too many bytes.
-    hand: usize,
-}
-
-struct Slot {
-    hash: u64,
-    /// The record's count when the entry was taken.
-    count: u64,
-    uses: u32,
-    entry: Arc<Entry>,
-}
-
 impl Front {
-    /// Nothing is kept yet of a cache of `capacity` bytes.
+    /// Nothing is kept yet of a cache of `capacity` bytes, which about as many threads read as there are cores.
     pub(super) fn new(capacity: u64) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::with(Budget::new(capacity / PART, cores))
+    }
+
+    fn with(budget: Budget) -> Self {
         Front {
-            threads: ThreadLocal::new(),
-            capacity,
+            budget: Arc::new(budget),
             counts: (0..COUNTS).map(|_| SeqCount::default()).collect(),
             hasher: RandomState::default(),
         }
@@ -76,13 +67,34 @@ impl Front {
         fetch: impl FnOnce() -> Option<Arc<Entry>>,
         answer: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
+        KEPT.with(|all| match all.try_borrow_mut() {
+            Ok(mut all) => self.read_with(self.kept(&mut all), record, now, fetch, answer),
+            // Taken already only when an answer asks for another: that one does without.
+            Err(_) => fetch().as_deref().map(answer),
+        })
+    }
+
+    /// What this thread keeps of this front.
+    fn kept<'k>(&self, all: &'k mut Vec<Kept>) -> &'k mut Kept {
+        let at = all.iter().position(|kept| kept.is_of(&self.budget)).unwrap_or_else(|| {
+            all.retain(|kept| !kept.is_orphan());
+            all.push(Kept::new(&self.budget));
+            all.len() - 1
+        });
+        &mut all[at]
+    }
+
+    fn read_with<R>(
+        &self,
+        kept: &mut Kept,
+        record: &RecordRef<'_>,
+        now: Instant,
+        fetch: impl FnOnce() -> Option<Arc<Entry>>,
+        answer: impl FnOnce(&Entry) -> R,
+    ) -> Option<R> {
         let hash = self.hasher.hash_one(record);
-        let kept = self.threads.get_or(|| RefCell::new(Kept::new(self.capacity)));
-        // Taken already only when an answer asks for another: that one does without.
-        let Ok(mut kept) = kept.try_borrow_mut() else { return fetch().as_deref().map(answer) };
-        let at = kept.place(hash);
         let count = self.count(hash).load();
-        if let Some(slot) = &mut kept.slots[at]
+        if let Some(slot) = kept.get(hash)
             && slot.hash == hash
             && slot.count == count
             && slot.entry.is_of(record)
@@ -97,7 +109,7 @@ impl Front {
         let entry = fetch()?;
         let answered = answer(&entry);
         if SeqCount::is_still(count) && entry.bytes() <= ENTRY_BYTES_MAX {
-            kept.put(at, Slot { hash, count, uses: 0, entry });
+            kept.put(Slot { hash, count, uses: 0, entry }, &self.budget);
         }
         Some(answered)
     }
@@ -117,35 +129,13 @@ impl Front {
     }
 }
 
-impl Kept {
-    fn new(capacity: u64) -> Self {
-        let slots = usize::try_from(capacity / BYTES_A_SLOT).unwrap_or(usize::MAX).clamp(1, SLOTS_MAX);
-        Kept { slots: (0..slots).map(|_| None).collect(), bytes: 0, bytes_max: capacity / SHARE, hand: 0 }
-    }
-
-    fn place(&self, hash: u64) -> usize {
-        (hash >> 32) as usize % self.slots.len()
-    }
-
-    fn put(&mut self, at: usize, slot: Slot) {
-        self.empty(at);
-        self.bytes += slot.entry.bytes() as u64;
-        self.slots[at] = Some(slot);
-        while self.bytes > self.bytes_max {
-            self.empty(self.hand);
-            self.hand = (self.hand + 1) % self.slots.len();
-        }
-    }
-
-    fn empty(&mut self, at: usize) {
-        self.bytes -= self.slots[at].take().map_or(0, |slot| slot.entry.bytes() as u64);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicU64, Ordering},
+        sync::{
+            Barrier,
+            atomic::{AtomicU64, Ordering},
+        },
         time::Duration,
     };
 
@@ -218,21 +208,52 @@ mod tests {
         assert_eq!(read(&front, None, now), (None, true));
     }
 
-    #[test]
-    fn a_thread_keeps_no_more_than_its_share() {
-        let (capacity, now) = (64 * 1024, Instant::now());
-        let mut kept = Kept::new(capacity);
-        for n in 0..1_000_u64 {
+    /// Answers with records `of`, each of 1,000 bytes.
+    fn read_many(front: &Front, of: std::ops::Range<u64>) {
+        for n in of {
             let key = n.to_string();
-            let entry = entry(&key, 1, 1_000, now + Duration::from_secs(9));
-            let at = kept.place(n << 32);
-            kept.put(at, Slot { hash: n, count: 0, uses: 0, entry });
+            let record = RecordRef { collection: CollectionId(0), key: &key };
+            let found = entry(&key, 1, 1_000, Instant::now() + Duration::from_secs(60));
+            front.read(&record, Instant::now(), || Some(found), |_| ());
         }
-        let held: u64 = kept.slots.iter().flatten().map(|slot| slot.entry.bytes() as u64).sum();
-        assert!(
-            held == kept.bytes && held <= capacity / SHARE && held > capacity / (2 * SHARE),
-            "{held} bytes are kept"
-        );
+    }
+
+    #[test]
+    fn many_threads_together_stay_within_the_bound_and_give_back_as_they_end() {
+        const MAX: u64 = 1 << 20;
+        let front = Arc::new(Front::with(Budget::new(MAX, 2)));
+        let (filled, may_end) = (Arc::new(Barrier::new(17)), Arc::new(Barrier::new(17)));
+        let threads: Vec<_> = (0..16)
+            .map(|n| {
+                let (front, filled, may_end) = (front.clone(), filled.clone(), may_end.clone());
+                thread::spawn(move || {
+                    for round in 0..20 {
+                        read_many(&front, n * 1_000 + round * 50..n * 1_000 + 500);
+                        let drawn = front.budget.drawn();
+                        assert!(drawn <= MAX, "{drawn} bytes are drawn");
+                    }
+                    filled.wait();
+                    may_end.wait();
+                })
+            })
+            .collect();
+        filled.wait();
+        let drawn = front.budget.drawn();
+        assert!(drawn <= MAX && drawn > MAX / 2, "{drawn} bytes are drawn");
+        may_end.wait();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!((front.budget.drawn(), front.budget.share()), (0, MAX / 2));
+    }
+
+    #[test]
+    fn a_thread_forgets_what_it_kept_of_a_cache_that_is_gone() {
+        let first = Front::with(Budget::new(1 << 20, 1));
+        read_many(&first, 0..10);
+        drop(first);
+        let second = Front::with(Budget::new(1 << 20, 1));
+        read_many(&second, 0..10);
+        assert_eq!(KEPT.with_borrow(Vec::len), 1);
+        assert!(second.budget.drawn() > 0);
     }
 
     #[test]

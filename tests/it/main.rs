@@ -24,6 +24,7 @@ mod locked_reads;
 mod openings;
 mod operator;
 mod outage;
+mod overtaking;
 mod plans;
 mod private_server;
 mod readiness;

@@ -177,6 +177,41 @@ export const scenarios = [
     },
   },
   {
+    claim: "a push that overtakes an answer is not undone by it",
+    rules: ["O1", "O5"],
+    run: async ({ line, open }) => {
+      const a = key("A");
+      const client = await open(line.url, QUICK);
+      await client.put(a, product(1));
+      const watch = await client.watch([a]);
+      const { stamp, version } = await watch.until(a);
+      const [{ subscription }] = line.pushed(a);
+      const push = (ahead, price) => {
+        const at = version + ahead;
+        const result = { key: a, version: at, stamp: `${generation(stamp)}.${at}`, value: product(price) };
+        line.say({ method: "freshet_subscription", params: { subscription, result } });
+      };
+      line.hold();
+      const [one, many] = [client.get(a), client.getMany([a])];
+      const patched = client.patch(a, { merge: { price: 2 } }, { returns: true });
+      const isAnswered = (id) => line.said.some(({ from, message }) => from === "server" && message.id === id);
+      const asked = ["get", "get_many", "patch"];
+      for (const method of asked) await line.untilAsked(method);
+      await until("the server has answered", () => asked.every((method) => isAnswered(line.asked(method)[0].id)));
+      push(1_000_000, 3);
+      await watch.until(a, ({ value }) => value.price === 3);
+      line.flow();
+      assert.deepEqual([(await one).value.price, (await many)[0].value.price], [3, 3]);
+      assert.equal((await patched).value.price, 2, "what a write is answered with is its own outcome");
+      push(1_000_001, 4);
+      await watch.until(a, ({ value }) => value.price === 4);
+      assert.deepEqual(
+        watch.records.map(({ value }) => value.price),
+        [1, 3, 4],
+      );
+    },
+  },
+  {
     claim: "news that an answer brings is handed to the watches",
     rules: ["O5"],
     run: async ({ server, line, open }) => {
