@@ -26,7 +26,7 @@ use crate::{
 pub struct Config {
     /// `postgres://user:password@host:port/database` of the primary.
     pub url: String,
-    /// Connections that reads share.
+    /// Connections that reads share. One collection alone uses two thirds of them at most.
     #[serde(default = "Config::read_connections_default")]
     pub read_connections: u32,
     /// Groups of writes that commit side by side, each on a connection of its own.
