@@ -181,7 +181,7 @@ async fn slow_reads_of_one_collection_leave_connections_to_the_others() {
     let keys: Vec<String> = (0..400).map(|n| format!("k{n}")).collect();
     let slow = spawn_gets(&node, "products", &keys);
     let running = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
-    until("the slow ones have what they may", async || database.value::<i64>(running).await == 4).await;
+    until("the slow ones have what they may", async || database.value::<i64>(running).await == 6).await;
     read_cold(&node, "readings", 0..100).await;
     until("the slow ones have timed out", async || slow.iter().filter(|slow| slow.is_finished()).count() > 200).await;
     read_cold(&node, "readings", 100..200).await;
