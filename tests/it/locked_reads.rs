@@ -143,6 +143,24 @@ async fn a_locked_partition_leaves_the_others_of_its_table_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_wait_for_a_locked_table_of_the_feed() {
+    let (node, database) = start(Duration::from_secs(15)).await;
+    let mut session = database.connect().await;
+    for (n, table) in ["mark", "shard_state", "tomb"].into_iter().enumerate() {
+        let mut locking = session.begin().await.expect("begin");
+        let lock = format!("LOCK TABLE feed.{table} IN ACCESS EXCLUSIVE MODE");
+        locking.execute(sqlx::AssertSqlSafe(lock)).await.expect("lock");
+        let held = spawn_gets(&node, "products", &[format!("k{n}"), format!("absent{n}")]);
+        read_waits(&database).await;
+        locking.rollback().await.expect("unlock");
+        for held in held {
+            held.await.expect("joins").unwrap_or_else(|error| panic!("{table}: {error}"));
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn slow_reads_of_one_collection_leave_connections_to_the_others() {
     let database = database().await;
     database
@@ -163,7 +181,7 @@ async fn slow_reads_of_one_collection_leave_connections_to_the_others() {
     let keys: Vec<String> = (0..400).map(|n| format!("k{n}")).collect();
     let slow = spawn_gets(&node, "products", &keys);
     let running = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
-    until("the slow ones have what they may", async || database.value::<i64>(running).await == 4).await;
+    until("the slow ones have what they may", async || database.value::<i64>(running).await == 6).await;
     read_cold(&node, "readings", 0..100).await;
     until("the slow ones have timed out", async || slow.iter().filter(|slow| slow.is_finished()).count() > 200).await;
     read_cold(&node, "readings", 100..200).await;

@@ -26,7 +26,7 @@ use crate::{
 pub struct Config {
     /// `postgres://user:password@host:port/database` of the primary.
     pub url: String,
-    /// Connections that reads share.
+    /// Connections that reads share. One collection alone uses two thirds of them at most.
     #[serde(default = "Config::read_connections_default")]
     pub read_connections: u32,
     /// Groups of writes that commit side by side, each on a connection of its own.
@@ -65,7 +65,7 @@ impl Config {
     }
 
     const fn read_connections_default() -> u32 {
-        6
+        9
     }
 
     const fn write_lanes_default() -> u32 {
@@ -150,8 +150,12 @@ pub struct Pooled {
 
 /// Connections of one purpose, opened when they are needed and kept.
 ///
-/// sqlx's own pool tests each connection with a round trip when it comes back; here a connection comes back only
-/// after a step that ended well, and is closed otherwise, so none is spent.
+/// sqlx's own pool (0.9) tests each connection with a round trip when it comes back, whatever `test_before_acquire` says;
+/// here a connection comes back only after a step that ended well, and is closed otherwise, so none is spent. Misses over
+/// the one pool and the other, in turns of half a second in one process on two busy cores, 100,000 products in 64 shards:
+/// sqlx's made 0.28 of the rate with one read in flight (quartiles 0.24 to 0.33), 0.76 with 16 (0.63 to 0.88), 0.82 with 256
+/// (0.77 to 0.86), and with 4,096 no difference beyond the noise (0.75 to 1.15). With a busy shard keeping its connection for
+/// 16 statements it was 0.34, 0.76, 1.10 and 1.00. What waiting writes would lose was not measured.
 pub struct Pool {
     options: PgConnectOptions,
     connect_limit: Duration,
