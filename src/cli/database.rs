@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(told(url, None, &configured, variable), "postgres://h/given by 3");
         assert_eq!(told(None, folder, &configured, variable), "/given");
         assert_eq!(told(None, None, &configured, variable), "postgres://h/configured by 3");
-        assert_eq!(told(None, None, &only_folder, variable), "postgres://h/variable by 6");
+        assert_eq!(told(None, None, &only_folder, variable), "postgres://h/variable by 9");
         assert_eq!(told(None, None, &only_folder, None), "/configured");
         assert_eq!(told(None, None, &Config::default(), None), "nothing");
     }
