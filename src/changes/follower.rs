@@ -14,9 +14,9 @@ use crate::{
     hub::Hub,
     record::{Change, Position, RecordId},
     resilience::{Backoff, Deadline},
-    store::{Batcher, Error, Join, Loaded, Poll, Store},
+    store::{Batcher, Error, Join, Loaded, Poll, Proof, Store},
     telemetry::Telemetry,
-    tiers::{Era, Tiers},
+    tiers::Tiers,
 };
 
 /// The pause between polls while changes come in, and its limit when none do.
@@ -67,8 +67,6 @@ struct Read {
     id: RecordId,
     /// The record was not changed before this.
     since: Instant,
-    /// The era it began in.
-    era: Era,
     result: Result<Loaded, Error>,
 }
 
@@ -135,11 +133,11 @@ impl Follower {
         if first || !poll.complete {
             self.start_over(&poll, first);
         }
-        self.changes.inc_by(poll.changes.len() as u64);
         for change in &poll.changes {
             self.apply(change, poll.position);
         }
-        self.tiers.advance(poll.position, poll.begun);
+        self.changes.inc_by(poll.changes.len() as u64);
+        self.tiers.advance(Proof { position: poll.position, begun: poll.begun });
         self.polled = poll.begun;
         self.position.set(i64::try_from(poll.position.0).unwrap_or(i64::MAX));
     }
@@ -209,18 +207,18 @@ impl Follower {
         while self.reading.len() < READS_AT_ONCE {
             let Some(id) = self.owed.keys().next().cloned() else { return };
             let since = self.owed.remove(&id).expect("it was just seen");
-            let (batcher, era) = (self.batcher.clone(), self.tiers.era());
+            let batcher = self.batcher.clone();
             self.reading.push(Box::pin(async move {
                 let result = batcher.load(&id, Join::Later, Deadline::after(READ_LIMIT)).await;
-                Read { id, since, era, result }
+                Read { id, since, result }
             }));
         }
     }
 
     /// Gives a state to the tiers and the watchers; returns the record if it has to be read again.
-    fn pass_on(&self, Read { id, since, era, result }: Read) -> Option<(RecordId, Instant)> {
+    fn pass_on(&self, Read { id, since, result }: Read) -> Option<(RecordId, Instant)> {
         match result {
-            Ok(loaded) => match self.tiers.install(&id, &loaded, era) {
+            Ok(loaded) => match self.tiers.install(&id, &loaded) {
                 Some(state) => {
                     self.hub.publish(&id, &state, since);
                     None

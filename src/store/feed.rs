@@ -21,6 +21,15 @@ pub struct Poll {
     pub complete: bool,
 }
 
+/// Every change that was visible at a position, and before a moment, has been reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The newest mark visible in the snapshot: a cache stands there.
+    pub position: Position,
+    /// Taken before the poll was sent.
+    pub begun: Instant,
+}
+
 /// A reader of one database's outbox. It keeps its place over failed polls.
 pub enum Tail {
     /// The outbox of a primary.

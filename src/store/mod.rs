@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use batch::{Batcher, Loaded};
 pub use error::Error;
-pub use feed::{Lead, Poll, Tail};
+pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Row};
 pub use line::Join;
 pub use memory::{DataType, Memory};

@@ -96,6 +96,21 @@ impl Freshness {
         now.saturating_duration_since(self.start).saturating_sub(proven)
     }
 
+    /// How old an answer may be that reflects what has been applied here and what was visible at `read`, where the younger
+    /// of the two is too old to be fresh. A read is as old as its beginning: nobody knows what its snapshot lacks of what
+    /// came after.
+    pub fn staleness(&self, read: Instant) -> Option<Duration> {
+        let now = Instant::now();
+        let since_read = now.saturating_duration_since(read);
+        if since_read <= self.config.fresh {
+            return None;
+        }
+        match self.verdict_at(now) {
+            Verdict::Fresh => None,
+            Verdict::Usable(age) | Verdict::Expired(age) => Some(age.min(since_read)),
+        }
+    }
+
     /// The oldest value served when nothing else can answer.
     pub fn stale_max(&self) -> Duration {
         self.config.stale_max

@@ -1,5 +1,6 @@
 //! Committed changes reach every screen: from any writer, in order, over every loss of the way.
 
+mod marks;
 mod prune;
 mod races;
 mod relay;
