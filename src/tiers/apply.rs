@@ -20,6 +20,17 @@ impl Tiers {
         self.take_note(&id, stamp, change.deleted);
     }
 
+    /// Takes note of changes of a backlog, all of which were visible before `moment` in a snapshot that showed mark `seen`.
+    /// The base rises in place of their floors.
+    pub fn note_backlog(&self, changes: &[Change], seen: Position, moment: Instant) {
+        // The base first, the entries second: a fill in between began before `moment` and is refused, or shows them.
+        self.inner.floors.raise_base(seen, moment);
+        for change in changes {
+            let id = RecordId::new(change.collection, change.key.clone());
+            self.take_note(&id, Stamp::new(self.generation_of(&id), change.version), change.deleted);
+        }
+    }
+
     fn take_note(&self, id: &RecordId, stamp: Stamp, deleted: bool) {
         self.inner.local.remove_older(id, stamp);
         if deleted {
@@ -182,5 +193,16 @@ mod tests {
         assert!(!tiers.holds(&id()), "what is older than an answer is not kept");
         assert_eq!(tiers.install(&id(), &loaded(6, 6, later())), None, "an older state is a step back");
         assert!(tiers.install(&id(), &loaded(7, 6, later())).is_some());
+    }
+
+    #[test]
+    fn a_fill_from_before_a_backlog_is_refused_and_older_entries_go() {
+        let (tiers, before) = (tiers(), later());
+        assert!(tiers.install(&id(), &loaded(6, 1, before)).is_some());
+        let change = Change { collection: CollectionId(0), key: id().key, version: 7, deleted: false };
+        tiers.note_backlog(&[change], Position(3), later());
+        assert!(!tiers.holds(&id()));
+        assert_eq!(tiers.install(&id(), &loaded(6, 4, before)), None);
+        assert!(tiers.install(&id(), &loaded(7, 3, later())).is_some());
     }
 }

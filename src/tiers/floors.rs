@@ -4,7 +4,8 @@
 //! after it, is recognised as old and is neither kept nor served.
 //!
 //! Their number is bounded: beyond it the oldest go before their window ends, and the [`Base`] rises first, so that the
-//! reads which they would have judged are refused, and begin again.
+//! reads which they would have judged are refused, and begin again. A backlog of the feed raises the base at once and takes
+//! no floors: one for each row of a transaction of millions would be dropped before the last is made.
 
 mod part;
 
@@ -68,6 +69,13 @@ impl Floors {
     pub fn raise(&self, id: &RecordId, stamp: Stamp, live: bool, seen: Position) {
         let is_more = self.part(id).lock().raise(id, stamp, live, seen.0 + 2);
         self.count(is_more);
+    }
+
+    /// Takes the place of floors for changes that were all visible before `moment`, in a snapshot that showed mark `seen`:
+    /// what was read earlier is accepted no more. Two marks ahead for the reason that [`Self::raise`] names.
+    pub fn raise_base(&self, seen: Position, moment: Instant) {
+        self.base.raise_moment(moment);
+        self.base.raise(seen.0 + 2);
     }
 
     /// Judges a state that was read at `position`, by a read that began at `begun`: `None` when it is too old to be used,
@@ -276,5 +284,21 @@ mod tests {
         assert_eq!(floors.admit(&id("0"), &live(6), Position(1), early), None);
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(floors.admit(&id("0"), &live(7), Position(1), Instant::now()), Some(live(7)));
+    }
+
+    #[test]
+    fn a_raised_base_stands_for_the_floors_of_a_backlog() {
+        let floors = Floors::new(10, 1_000);
+        let early = Instant::now();
+        std::thread::sleep(Duration::from_millis(1));
+        floors.raise_base(Position(5), Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(
+            floors.admit(&id("a"), &live(6), Position(6), early),
+            None,
+            "mark 6 may lack what the backlog shows"
+        );
+        assert_eq!(floors.admit(&id("a"), &live(7), Position(5), Instant::now()), Some(live(7)));
+        assert_eq!(floors.admit(&id("b"), &live(7), Position(7), early), Some(live(7)));
     }
 }

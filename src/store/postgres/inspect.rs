@@ -195,9 +195,10 @@ pub async fn missing_rights(session: &mut Session) -> Result<Vec<String>, Error>
     query.fetch_all(&mut session.connection).await.map_err(failure::error)
 }
 
-/// Sessions that one node opens at most: its pools, groups of writes, the relay, the tail and a scan.
+/// Sessions that one node opens at most: its pools, groups of writes and a closer look at refused ones, the relay, the
+/// tail, a backlog and a scan.
 pub fn node_connections(config: &Config) -> u32 {
-    config.read_connections + config.write_connections + 5
+    config.read_connections + config.write_lanes + config.write_connections + 5
 }
 
 async fn one<T>(session: &mut Session, sql: &'static str) -> Result<T, Error>
