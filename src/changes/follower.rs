@@ -153,6 +153,7 @@ impl Follower {
             self.changes.inc_by(changes.len() as u64);
             tokio::task::yield_now().await;
         }
+        self.tiers.freshness().meet_mark(poll.position);
         if let Some(proof) = poll.proof {
             self.tiers.advance(proof);
             self.position.set(i64::try_from(proof.position.0).unwrap_or(i64::MAX));
