@@ -79,7 +79,7 @@ impl Store {
     ) -> Result<Fetched, Error> {
         match self {
             Store::Postgres(store) => store.read(shard, collection, keys, deadline).await,
-            Store::Memory(store) => Ok(store.read(shard, collection, keys)),
+            Store::Memory(store) => Ok(store.answer(shard, collection, keys).await),
         }
     }
 

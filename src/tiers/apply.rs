@@ -85,6 +85,10 @@ impl Tiers {
             let (stamp, live) = (loaded.state.stamp, loaded.state.value.is_some());
             self.inner.floors.raise(id, stamp, live, self.applied().max(loaded.position));
             self.inner.local.remove_older(id, stamp);
+            if live {
+                // The floor may go before the feed brings the write; from then on the filter must not deny the key.
+                self.inner.filters.add(id);
+            }
         }
         stands
     }
@@ -193,6 +197,16 @@ mod tests {
         assert!(!tiers.holds(&id()), "what is older than an answer is not kept");
         assert_eq!(tiers.install(&id(), &loaded(6, 6, later())), None, "an older state is a step back");
         assert!(tiers.install(&id(), &loaded(7, 6, later())).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_write_that_may_not_be_kept_is_known_to_the_filter() {
+        let (tiers, before) = (tiers(), later());
+        tiers.build_filters().await.expect("built");
+        assert!(tiers.filters().denies(id().as_ref()));
+        tiers.note_backlog(&[], Position(3), later());
+        assert_eq!(tiers.install_written(&id(), &loaded(7, 3, before)), None);
+        assert!(!tiers.filters().denies(id().as_ref()), "its floor may go before the feed brings it");
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod front;
 pub mod local;
 mod read;
 mod seqcount;
+#[cfg(test)]
+mod simulation;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
