@@ -11,7 +11,7 @@ use freshet::{
     record::{Change, Position, Stamp},
     resilience::Deadline,
     service::{self, Service},
-    store::{Batcher, Join},
+    store::{Batcher, Join, Proof},
     telemetry::Telemetry,
     tiers::{self, Source, Tiers, Wish, freshness, local},
 };
@@ -45,7 +45,7 @@ impl<'a> Node<'a> {
         };
         let telemetry = Telemetry::new();
         let tiers = Tiers::new(&config, shop.store.clone(), &telemetry);
-        tiers.advance(Position(0), Instant::now());
+        tiers.advance(Proof { position: Position(0), begun: Instant::now() });
         let batcher = Batcher::new(shop.store.clone(), telemetry.counter("statements", "Of the follower."));
         let hub = Hub::new(&telemetry);
         let service = Service::new(service::Config::default(), shop.store.clone(), tiers, hub, &telemetry);
@@ -76,7 +76,7 @@ impl Cache for Node<'_> {
         if held {
             let read = self.batcher.load(id, Join::Later, Deadline::after(LONG));
             let loaded = self.runtime.block_on(read).expect("read again");
-            tiers.install(id, &loaded, tiers.era());
+            tiers.install(id, &loaded);
         }
         held
     }

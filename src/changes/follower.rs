@@ -1,23 +1,25 @@
 //! Every node's reader of the change feed.
+//!
+//! One loop takes whatever comes first: a poll, a read of changed records, the end of a pause. None waits for another: while
+//! a poll is out, or its connection has fallen silent, reads come in and reach their watchers, and the other way round.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prometheus::{IntCounter, IntGauge};
-use tokio::time::sleep;
+use tokio::time::{Instant as Timer, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     hub::Hub,
-    record::{Change, Position, RecordId},
+    record::{Change, Key, RecordId},
     resilience::{Backoff, Deadline},
-    store::{Batcher, Error, Join, Loaded, Poll, Store},
+    store::{Error, Fetched, Loaded, Poll, Store},
     telemetry::Telemetry,
-    tiers::{Era, Tiers},
+    tiers::Tiers,
 };
+
+use super::owed::{Batch, LineId, Owed, Record};
 
 /// The pause between polls while changes come in, and its limit when none do.
 ///
@@ -25,10 +27,11 @@ use crate::{
 /// coherence protocol, section 3.
 const PAUSE_ACTIVE: Duration = Duration::from_millis(5);
 const PAUSE_IDLE: Duration = Duration::from_millis(25);
-/// Records read at once to follow their changes; the store merges them into one statement a shard.
-const READS_AT_ONCE: usize = 512;
-/// The longest such a read may take before it is begun anew.
-const READ_LIMIT: Duration = Duration::from_secs(5);
+/// The longest a read of changed records may take, and one of a shard that did not answer the last.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+const SUSPECT_LIMIT: Duration = Duration::from_secs(5);
+/// Changes applied before other tasks have their turn, about 0.2 ms.
+const STEP: usize = 128;
 
 /// Tails the outbox; lowers no floor, loses no change.
 ///
@@ -37,20 +40,22 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 /// so either it is found here, or its read comes after the floor and shows the change itself.
 pub struct Follower {
     store: Store,
-    batcher: Batcher,
     tiers: Tiers,
     hub: Hub,
     /// Changed records whose state could not be read yet; their watchers are owed it. With each, the moment before which
     /// it was not changed.
-    owed: HashMap<RecordId, Instant>,
+    owed: Owed<Instant>,
     /// Changed records that this node was writing when the poll showed it: the writes' answers most likely bring the states.
     expected: Vec<Expected>,
-    /// When the last poll began: what the next one reports was committed after it.
-    polled: Instant,
-    /// Reads under way. They outlast polls: a partition that somebody has locked holds up its own records only.
-    reading: FuturesUnordered<BoxFuture<'static, Read>>,
+    /// Reads under way, and the rests of shards that did not answer.
+    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
+    backoff: Backoff,
+    pause: Duration,
+    is_first: bool,
+    is_failing: bool,
     changes: IntCounter,
     resyncs: IntCounter,
+    statements: IntCounter,
     position: IntGauge,
 }
 
@@ -62,33 +67,31 @@ struct Expected {
     since: Instant,
 }
 
-/// A read of a changed record.
-struct Read {
-    id: RecordId,
-    /// The record was not changed before this.
-    since: Instant,
-    /// The era it began in.
-    era: Era,
-    result: Result<Loaded, Error>,
+/// What the follower waits for beside polls.
+enum Event {
+    /// A read of changed records has ended. It began at the moment named.
+    Read(Batch<Instant>, Instant, Result<Fetched, Error>),
+    /// A shard that did not answer has rested.
+    Rested(LineId),
 }
 
 impl Follower {
     /// A follower that keeps `tiers` current and tells `hub`.
     pub fn new(store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
         Follower {
-            batcher: Batcher::new(
-                store.clone(),
-                telemetry.counter("freshet_changes_statements_total", "Statements that read what had changed."),
-            ),
             store,
             tiers,
             hub,
-            owed: HashMap::new(),
+            owed: Owed::new(),
             expected: Vec::new(),
-            polled: Instant::now(),
-            reading: FuturesUnordered::new(),
+            under_way: FuturesUnordered::new(),
+            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
+            pause: PAUSE_ACTIVE,
+            is_first: true,
+            is_failing: false,
             changes: telemetry.counter("freshet_changes_applied_total", "Changes taken from the feed."),
             resyncs: telemetry.counter("freshet_changes_resyncs_total", "Times that history was lost and read anew."),
+            statements: telemetry.counter("freshet_changes_statements_total", "Statements that read what had changed."),
             position: telemetry.gauge("freshet_changes_position", "The newest mark applied."),
         }
     }
@@ -96,77 +99,102 @@ impl Follower {
     /// Follows until `stop`. An outage of the database is waited out; the place in the feed is kept.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tail = self.store.tail();
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        let (mut pause, mut failing, mut first) = (PAUSE_ACTIVE, false, true);
+        let mut due = Timer::now();
         loop {
-            let polled = tokio::select! {
+            self.begin_reads();
+            tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.tiers.reset_met() => {
-                    self.owe_watched();
-                    continue;
-                }
-                polled = tail.poll() => polled,
-            };
-            self.owe_missed();
-            let wait = match polled {
-                Ok(poll) => {
-                    if std::mem::take(&mut failing) {
-                        tracing::info!("the change feed answers again");
-                        backoff.reset();
-                    }
-                    pause = if poll.changes.is_empty() { (pause * 2).min(PAUSE_IDLE) } else { PAUSE_ACTIVE };
-                    self.take(poll, std::mem::take(&mut first));
-                    pause
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "the change feed does not answer; cached records will be marked as stale");
-                    }
-                    backoff.next_wait()
-                }
-            };
-            if stop.run_until_cancelled(self.read_owed(wait)).await.is_none() {
-                return;
+                () = self.tiers.reset_met() => self.owe_watched(),
+                Some(event) = self.under_way.next() => self.meet(event),
+                polled = async {
+                    sleep_until(due).await;
+                    tail.poll().await
+                } => due = Timer::now() + self.polled(polled).await,
             }
         }
     }
 
-    fn take(&mut self, poll: Poll, first: bool) {
-        if first || !poll.complete {
-            self.start_over(&poll, first);
+    /// Applies a poll; returns how long to wait for the next.
+    async fn polled(&mut self, polled: Result<Poll, Error>) -> Duration {
+        self.owe_missed();
+        match polled {
+            Ok(poll) => {
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!("the change feed answers again");
+                    self.backoff.reset();
+                }
+                self.pause = if poll.changes.is_empty() { (self.pause * 2).min(PAUSE_IDLE) } else { PAUSE_ACTIVE };
+                // With more at hand there is nothing to wait for.
+                let pause = if poll.proof.is_some() { self.pause } else { Duration::ZERO };
+                self.take(poll).await;
+                pause
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(%error, "the change feed does not answer; cached records will be marked as stale");
+                }
+                self.backoff.next_wait()
+            }
         }
-        self.changes.inc_by(poll.changes.len() as u64);
-        for change in &poll.changes {
-            self.apply(change, poll.position);
-        }
-        self.tiers.advance(poll.position, poll.begun);
-        self.polled = poll.begun;
-        self.position.set(i64::try_from(poll.position.0).unwrap_or(i64::MAX));
     }
 
-    fn start_over(&mut self, poll: &Poll, first: bool) {
+    /// Applies a poll in steps, other tasks having their turn in between. The proof comes last: until then nobody takes what
+    /// is cached for newer than it is.
+    async fn take(&mut self, poll: Poll) {
+        let is_first = std::mem::take(&mut self.is_first);
+        if is_first || !poll.complete {
+            self.start_over(&poll, is_first);
+        }
+        for changes in poll.changes.chunks(STEP) {
+            match poll.backlog {
+                Some(moment) => self.apply_backlog(changes, &poll, moment),
+                None => changes.iter().for_each(|change| self.apply(change, &poll)),
+            }
+            self.changes.inc_by(changes.len() as u64);
+            tokio::task::yield_now().await;
+        }
+        self.tiers.freshness().meet_mark(poll.position);
+        if let Some(proof) = poll.proof {
+            self.tiers.advance(proof);
+            self.position.set(i64::try_from(proof.position.0).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn start_over(&mut self, poll: &Poll, is_first: bool) {
         self.tiers.reset(poll.position, poll.generations.as_deref());
         self.owe_watched();
-        if !first {
+        if !is_first {
             self.resyncs.inc();
             tracing::warn!("the feed's history was lost; every cached and watched record is read anew");
         }
     }
 
-    fn apply(&mut self, change: &Change, seen: Position) {
+    fn apply(&mut self, change: &Change, poll: &Poll) {
         let id = RecordId::new(change.collection, change.key.clone());
         if !self.tiers.is_news(&id, change.version) && self.hub.has_seen(id.as_ref(), change.version) {
             return;
         }
         let held = self.tiers.holds(&id);
-        self.tiers.note(change, seen);
+        self.tiers.note(change, poll.position);
         if !held && !self.hub.is_watched(id.as_ref()) {
             return;
         }
         if self.store.is_writing(&id) {
-            self.expected.push(Expected { id, version: change.version, since: self.polled });
+            self.expected.push(Expected { id, version: change.version, since: poll.since });
         } else {
-            self.owe(id, self.polled);
+            self.owe(id, poll.since);
+        }
+    }
+
+    /// Of a backlog only what somebody watches is read: to keep all the rest current that was cached would be to read much of
+    /// a table, while the changes of others wait.
+    fn apply_backlog(&mut self, changes: &[Change], poll: &Poll, moment: Instant) {
+        self.tiers.note_backlog(changes, poll.position, moment);
+        for change in changes {
+            let id = RecordId::new(change.collection, change.key.clone());
+            if !self.hub.has_seen(id.as_ref(), change.version) {
+                self.owe(id, poll.since);
+            }
         }
     }
 
@@ -181,7 +209,10 @@ impl Follower {
     }
 
     fn owe(&mut self, id: RecordId, since: Instant) {
-        self.owed.entry(id).or_insert(since);
+        // A key without a shard is in no table.
+        if let Ok(shard) = self.store.shard_of(&id) {
+            self.owed.add(shard, id, since);
+        }
     }
 
     /// Nobody knows what changed, nor when.
@@ -190,46 +221,58 @@ impl Follower {
         self.hub.watched().into_iter().for_each(|id| self.owe(id, now));
     }
 
-    /// Reads the records that are owed, for the time of `pause`, and passes their states on; what fails stays owed.
-    async fn read_owed(&mut self, pause: Duration) {
-        let mut failed = Vec::new();
-        let pause = sleep(pause);
-        tokio::pin!(pause);
-        loop {
-            self.begin_reads();
-            tokio::select! {
-                () = &mut pause => break,
-                Some(read) = self.reading.next() => failed.extend(self.pass_on(read)),
-            }
-        }
-        failed.into_iter().for_each(|(id, since)| self.owe(id, since));
-    }
-
+    /// Begins to read what is owed, as far as there is room.
     fn begin_reads(&mut self) {
-        while self.reading.len() < READS_AT_ONCE {
-            let Some(id) = self.owed.keys().next().cloned() else { return };
-            let since = self.owed.remove(&id).expect("it was just seen");
-            let (batcher, era) = (self.batcher.clone(), self.tiers.era());
-            self.reading.push(Box::pin(async move {
-                let result = batcher.load(&id, Join::Later, Deadline::after(READ_LIMIT)).await;
-                Read { id, since, era, result }
+        while let Some(batch) = self.owed.next() {
+            self.statements.inc();
+            let (store, (collection, shard)) = (self.store.clone(), batch.line);
+            self.under_way.push(Box::pin(async move {
+                let keys: Vec<Key> = batch.records.iter().map(|record| record.key.clone()).collect();
+                let limit = if batch.is_suspect { SUSPECT_LIMIT } else { READ_LIMIT };
+                let begun = Instant::now();
+                let fetched = store.read(shard, collection, &keys, Deadline::after(limit)).await;
+                Event::Read(batch, begun, fetched)
             }));
         }
     }
 
-    /// Gives a state to the tiers and the watchers; returns the record if it has to be read again.
-    fn pass_on(&self, Read { id, since, era, result }: Read) -> Option<(RecordId, Instant)> {
-        match result {
-            Ok(loaded) => match self.tiers.install(&id, &loaded, era) {
-                Some(state) => {
-                    self.hub.publish(&id, &state, since);
-                    None
-                }
-                // Overtaken: the change that did it is still to come, or was read by somebody else.
-                None => Some((id, since)),
-            },
-            Err(Error::NotOwned { .. }) => None,
-            Err(_) => Some((id, since)),
+    fn meet(&mut self, event: Event) {
+        match event {
+            Event::Rested(line) => self.owed.rested(line),
+            Event::Read(batch, begun, Ok(fetched)) => {
+                let line = batch.line;
+                let rows = batch.records.into_iter().zip(&fetched.rows);
+                let again = rows.filter_map(|(record, row)| {
+                    let id = RecordId::new(line.0, record.key.clone());
+                    let state = row.state(fetched.generation);
+                    let loaded = Loaded { state, position: fetched.position, shard: line.1, begun };
+                    self.pass_on(&id, &loaded, record)
+                });
+                let again = again.collect();
+                self.owed.answered(line, again);
+            }
+            // Another node serves the shard; its watchers ask there.
+            Event::Read(batch, _, Err(Error::NotOwned { .. })) => self.owed.answered(batch.line, vec![]),
+            Event::Read(batch, _, Err(_)) => {
+                let line = batch.line;
+                let rest = self.owed.failed(line, batch.records);
+                self.under_way.push(Box::pin(async move {
+                    sleep(rest).await;
+                    Event::Rested(line)
+                }));
+            }
+        }
+    }
+
+    /// Gives a state to the tiers and the watchers; returns the record if it has to be read again: it was overtaken, and the
+    /// change that did it is still to come, or was read by somebody else.
+    fn pass_on(&self, id: &RecordId, loaded: &Loaded, record: Record<Instant>) -> Option<Record<Instant>> {
+        match self.tiers.install(id, loaded) {
+            Some(state) => {
+                self.hub.publish(id, &state, record.about);
+                None
+            }
+            None => Some(record),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`follower`]: every node: tails the outbox and applies what it finds.
 
 pub mod follower;
+mod owed;
 pub mod relay;
 
 pub use follower::Follower;

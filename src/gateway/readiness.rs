@@ -13,6 +13,10 @@ use crate::{resilience::Deadline, service::Service, store::Store, tiers::freshne
 /// How long the store may take to say that it is there.
 const STORE_LIMIT: Duration = Duration::from_secs(1);
 
+/// So long without a new mark, of which 20 are written a second, and the database most likely takes no writes: no
+/// candidate could lead it, or the leader can not write.
+const MARK_LIMIT: Duration = Duration::from_secs(10);
+
 /// The checks behind `/readyz`. Cheap to clone.
 #[derive(Clone)]
 pub struct Readiness {
@@ -70,7 +74,12 @@ impl Readiness {
     }
 
     fn check_feed(&self) -> Check {
-        let (ok, detail) = match self.service.tiers().freshness().verdict() {
+        let freshness = self.service.tiers().freshness();
+        let (ok, detail) = match freshness.verdict() {
+            Verdict::Fresh if freshness.since_mark() > MARK_LIMIT => (
+                false,
+                format!("the database takes no marks: the newest is {} s old", freshness.since_mark().as_secs()),
+            ),
             Verdict::Fresh => (true, "every change is applied".into()),
             Verdict::Usable(age) | Verdict::Expired(age) => {
                 (false, format!("changes of the last {} ms may be missing", age.as_millis()))

@@ -10,7 +10,6 @@ use crate::{
     record::{Patch, RecordId, Stamp, State, patch::Members},
     store::{self, Loaded, Operation, Token, Write, Written},
     telemetry::Telemetry,
-    tiers::Era,
 };
 
 use super::{Error, Service};
@@ -106,23 +105,23 @@ impl Service {
         });
         let is_likely_new = self.tiers.filters().denies(id.as_ref());
         let write = Write { id: id.clone(), operation, if_stamp: conditions.if_stamp, token, is_likely_new };
-        let (service, era, begun) = (self.clone(), self.tiers.era(), Instant::now());
+        let (service, begun) = (self.clone(), Instant::now());
         self.store.write(write, self.deadline(), move |result| {
             service.outcomes.count(&result);
             if let Ok(written) = &result {
-                service.install(&id, written, era, begun);
+                service.install(&id, written, begun);
             }
             answer(result.map_err(Error::from));
         });
     }
 
     /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
-    fn install(&self, id: &RecordId, written: &Written, era: Era, begun: Instant) {
+    fn install(&self, id: &RecordId, written: &Written, begun: Instant) {
         let Some((value, position)) = &written.installed else { return };
         let Ok(shard) = self.store.shard_of(id) else { return };
         let state = State { stamp: written.stamp, value: value.clone() };
         // A newer state may stand already; then that one is published instead, and versions only rise.
-        if let Some(state) = self.tiers.install(id, &Loaded { state, position: *position, shard }, era) {
+        if let Some(state) = self.tiers.install_written(id, &Loaded { state, position: *position, shard, begun }) {
             self.hub.publish(id, &state, begun);
         }
     }

@@ -4,7 +4,7 @@
 //! while a statement is under way go out together in the next one. At most one statement is under way for each shard and
 //! collection.
 
-use std::{collections::HashMap, pin::pin, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -29,6 +29,8 @@ pub struct Loaded {
     pub position: Position,
     /// The shard that was read.
     pub shard: ShardId,
+    /// Taken before the statement was sent: it shows every change that was visible then.
+    pub begun: Instant,
 }
 
 type LineId = (CollectionId, ShardId);
@@ -101,8 +103,9 @@ impl Batcher {
             tokio::task::yield_now().await;
             let Some(flight) = self.depart(id) else { return };
             self.statements.inc();
+            let begun = Instant::now();
             let fetched = self.read(id, &flight).await;
-            self.arrive(id, &flight.keys, fetched);
+            self.arrive(id, &flight.keys, begun, fetched);
         }
     }
 
@@ -137,14 +140,14 @@ impl Batcher {
     }
 
     /// Answers those whom a statement was for.
-    fn arrive(&self, id: LineId, keys: &[Key], fetched: Result<Fetched, Error>) {
+    fn arrive(&self, id: LineId, keys: &[Key], begun: Instant, fetched: Result<Fetched, Error>) {
         let was_late = matches!(fetched, Err(Error::Deadline));
         let Some(landed) = self.lines.lock().get_mut(&id).map(|line| line.land(keys, was_late)) else { return };
         match fetched {
             Ok(fetched) => {
                 let (position, shard) = (fetched.position, id.1);
                 for (row, callers) in fetched.rows.iter().zip(landed) {
-                    let loaded = Loaded { state: row.state(fetched.generation), position, shard };
+                    let loaded = Loaded { state: row.state(fetched.generation), position, shard, begun };
                     answer_all(callers, &Ok(loaded));
                 }
             }

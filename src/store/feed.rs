@@ -6,19 +6,37 @@ use crate::record::{Change, Position};
 
 use super::{Error, ShardId, memory, postgres};
 
-/// Everything that became visible since the poll before.
+/// Changes that became visible since the poll before, or a part of them.
+///
+/// What became visible at once may be more than one poll holds: a transaction of millions of rows, or what gathered in an
+/// outage. It comes in several polls then, with those between them that report what was committed later. Only the one that
+/// completes it carries a proof: a cache that stands at a position lacks no change of it.
 #[derive(Clone, Debug)]
 pub struct Poll {
-    /// The newest mark visible in the poll's snapshot: once the changes are applied, a cache stands there.
+    /// The newest mark visible in the snapshot that the changes come from.
     pub position: Position,
-    /// Taken before the poll was sent: every change that was visible then is in this poll or an earlier one.
-    pub begun: Instant,
-    /// One for each key, at its highest version.
+    /// No change reported here was visible before this moment.
+    pub since: Instant,
+    /// One for each key, at the highest version that this poll found. A later poll may report an older one.
     pub changes: Vec<Change>,
+    /// What holds when this poll has been applied, and all before it; `None` while a part of them is still to come.
+    pub proof: Option<Proof>,
+    /// Set when the changes are a page of a backlog: each read of the primary that begins after this moment shows all of
+    /// that backlog, so one base can take the place of a floor for each of its keys.
+    pub backlog: Option<Instant>,
     /// Every shard's generation there, when any differs from the poll before, and with the first poll.
     pub generations: Option<Vec<(ShardId, u32)>>,
     /// False when history was lost since the poll before: whatever was cached must be dropped and read anew.
     pub complete: bool,
+}
+
+/// Every change that was visible at a position, and before a moment, has been reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The newest mark visible in the snapshot: a cache stands there.
+    pub position: Position,
+    /// Taken before the poll was sent.
+    pub begun: Instant,
 }
 
 /// A reader of one database's outbox. It keeps its place over failed polls.
@@ -30,7 +48,7 @@ pub enum Tail {
 }
 
 impl Tail {
-    /// Takes what became visible since the last successful poll.
+    /// Takes what became visible since the last successful poll, or a part of it.
     ///
     /// The first poll reports no changes, only the position from which on they will be reported.
     ///
@@ -38,7 +56,7 @@ impl Tail {
     /// [`Error::Unavailable`] or [`Error::Deadline`]; the place is kept and the next poll takes up there.
     ///
     /// # Cancel safety
-    /// The place moves only when the poll is returned.
+    /// The place moves only when the poll is returned. A statement under way goes on, and the next call waits for it.
     pub async fn poll(&mut self) -> Result<Poll, Error> {
         match self {
             Tail::Postgres(tail) => tail.poll().await,

@@ -136,7 +136,10 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, time::Duration};
+    use std::{
+        sync::mpsc,
+        time::{Duration, Instant},
+    };
 
     use super::*;
     use crate::{
@@ -162,7 +165,7 @@ mod tests {
 
     fn answer(callers: impl IntoIterator<Item = Caller>) {
         let state = State::absent(Stamp::ABSENT);
-        let loaded = Loaded { state, position: Position(1), shard: ShardId(0) };
+        let loaded = Loaded { state, position: Position(1), shard: ShardId(0), begun: Instant::now() };
         callers.into_iter().for_each(|caller| caller.answer.keep(Ok(loaded.clone())));
     }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use batch::{Batcher, Loaded};
 pub use error::Error;
-pub use feed::{Lead, Poll, Tail};
+pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Row};
 pub use line::Join;
 pub use memory::{DataType, Memory};
@@ -81,7 +81,7 @@ impl Store {
     ) -> Result<Fetched, Error> {
         match self {
             Store::Postgres(store) => store.read(shard, collection, keys, deadline).await,
-            Store::Memory(store) => Ok(store.read(shard, collection, keys)),
+            Store::Memory(store) => Ok(store.answer(shard, collection, keys).await),
         }
     }
 

@@ -2,72 +2,28 @@
 //!
 //! An entry may be evicted; its floor stays for a window of marks, so that a read begun before a change, and answered
 //! after it, is recognised as old and is neither kept nor served.
+//!
+//! Their number is bounded: beyond it the oldest go before their window ends, and the [`Base`] rises first, so that the
+//! reads which they would have judged are refused, and begin again. A backlog of the feed raises the base at once and takes
+//! no floors: one for each row of a transaction of millions would be dropped before the last is made.
+
+mod part;
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
     hash::BuildHasher,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Instant,
 };
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
+use self::part::Part;
+use super::base::Base;
 use crate::record::{Position, RecordId, Stamp, State};
 
 /// Independent parts, so that installs of different keys rarely meet.
 const PARTS: usize = 64;
-
-#[derive(Clone, Copy, Debug)]
-struct Floor {
-    stamp: Stamp,
-    live: bool,
-    bucket: u64,
-}
-
-#[derive(Default)]
-struct Part {
-    floors: HashMap<RecordId, Floor, FixedState>,
-    /// Keys by the mark with which their floor may go, oldest first. A key whose floor was raised since is in a
-    /// later bucket too, and stays.
-    buckets: VecDeque<(u64, Vec<RecordId>)>,
-}
-
-impl Part {
-    fn raise(&mut self, id: &RecordId, stamp: Stamp, live: bool, bucket: u64) {
-        let moved = match self.floors.entry(id.clone()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Floor { stamp, live, bucket });
-                true
-            }
-            Entry::Occupied(mut held) => {
-                let floor = held.get_mut();
-                if stamp > floor.stamp {
-                    (floor.stamp, floor.live) = (stamp, live);
-                }
-                let later = bucket > floor.bucket;
-                floor.bucket = floor.bucket.max(bucket);
-                later
-            }
-        };
-        if moved {
-            let at = self.buckets.partition_point(|(mark, _)| *mark < bucket);
-            match self.buckets.get_mut(at) {
-                Some((mark, ids)) if *mark == bucket => ids.push(id.clone()),
-                _ => self.buckets.insert(at, (bucket, vec![id.clone()])),
-            }
-        }
-    }
-
-    fn drop_through(&mut self, mark: u64) {
-        while let Some((bucket, ids)) = self.buckets.pop_front_if(|(bucket, _)| *bucket <= mark) {
-            for id in ids {
-                if self.floors.get(&id).is_some_and(|floor| floor.bucket == bucket) {
-                    self.floors.remove(&id);
-                }
-            }
-        }
-    }
-}
 
 /// The floors of one level, its position, and the position from which on the floors are complete.
 ///
@@ -77,19 +33,26 @@ pub struct Floors {
     parts: [Mutex<Part>; PARTS],
     hasher: FixedState,
     window: u64,
+    floors_max: usize,
+    held: AtomicUsize,
+    /// Held by the one thread that drops floors because there are too many.
+    shedding: Mutex<()>,
     applied: AtomicU64,
-    base: AtomicU64,
+    base: Base,
 }
 
 impl Floors {
-    /// Floors that are kept for `window` marks.
-    pub fn new(window: u64) -> Self {
+    /// Floors that are kept for `window` marks, `floors_max` of them at most.
+    pub fn new(window: u64, floors_max: usize) -> Self {
         Floors {
             parts: std::array::from_fn(|_| Mutex::default()),
             hasher: FixedState::default(),
             window: window.max(3),
+            floors_max: floors_max.max(1),
+            held: AtomicUsize::new(0),
+            shedding: Mutex::default(),
             applied: AtomicU64::new(0),
-            base: AtomicU64::new(0),
+            base: Base::new(),
         }
     }
 
@@ -104,16 +67,25 @@ impl Floors {
     /// after that shows it for certain, hence two ahead. And ahead of the mark seen, not of the last one applied: a
     /// poll after an outage jumps many marks, and its floors must not fall out of the window in the same step.
     pub fn raise(&self, id: &RecordId, stamp: Stamp, live: bool, seen: Position) {
-        self.part(id).lock().raise(id, stamp, live, seen.0 + 2);
+        let is_more = self.part(id).lock().raise(id, stamp, live, seen.0 + 2);
+        self.count(is_more);
     }
 
-    /// Judges a state that was read at `position`: `None` when it is too old to be used, else the state, an absence
-    /// with the stamp of the tombstone that is known here. An accepted state becomes the key's floor.
-    pub fn admit(&self, id: &RecordId, state: &State, position: Position) -> Option<State> {
+    /// Takes the place of floors for changes that were all visible before `moment`, in a snapshot that showed mark `seen`:
+    /// what was read earlier is accepted no more. Two marks ahead for the reason that [`Self::raise`] names.
+    pub fn raise_base(&self, seen: Position, moment: Instant) {
+        self.base.raise_moment(moment);
+        self.base.raise(seen.0 + 2);
+    }
+
+    /// Judges a state that was read at `position`, by a read that began at `begun`: `None` when it is too old to be used,
+    /// else the state, an absence with the stamp of the tombstone that is known here. An accepted state becomes the key's
+    /// floor.
+    pub fn admit(&self, id: &RecordId, state: &State, position: Position, begun: Instant) -> Option<State> {
         let mut part = self.part(id).lock();
         // The floor first, the base second: a floor dropped in between was dropped after the base had passed it.
-        let floor = part.floors.get(id).copied();
-        let base = self.base.load(Ordering::Acquire);
+        let floor = part.get(id);
+        let is_above_base = self.base.admits(position, begun);
         let mut state = state.clone();
         if let Some(floor) = floor {
             if state.value.is_none() && state.stamp.version == 0 && !floor.live {
@@ -123,18 +95,20 @@ impl Floors {
                 return None;
             }
         }
-        if position.0 < base {
+        if !is_above_base {
             return None;
         }
         // A read of the primary may show what no mark up to the next covers, hence two ahead.
         let bucket = self.applied.load(Ordering::Acquire).max(position.0) + 2;
-        part.raise(id, state.stamp, state.value.is_some(), bucket);
+        let is_more = part.raise(id, state.stamp, state.value.is_some(), bucket);
+        drop(part);
+        self.count(is_more);
         Some(state)
     }
 
     /// The highest stamp known for a key.
     pub fn get(&self, id: &RecordId) -> Option<Stamp> {
-        self.part(id).lock().floors.get(id).map(|floor| floor.stamp)
+        self.part(id).lock().get(id).map(|floor| floor.stamp)
     }
 
     /// Moves on to mark `n`, all of whose changes have been applied, and forgets floors older than the window.
@@ -144,19 +118,51 @@ impl Floors {
         if n.0 <= before {
             return;
         }
-        // The base first, the drop second.
-        self.base.fetch_max(mark, Ordering::AcqRel);
-        for part in &self.parts {
-            part.lock().drop_through(mark);
-        }
+        self.drop_through(mark);
     }
 
     /// Starts over at `n` after history was lost: nothing read before is accepted.
     pub fn reset(&self, n: Position) {
-        self.base.store(n.0, Ordering::Release);
+        self.base.reset(n, Instant::now());
         self.applied.store(n.0, Ordering::Release);
         for part in &self.parts {
-            *part.lock() = Part::default();
+            let gone = std::mem::take(&mut *part.lock());
+            self.held.fetch_sub(gone.len(), Ordering::AcqRel);
+        }
+    }
+
+    /// Floors held, about.
+    pub fn len(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
+    fn count(&self, is_more: bool) {
+        if is_more && self.held.fetch_add(1, Ordering::AcqRel) >= self.floors_max {
+            self.shed();
+        }
+    }
+
+    /// Drops the oldest floors while there are too many.
+    fn shed(&self) {
+        // Whoever comes meanwhile need not wait: the one who drops looks at the number again.
+        let Some(_shedding) = self.shedding.try_lock() else { return };
+        while self.len() > self.floors_max {
+            let Some(oldest) = self.parts.iter().filter_map(|part| part.lock().oldest()).min() else { return };
+            self.drop_through(oldest);
+        }
+    }
+
+    /// Drops the floors of each bucket up to `mark`.
+    fn drop_through(&self, mark: u64) {
+        // The base first, the drop second.
+        self.base.raise(mark);
+        for part in &self.parts {
+            let mut part = part.lock();
+            if part.oldest().is_some_and(|oldest| oldest <= mark) {
+                // Under the lock: no floor that goes was raised later.
+                self.base.raise_moment(Instant::now());
+                self.held.fetch_sub(part.drop_through(mark), Ordering::AcqRel);
+            }
         }
     }
 
@@ -167,6 +173,8 @@ impl Floors {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;
@@ -180,38 +188,47 @@ mod tests {
         State { stamp: Stamp::new(1, version), value: Some(Bytes::from_static(b"{}")) }
     }
 
+    /// When a read began that only its position speaks for.
+    fn before() -> Instant {
+        Instant::now() - Duration::from_secs(60)
+    }
+
     #[test]
     fn a_read_from_before_a_change_is_refused_after_it() {
-        let floors = Floors::new(10);
+        let floors = Floors::new(10, 1_000);
         floors.raise(&id("a"), Stamp::new(1, 7), true, floors.applied());
-        assert_eq!(floors.admit(&id("a"), &live(6), Position(0)), None);
-        assert_eq!(floors.admit(&id("a"), &live(7), Position(0)), Some(live(7)));
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(0), before()), None);
+        assert_eq!(floors.admit(&id("a"), &live(7), Position(0), before()), Some(live(7)));
     }
 
     #[test]
     fn a_read_older_than_the_window_is_refused_even_where_no_floor_is_left() {
-        let floors = Floors::new(10);
+        let floors = Floors::new(10, 1_000);
         floors.raise(&id("a"), Stamp::new(1, 7), true, floors.applied());
         (1..=30).for_each(|n| floors.advance(Position(n)));
         assert_eq!(floors.get(&id("a")), None, "the floor has left the window");
-        assert_eq!(floors.admit(&id("a"), &live(6), Position(5)), None);
-        assert_eq!(floors.admit(&id("a"), &live(7), Position(30)), Some(live(7)));
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(5), before()), None);
+        assert_eq!(floors.admit(&id("a"), &live(7), Position(30), before()), Some(live(7)));
     }
 
     #[test]
     fn a_change_of_a_poll_that_jumps_past_the_window_still_refuses_older_reads() {
-        let floors = Floors::new(10);
+        let floors = Floors::new(10, 1_000);
         floors.advance(Position(1));
         // Nothing was heard for a hundred marks; the change came in that time, and so did a read that lacks it.
         floors.raise(&id("a"), Stamp::new(1, 7), true, Position(100));
         floors.advance(Position(100));
-        assert_eq!(floors.admit(&id("a"), &live(6), Position(95)), None);
-        assert_eq!(floors.admit(&id("a"), &live(6), Position(89)), None, "and this one is from before the window");
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(95), before()), None);
+        assert_eq!(
+            floors.admit(&id("a"), &live(6), Position(89), before()),
+            None,
+            "and this one is from before the window"
+        );
     }
 
     #[test]
     fn a_floor_raised_again_outlives_its_first_bucket() {
-        let floors = Floors::new(10);
+        let floors = Floors::new(10, 1_000);
         floors.raise(&id("a"), Stamp::new(1, 1), true, floors.applied());
         (1..=8).for_each(|n| floors.advance(Position(n)));
         floors.raise(&id("a"), Stamp::new(1, 2), true, floors.applied());
@@ -221,26 +238,67 @@ mod tests {
 
     #[test]
     fn an_absence_without_a_tombstone_takes_the_known_one_and_never_beats_a_live_floor() {
-        let floors = Floors::new(10);
+        let floors = Floors::new(10, 1_000);
         let absent = State::absent(Stamp::new(1, 0));
         floors.raise(&id("gone"), Stamp::new(1, 9), false, floors.applied());
-        assert_eq!(floors.admit(&id("gone"), &absent, Position(1)), Some(State::absent(Stamp::new(1, 9))));
+        assert_eq!(floors.admit(&id("gone"), &absent, Position(1), before()), Some(State::absent(Stamp::new(1, 9))));
         floors.raise(&id("there"), Stamp::new(1, 9), true, floors.applied());
-        assert_eq!(floors.admit(&id("there"), &absent, Position(1)), None);
+        assert_eq!(floors.admit(&id("there"), &absent, Position(1), before()), None);
     }
 
     #[test]
     fn an_accepted_read_is_a_floor_for_the_next() {
-        let floors = Floors::new(10);
-        assert!(floors.admit(&id("a"), &live(5), Position(3)).is_some());
-        assert_eq!(floors.admit(&id("a"), &live(4), Position(3)), None);
+        let floors = Floors::new(10, 1_000);
+        assert!(floors.admit(&id("a"), &live(5), Position(3), before()).is_some());
+        assert_eq!(floors.admit(&id("a"), &live(4), Position(3), before()), None);
     }
 
     #[test]
     fn a_new_generation_beats_every_old_version() {
-        let floors = Floors::new(10);
+        let floors = Floors::new(10, 1_000);
         floors.raise(&id("a"), Stamp::new(1, 99), true, floors.applied());
         let reborn = State { stamp: Stamp::new(2, 1), value: None };
-        assert_eq!(floors.admit(&id("a"), &reborn, Position(0)), Some(reborn));
+        assert_eq!(floors.admit(&id("a"), &reborn, Position(0), before()), Some(reborn));
+    }
+
+    #[test]
+    fn floors_beyond_the_bound_give_way_to_the_base() {
+        let floors = Floors::new(1_000, 100);
+        for n in 0..10_000u64 {
+            floors.raise(&id(&n.to_string()), Stamp::new(1, 7), true, Position(n / 10));
+            assert!(floors.len() <= 100, "{} floors are held", floors.len());
+        }
+        for n in [0, 5_000, 9_999] {
+            let id = id(&n.to_string());
+            assert_eq!(floors.admit(&id, &live(6), Position(n / 10), before()), None, "{n}: older than its change");
+            assert!(floors.admit(&id, &live(7), Position(1_010), before()).is_some(), "{n}: a later read");
+        }
+    }
+
+    #[test]
+    fn a_read_begun_after_floors_were_dropped_passes_where_no_mark_is_written() {
+        let floors = Floors::new(1_000, 100);
+        let early = Instant::now();
+        (0..1_000).for_each(|n| floors.raise(&id(&n.to_string()), Stamp::new(1, 7), true, Position(1)));
+        assert!(floors.len() <= 100);
+        assert_eq!(floors.admit(&id("0"), &live(6), Position(1), early), None);
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(floors.admit(&id("0"), &live(7), Position(1), Instant::now()), Some(live(7)));
+    }
+
+    #[test]
+    fn a_raised_base_stands_for_the_floors_of_a_backlog() {
+        let floors = Floors::new(10, 1_000);
+        let early = Instant::now();
+        std::thread::sleep(Duration::from_millis(1));
+        floors.raise_base(Position(5), Instant::now());
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(
+            floors.admit(&id("a"), &live(6), Position(6), early),
+            None,
+            "mark 6 may lack what the backlog shows"
+        );
+        assert_eq!(floors.admit(&id("a"), &live(7), Position(5), Instant::now()), Some(live(7)));
+        assert_eq!(floors.admit(&id("b"), &live(7), Position(7), early), Some(live(7)));
     }
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use crate::record::Position;
 
 /// How old a node's knowledge may be.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -56,12 +59,29 @@ pub struct Freshness {
     start: Instant,
     /// Nanoseconds after `start`, plus one; 0 while nothing was proven.
     proven: AtomicU64,
+    /// The newest mark that was seen, and when it was seen first.
+    marked: Mutex<(Position, Instant)>,
 }
 
 impl Freshness {
     /// Nothing is proven yet.
     pub fn new(config: Config) -> Self {
-        Freshness { config, start: Instant::now(), proven: AtomicU64::new(0) }
+        let start = Instant::now();
+        Freshness { config, start, proven: AtomicU64::new(0), marked: Mutex::new((Position::default(), start)) }
+    }
+
+    /// The database shows mark `newest`.
+    pub fn meet_mark(&self, newest: Position) {
+        let mut marked = self.marked.lock();
+        if newest > marked.0 {
+            *marked = (newest, Instant::now());
+        }
+    }
+
+    /// How long no new mark was seen. Changes reach their watchers without marks, but the window of reads stands still, no
+    /// history is pruned, and the database most likely takes no writes.
+    pub fn since_mark(&self) -> Duration {
+        self.marked.lock().1.elapsed()
     }
 
     /// Every change visible before `moment` has been applied.
@@ -96,6 +116,21 @@ impl Freshness {
         now.saturating_duration_since(self.start).saturating_sub(proven)
     }
 
+    /// How old an answer may be that reflects what has been applied here and what was visible at `read`, where the younger
+    /// of the two is too old to be fresh. A read is as old as its beginning: nobody knows what its snapshot lacks of what
+    /// came after.
+    pub fn staleness(&self, read: Instant) -> Option<Duration> {
+        let now = Instant::now();
+        let since_read = now.saturating_duration_since(read);
+        if since_read <= self.config.fresh {
+            return None;
+        }
+        match self.verdict_at(now) {
+            Verdict::Fresh => None,
+            Verdict::Usable(age) | Verdict::Expired(age) => Some(age.min(since_read)),
+        }
+    }
+
     /// The oldest value served when nothing else can answer.
     pub fn stale_max(&self) -> Duration {
         self.config.stale_max
@@ -113,6 +148,20 @@ mod tests {
         assert!(matches!(freshness.verdict(), Verdict::Expired(_)));
         freshness.prove(Instant::now());
         assert_eq!(freshness.verdict(), Verdict::Fresh);
+    }
+
+    #[test]
+    fn a_mark_that_was_seen_before_is_no_sign_of_life() {
+        let freshness = Freshness::new(Config::default());
+        freshness.meet_mark(Position(7));
+        std::thread::sleep(Duration::from_millis(20));
+        for seen in [7, 6] {
+            freshness.meet_mark(Position(seen));
+            assert!(freshness.since_mark() >= Duration::from_millis(20));
+        }
+        let before = freshness.since_mark();
+        freshness.meet_mark(Position(8));
+        assert!(freshness.since_mark() < before);
     }
 
     #[test]

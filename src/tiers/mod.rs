@@ -5,6 +5,7 @@
 //! absences included. Leaves to `changes` how changes arrive, and to `hub` who is told of them.
 
 mod apply;
+mod base;
 pub mod entry;
 pub mod filter;
 mod floors;
@@ -13,8 +14,10 @@ mod front;
 pub mod local;
 mod read;
 mod seqcount;
+#[cfg(test)]
+mod simulation;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge};
@@ -33,7 +36,7 @@ use crate::{
 };
 
 /// How the tiers are sized.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The cache in this process.
@@ -44,6 +47,21 @@ pub struct Config {
     pub freshness: freshness::Config,
     /// For how many marks a read may be under way and still be used (20 marks are about a second).
     pub window: Window,
+    /// Keys changed or read within the window whose newest version is remembered, at the most: 100 to 200 bytes and the
+    /// key for each. Beyond it the window becomes shorter.
+    pub floors_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            local: local::Config::default(),
+            filter: filter::Config::default(),
+            freshness: freshness::Config::default(),
+            window: Window::default(),
+            floors_max: 250_000,
+        }
+    }
 }
 
 /// A number of marks.
@@ -58,10 +76,6 @@ impl Default for Window {
     }
 }
 
-/// The time between two resets of the tiers; what was read in one is not kept in another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Era(u64);
-
 /// The tiers of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Tiers {
@@ -75,9 +89,8 @@ struct Inner {
     filters: Filters,
     floors: Floors,
     freshness: Freshness,
-    /// How often everything was dropped. A read belongs to the era it began in: one that began before a reset may have
-    /// missed changes that are not reported after it.
-    era: RwLock<Era>,
+    /// When everything was dropped last. A read that began before may have missed changes that are not reported after it.
+    reset_at: RwLock<Option<Instant>>,
     /// The highest generation met in each shard.
     generations: RwLock<HashMap<ShardId, u32>>,
     /// Set when a read met a new generation: every subscription must be read anew.
@@ -88,6 +101,7 @@ struct Inner {
     age: IntGauge,
     local_entries: IntGauge,
     local_bytes: IntGauge,
+    floors_held: IntGauge,
 }
 
 impl Tiers {
@@ -100,9 +114,9 @@ impl Tiers {
             ),
             local: Local::new(&config.local),
             filters: Filters::new(config.filter.clone(), store.catalogue()),
-            floors: Floors::new(config.window.0),
+            floors: Floors::new(config.window.0, config.floors_max),
             freshness: Freshness::new(config.freshness.clone()),
-            era: RwLock::default(),
+            reset_at: RwLock::default(),
             generations: RwLock::default(),
             reset: Notify::new(),
             answers: Answers::new(telemetry),
@@ -112,6 +126,7 @@ impl Tiers {
             age: telemetry.gauge("freshet_tiers_age_ms", "The age of the newest proof that every change is applied."),
             local_entries: telemetry.gauge("freshet_tiers_local_entries", "Records held in this process, about."),
             local_bytes: telemetry.gauge("freshet_tiers_local_bytes", "Memory that they take, about."),
+            floors_held: telemetry.gauge("freshet_tiers_floors", "Keys whose newest version is remembered, about."),
             store,
         };
         Tiers { inner: Arc::new(inner) }
@@ -161,6 +176,7 @@ impl Tiers {
         self.inner.age.set(held(age));
         self.inner.local_entries.set(held(self.inner.local.entries()));
         self.inner.local_bytes.set(held(self.inner.local.bytes()));
+        self.inner.floors_held.set(held(self.inner.floors.len() as u64));
     }
 
     /// Waits until a read has met a new generation.

@@ -7,7 +7,7 @@ use prometheus::IntCounter;
 use crate::{
     record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
-    store::{Error, Join},
+    store::{Error, Join, Loaded},
     telemetry::Telemetry,
 };
 
@@ -134,7 +134,7 @@ impl Tiers {
         // With something to fall back on, a database that does not answer at once is not waited for to the end.
         let patience = if self.get_stale(id, wish).is_some() { deadline.at_most(PATIENCE) } else { deadline };
         match self.load(id, wish, patience).await {
-            Ok(state) => Ok(self.counted(Answer { state, stale: None, source: Source::Store })),
+            Ok((state, stale)) => Ok(self.counted(Answer { state, stale, source: Source::Store })),
             Err(error) => self.fall_back(id, wish, error),
         }
     }
@@ -155,10 +155,11 @@ impl Tiers {
             return self.clone().get_in_task(id, deadline, answer);
         }
         self.inner.store_reads.inc();
-        let (tiers, record, era) = (self.clone(), id.clone(), self.era());
+        let (tiers, record) = (self.clone(), id.clone());
         self.inner.batcher.load_then(&id, Join::Any, deadline, move |loaded| {
-            match loaded.map(|loaded| tiers.install(&record, &loaded, era)) {
-                Ok(Some(state)) => answer(Ok(tiers.counted(Answer { state, stale: None, source: Source::Store }))),
+            let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &Wish::default()));
+            match settled {
+                Ok(Some((state, stale))) => answer(Ok(tiers.counted(Answer { state, stale, source: Source::Store }))),
                 Ok(None) => tiers.get_in_task(record, deadline, answer),
                 Err(error) => answer(tiers.fall_back(&record, &Wish::default(), error)),
             }
@@ -176,22 +177,30 @@ impl Tiers {
 
     /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster
     /// than it can be read is tried until the deadline, and what overtook a read may have left its state in L1.
-    async fn load(&self, id: &RecordId, wish: &Wish, deadline: Deadline) -> Result<State, Error> {
+    async fn load(&self, id: &RecordId, wish: &Wish, deadline: Deadline) -> Result<(State, Option<Duration>), Error> {
         // A statement already under way may have begun before the client saw the stamp it names.
         let mut join = if wish.min_stamp.is_some() { Join::Later } else { Join::Any };
         while !deadline.passed() {
             self.inner.store_reads.inc();
-            let era = self.era();
             let loaded = self.inner.batcher.load(id, join, deadline).await?;
-            if let Some(state) = self.install(id, &loaded, era) {
-                return Ok(state);
+            if let Some(settled) = self.settle(id, &loaded, wish) {
+                return Ok(settled);
             }
             if let Some(answer) = self.get_local(id.as_ref(), wish).filter(|answer| answer.stale.is_none()) {
-                return Ok(answer.state);
+                return Ok((answer.state, None));
             }
             join = Join::Later;
         }
         Err(Error::Deadline)
+    }
+
+    /// Installs what was read; returns what stands and how old that may be, where it is not proven to be fresh. `None` when
+    /// it has to be read again: it was overtaken, or is older than the wish allows.
+    fn settle(&self, id: &RecordId, loaded: &Loaded, wish: &Wish) -> Option<(State, Option<Duration>)> {
+        // The age first, the install second: what the certificate vouches for was applied before the floors judge the state.
+        let stale = self.inner.freshness.staleness(loaded.begun);
+        let state = self.install(id, loaded)?;
+        stale.is_none_or(|age| self.allows(wish, age)).then_some((state, stale))
     }
 
     /// What L1 still has within the wish, in place of the store's `error`.

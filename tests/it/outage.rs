@@ -153,3 +153,32 @@ async fn a_database_that_is_stopped_and_started_again_is_followed_on() {
     node.stop().await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_slow_answer_of_the_database_says_how_old_it_is_unless_the_feed_proves_it_fresh() {
+    let database = database().await;
+    database.run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(0, 9) n").await;
+    let proxy = Proxy::to(&database.url()).await;
+    let mut config = impatient();
+    config.tiers.filter.enabled = false;
+    config.service.deadline = Duration::from_secs(5);
+    let node = Node::over(&proxy.url(), config).await;
+    let mut client = Socket::open(&node).await;
+    client.ok("get", json!(["products", "k0"])).await;
+    proxy.set_for("reads", Link::Delay(Duration::from_millis(1_000)));
+    let proven = client.ok("get", json!(["products", "k1"])).await;
+    assert!(proven.get("stale_ms").is_none(), "{proven}: changes were heard of all the time");
+    proxy.set_for("tail", Link::BlackHole);
+    // Whole before the feed fell silent, and answered when it was silent for longer than `fresh`.
+    for asked in [json!(["products", "k2"]), json!(["products", "absent"])] {
+        let answer = client.ok("get", asked).await;
+        assert!(answer["stale_ms"].as_u64().is_some_and(|age| (400..5_000).contains(&age)), "{answer}");
+    }
+    // One that may not be that old is asked for again, in vain.
+    let exact = json!({"collection": "products", "key": "k3", "max_stale_ms": 0});
+    assert_eq!(client.refused("get", exact).await["code"], -32011);
+    proxy.set(Link::Pass);
+    until("answers are fresh", async || client.ok("get", json!(["products", "k2"])).await.get("stale_ms").is_none())
+        .await;
+    node.stop().await;
+}

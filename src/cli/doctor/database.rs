@@ -100,10 +100,11 @@ fn of_marks(feed: &Feed) -> Finding {
             let nodes = counted(feed.followers.unsigned_abs() as usize, "node");
             Finding::ok(check, format!("newest mark {} old, {nodes} connected", lasting(age)))
         }
-        Some(age) if feed.is_led => Finding::fail(
+        // Whoever leads may lose the lead over each failure, so that nodes follow counts as well.
+        Some(age) if feed.is_led || feed.followers > 0 => Finding::fail(
             check,
-            format!("a node leads, and the newest mark is {} old", lasting(age)),
-            "see that node's log: watchers hear of no change",
+            format!("nodes are running, and the database takes no marks: the newest is {} old", lasting(age)),
+            "see their logs; look for a lock on feed.mark or feed.leader, and for a disk that is full or read-only",
         ),
         Some(age) => Finding::warn(
             check,
@@ -157,12 +158,12 @@ mod tests {
     use super::*;
     use crate::cli::doctor::finding::Verdict;
 
-    fn feed(newest: Option<f64>, is_led: bool) -> Feed {
+    fn feed(newest: Option<f64>, is_led: bool, followers: i64) -> Feed {
         Feed {
             newest_mark_seconds: newest,
             oldest_mark_seconds: newest,
             is_led,
-            followers: 1,
+            followers,
             outbox_rows: 0,
             outbox_bytes: 0,
             modulus: Some(64),
@@ -170,10 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn an_old_mark_means_that_no_node_runs() {
-        assert_eq!(of_marks(&feed(Some(0.1), true)).verdict, Verdict::Ok);
-        assert_eq!(of_marks(&feed(Some(60.0), true)).verdict, Verdict::Fail);
-        for silent in [feed(Some(60.0), false), feed(None, false)] {
+    fn an_old_mark_means_that_no_node_runs_or_that_none_can_write() {
+        assert_eq!(of_marks(&feed(Some(0.1), true, 1)).verdict, Verdict::Ok);
+        for stuck in [feed(Some(60.0), true, 0), feed(Some(60.0), false, 1)] {
+            assert_eq!(of_marks(&stuck).verdict, Verdict::Fail);
+        }
+        for silent in [feed(Some(60.0), false, 0), feed(None, false, 0)] {
             let found = of_marks(&silent);
             assert!(found.verdict == Verdict::Warn && found.detail.contains("no node is running"), "{found:?}");
         }

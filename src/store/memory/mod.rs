@@ -49,7 +49,13 @@ pub struct Memory {
     catalogue: Catalogue,
     tables: Vec<Table>,
     shared: Arc<Shared>,
+    /// How long answers to reads are on their way in a simulation.
+    #[cfg(test)]
+    delay: parking_lot::Mutex<Option<Delay>>,
 }
+
+#[cfg(test)]
+type Delay = Box<dyn FnMut() -> std::time::Duration + Send>;
 
 /// What tails share with the store.
 struct Shared {
@@ -77,7 +83,14 @@ impl Memory {
         let tables = schemas.iter().map(Table::new).collect::<Result<Vec<_>, _>>()?;
         let contents = RwLock::new(Contents::new(tables.len(), changes_max.get(), generation()));
         let catalogue = Catalogue::new(schemas.iter().map(|schema| table::collection(schema, modulus)));
-        Ok(Memory { catalogue, tables, shared: Arc::new(Shared { modulus, contents, newest: watch::Sender::new(0) }) })
+        let shared = Arc::new(Shared { modulus, contents, newest: watch::Sender::new(0) });
+        Ok(Memory {
+            catalogue,
+            tables,
+            shared,
+            #[cfg(test)]
+            delay: parking_lot::Mutex::default(),
+        })
     }
 
     /// The collections, numbered in the order of their schemas.
@@ -91,6 +104,23 @@ impl Memory {
         let contents = self.shared.contents.read();
         let rows = keys.iter().map(|key| contents.row(index(collection), key)).collect();
         Fetched { position: contents.position(), epoch: EPOCH, generation: contents.generation(), rows }
+    }
+
+    /// [`read`](Self::read), whose answer is on its way for as long as a simulation says.
+    pub(super) async fn answer(&self, shard: ShardId, collection: CollectionId, keys: &[Key]) -> Fetched {
+        let fetched = self.read(shard, collection, keys);
+        #[cfg(test)]
+        {
+            let delay = self.delay.lock().as_mut().map(|delay| delay());
+            tokio::time::sleep(delay.unwrap_or_default()).await;
+        }
+        fetched
+    }
+
+    /// From now on answers to reads are on their way for so long.
+    #[cfg(test)]
+    pub(crate) fn delay_answers(&self, delay: impl FnMut() -> std::time::Duration + Send + 'static) {
+        *self.delay.lock() = Some(Box::new(delay));
     }
 
     /// Commits one write. What it did is visible to reads and tails when this returns.

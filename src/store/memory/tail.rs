@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::store::{Poll, ShardId};
+use crate::store::{Poll, Proof, ShardId};
 
 use super::Shared;
 
@@ -20,19 +20,22 @@ pub struct Tail {
     newest: watch::Receiver<u64>,
     /// The last version taken; `None` before the first poll.
     place: Option<u64>,
+    /// When the last poll began.
+    begun: Instant,
 }
 
 impl Tail {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let newest = shared.newest.subscribe();
-        Tail { shared, newest, place: None }
+        Tail { shared, newest, place: None, begun: Instant::now() }
     }
 
     /// Waits up to 25 ms for a change and takes what became visible since the poll before, in version order.
     ///
     /// The first poll returns at once and without changes. The position counts up while polls go on, idle or not,
     /// and a read taken at it reflects every change polled so far. Changes are complete unless more were committed
-    /// since the poll before than the log holds; then none are reported, and the next poll takes up from here.
+    /// since the poll before than the log holds; then none are reported, and the next poll takes up from here. The log
+    /// bounds what one poll reports, so each carries its proof.
     ///
     /// # Cancel safety
     /// The place moves only when the poll is returned.
@@ -53,10 +56,18 @@ impl Tail {
         };
         let starts = self.place.is_none() || taken.is_none();
         self.place = Some(contents.version());
-        let position = contents.mark(starts);
+        let proof = Proof { position: contents.mark(starts), begun };
         let (complete, changes) = (taken.is_some(), taken.unwrap_or_default());
         let generation = contents.generation();
         let all = || (0..self.shared.modulus).map(|shard| (ShardId(shard), generation)).collect();
-        Poll { position, begun, changes, generations: starts.then(all), complete }
+        Poll {
+            position: proof.position,
+            since: std::mem::replace(&mut self.begun, begun),
+            changes,
+            proof: Some(proof),
+            backlog: None,
+            generations: starts.then(all),
+            complete,
+        }
     }
 }

@@ -195,10 +195,10 @@ pub async fn missing_rights(session: &mut Session) -> Result<Vec<String>, Error>
     query.fetch_all(&mut session.connection).await.map_err(failure::error)
 }
 
-/// Sessions that one node opens at most: its pools, the relay, the tail, readiness probes, a scan, and a closer look at
-/// refused writes.
+/// Sessions that one node opens at most: its pools, the relay, the tail, a backlog, readiness probes, a scan, and a closer
+/// look at refused writes.
 pub fn node_connections(config: &Config) -> u32 {
-    config.read_connections + WAITING_CONNECTIONS + config.write_lanes + config.write_connections + 5
+    config.read_connections + WAITING_CONNECTIONS + config.write_lanes + config.write_connections + 6
 }
 
 async fn one<T>(session: &mut Session, sql: &'static str) -> Result<T, Error>

@@ -2,138 +2,179 @@
 //!
 //! A row is taken as soon as its transaction is visible, whatever its version, and an open transaction delays only
 //! its own rows: no cursor over versions, and no wait for the oldest transaction of the cluster.
+//!
+//! A difference may be of any size: one transaction of millions of rows, or what gathered in an outage. So a poll reads at
+//! most a few pages, of each transaction a part at most; where something is left over, the whole difference is read once
+//! more, page by page through a cursor on a connection of its own ([`backlog`]), while polls go on from the new snapshot and
+//! report what is committed later. The position and the certificate move only when the cursor has come to its end.
+//!
+//! Why a cursor: it has one snapshot, the server reads each row once and holds none back for sorting, and each page has a
+//! time limit, not the whole. Pages without a transaction, by a key to go on from, would need an index on (xid, version),
+//! which each write of every client would pay for. A cursor whose connection is lost begins anew with a later snapshot;
+//! that repeats changes, which is harmless, and what was left over by polls meanwhile is in it.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+mod backlog;
+mod page;
 
-use futures_util::TryStreamExt as _;
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures_util::future::{BoxFuture, OptionFuture};
+use sqlx::PgConnection;
+
+use self::{
+    backlog::{Backlog, Rest},
+    page::{Place, Taken},
+};
 use crate::{
-    record::{Change, CollectionId, Key, Position},
-    resilience::Deadline,
+    record::Position,
+    resilience::{Backoff, Deadline},
     store::{
-        Error, Poll, ShardId,
-        postgres::{Shared, pool, read::generation},
+        Error, Poll, Proof,
+        postgres::{Shared, pool},
     },
 };
 
-/// One statement has one snapshot, so what it says about the snapshot, the newest mark and the outbox agrees.
-///
-/// # Source
-/// coherence protocol, section 3, step 1; `pg_current_snapshot` in PostgreSQL's `xid8funcs.c` reports the active
-/// snapshot, which under READ COMMITTED is the statement's.
-const POLL: &str = "
-    SELECT pg_current_snapshot()::text, (SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1),
-           EXISTS (SELECT FROM feed.mark WHERE n = $3), g.sum,
-           CASE WHEN g.sum IS DISTINCT FROM $4 THEN ARRAY(SELECT format('%s %s', shard, gen) FROM feed.shard_state) END,
-           NULL, NULL, NULL, NULL
-      FROM (SELECT sum(gen)::bigint FROM feed.shard_state) g (sum)
-    UNION ALL
-    SELECT NULL, NULL, NULL, NULL, NULL, o.collection, o.key, o.version, o.op = 'D'
-      FROM feed.outbox o WHERE (o.xid >= $1::xid8 OR o.xid = ANY($2::xid8[])) AND o.op IN ('U', 'D')";
+/// Between two polls while a backlog is read.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Between two attempts to read a backlog.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// A place in the outbox of one database, and the connection that reads it.
+type Polled = Result<(PgConnection, Taken), Error>;
+
+/// A place in the outbox of one database, and the connections that read it.
 pub struct Tail {
     shared: Arc<Shared>,
     connection: Option<PgConnection>,
+    /// The snapshot of the last poll; `None` before the first.
     place: Option<Place>,
+    /// The poll under way.
+    polling: Option<BoxFuture<'static, Polled>>,
+    behind: Option<Box<Behind>>,
+    /// History is known to be lost, and the next poll has to say so.
+    is_lost: bool,
 }
 
-type Generations = Option<Vec<(ShardId, u32)>>;
-/// Where a poll stands, the generations if they changed, the changes, and whether the last poll's mark is still there.
-type Taken = (Place, Generations, Vec<Change>, bool);
+/// A backlog that is being read.
+struct Behind {
+    since: Place,
+    reading: BoxFuture<'static, (Backlog, Result<Rest, Error>)>,
+    retry: Backoff,
+    /// What holds at its end.
+    proof: Proof,
+    /// Since where polls have left something over that this backlog's cursor may not show. The next one begins there.
+    next: Option<Place>,
+}
 
-/// The snapshot of the last poll: what is not visible in it is still to come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    xmax: String,
-    in_progress: Vec<String>,
-    position: Position,
-    /// The sum over the shards: a generation only rises, so this tells whether any has.
-    generations: i64,
+impl Behind {
+    /// Begins to read what became visible after `since`. `proof` is the last poll's: the cursor's snapshot is later, so
+    /// it shows all that this poll, and each before it, left over.
+    fn begin(shared: &Arc<Shared>, since: Place, proof: Proof) -> Box<Self> {
+        let reading = Box::pin(Backlog::new(shared.clone(), since.clone()).next(Duration::ZERO));
+        Box::new(Behind { since, reading, retry: RETRY, proof, next: None })
+    }
 }
 
 impl Tail {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Tail { shared, connection: None, place: None }
+        Tail { shared, connection: None, place: None, polling: None, behind: None, is_lost: false }
     }
 
     pub(in crate::store) async fn poll(&mut self) -> Result<Poll, Error> {
-        let deadline = Deadline::after(self.shared.config.statement_limit);
-        // Taken out: a poll that fails or is dropped closes the connection it used.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.shared.connect("tail", deadline).await?,
-        };
-        let begun = Instant::now();
-        let (place, generations, changes, kept) = pool::step(deadline, self.read(&mut connection)).await?;
-        self.connection = Some(connection);
-        let complete = match &self.place {
-            None => true,
+        loop {
+            let polling = match &mut self.polling {
+                Some(polling) => polling,
+                None => self.polling.insert(Box::pin(poll(
+                    self.shared.clone(),
+                    self.connection.take(),
+                    self.place.clone(),
+                    if self.behind.is_some() { PAUSE } else { Duration::ZERO },
+                ))),
+            };
+            let rest = OptionFuture::from(self.behind.as_mut().map(|behind| &mut behind.reading));
+            tokio::select! {
+                polled = polling => {
+                    self.polling = None;
+                    let (connection, taken) = polled?;
+                    self.connection = Some(connection);
+                    return Ok(self.polled(taken));
+                }
+                Some((backlog, rest)) = rest => {
+                    if let Some(poll) = self.advanced(backlog, rest) {
+                        return Ok(poll);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves to the snapshot of a poll.
+    fn polled(&mut self, taken: Taken) -> Poll {
+        let Taken { place, position, generations, changes, kept, whole } = taken;
+        let (proof, before) = (place.proof(), self.place.replace(place));
+        let since = before.as_ref().map_or(proof.begun, |before| before.begun);
+        let complete = match before {
+            None => !std::mem::take(&mut self.is_lost),
             Some(_) => kept && generations.is_none(),
         };
-        let position = place.position;
-        self.place = Some(place);
-        Ok(Poll { position, begun, changes, generations, complete })
+        match (before, &mut self.behind) {
+            // Whatever was left over is read anew with all the rest.
+            _ if !complete => self.behind = None,
+            (None, _) => {}
+            (Some(before), None) if !whole => self.behind = Some(Behind::begin(&self.shared, before, proof)),
+            (Some(before), Some(behind)) if !whole => drop(behind.next.get_or_insert(before)),
+            (Some(_), Some(behind)) if behind.next.is_none() => behind.proof = proof,
+            (Some(_), _) => {}
+        }
+        let proof = self.behind.is_none().then_some(proof);
+        Poll { position, since, changes, proof, backlog: None, generations, complete }
     }
 
-    async fn read(&self, connection: &mut PgConnection) -> Result<Taken, sqlx::Error> {
-        let (xmax, in_progress, position, generations) = match &self.place {
-            // The first poll asks for nothing that was there before it.
-            None => ("18446744073709551615", [].as_slice(), 0, None),
-            Some(place) => {
-                (place.xmax.as_str(), place.in_progress.as_slice(), place.position.0, Some(place.generations))
+    /// Takes a page of the backlog; `None` when there is nothing to report yet.
+    fn advanced(&mut self, backlog: Backlog, rest: Result<Rest, Error>) -> Option<Poll> {
+        let behind = self.behind.as_mut()?;
+        let (position, opened, changes, more) = match rest {
+            Ok(Rest::Page { position, opened, changes, more }) => (position, opened, changes, more),
+            Ok(Rest::Lost) => {
+                (self.behind, self.polling, self.place, self.is_lost) = (None, None, None, true);
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a backlog of the change feed could not be read to its end, and is begun anew");
+                behind.reading = Box::pin(backlog.next(behind.retry.next_wait()));
+                return None;
             }
         };
-        let query = sqlx::query(POLL).bind(xmax).bind(in_progress).bind(position.cast_signed()).bind(generations);
-        let mut rows = query.fetch(connection);
-        let mut newest: HashMap<(CollectionId, Key), Change> = HashMap::new();
-        let mut head = None;
-        while let Some(row) = rows.try_next().await? {
-            match row.try_get::<Option<&str>, _>(0)? {
-                Some(snapshot) => head = Some((place(snapshot, &row)?, generations_of(&row)?, row.try_get(2)?)),
-                None => self.take(&row, &mut newest)?,
-            }
+        let (since, mut proof) = (behind.since.begun, None);
+        if more {
+            behind.reading = Box::pin(backlog.next(Duration::ZERO));
+        } else {
+            proof = Some(behind.proof);
+            let next = behind.next.take().zip(self.place.as_ref());
+            self.behind = next.map(|(since, place)| Behind::begin(&self.shared, since, place.proof()));
         }
-        let (place, generations, kept): (_, _, bool) = head.ok_or(sqlx::Error::RowNotFound)?;
-        Ok((place, generations, newest.into_values().collect(), kept || position == 0))
-    }
-
-    fn take(&self, row: &PgRow, newest: &mut HashMap<(CollectionId, Key), Change>) -> Result<(), sqlx::Error> {
-        // A collection tracked since this node started is not served by it.
-        let Some(collection) = self.shared.catalogue.find(row.try_get(5)?) else { return Ok(()) };
-        let key = Key::from_database(row.try_get::<&str, _>(6)?);
-        let version = row.try_get::<i64, _>(7)?.unsigned_abs();
-        let change = Change { collection: collection.id, key: key.clone(), version, deleted: row.try_get(8)? };
-        let held = newest.entry((collection.id, key)).or_insert_with(|| change.clone());
-        if held.version < version {
-            *held = change;
-        }
-        Ok(())
+        Some(Poll { position, since, changes, proof, backlog: Some(opened), generations: None, complete: true })
     }
 }
 
-/// Reads `xmin:xmax:xip,...`, the text of a `pg_snapshot`.
-fn place(snapshot: &str, row: &PgRow) -> Result<Place, sqlx::Error> {
-    let mut parts = snapshot.splitn(3, ':').skip(1);
-    let xmax = parts.next().unwrap_or_default().to_owned();
-    let in_progress = parts.next().unwrap_or_default().split(',').filter(|xid| !xid.is_empty());
-    Ok(Place {
-        xmax,
-        in_progress: in_progress.map(str::to_owned).collect(),
-        position: Position(row.try_get::<Option<i64>, _>(1)?.unwrap_or(0).unsigned_abs()),
-        generations: row.try_get::<Option<i64>, _>(3)?.unwrap_or(0),
-    })
-}
-
-/// Each shard's generation, where the poll reports them.
-fn generations_of(row: &PgRow) -> Result<Generations, sqlx::Error> {
-    let reported: Option<Vec<String>> = row.try_get(4)?;
-    let pair = |text: String| {
-        let (shard, counted) = text.split_once(' ')?;
-        Some((ShardId(shard.parse().ok()?), generation(counted.parse().ok()?)))
+/// Waits for `pause`, then reads what is not visible at `place` on `connection`, or a new one. A poll that fails or is
+/// dropped closes the connection it used.
+async fn poll(shared: Arc<Shared>, connection: Option<PgConnection>, place: Option<Place>, pause: Duration) -> Polled {
+    // A timer rounds up to a millisecond, one of nothing as well.
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    let deadline = Deadline::after(shared.config.statement_limit);
+    let mut connection = match connection {
+        Some(connection) => connection,
+        None => shared.follow("tail", deadline).await?,
     };
-    Ok(reported.map(|texts| texts.into_iter().filter_map(pair).collect()))
+    let begun = Instant::now();
+    let taken = page::take(&mut connection, &shared.catalogue, place.as_ref(), begun);
+    let taken = pool::step(deadline, taken).await?;
+    Ok((connection, taken))
 }
 
 impl Shared {
@@ -141,5 +182,18 @@ impl Shared {
     pub(super) async fn connect(&self, purpose: &str, deadline: Deadline) -> Result<PgConnection, Error> {
         let options = self.config.options(purpose)?;
         pool::connect(&options, deadline.at_most(self.config.connect_limit)).await
+    }
+
+    /// A connection that reads the outbox in the order of its index: the first rows come at once, however many follow,
+    /// where a bitmap would be made of all of them first.
+    async fn follow(&self, purpose: &str, deadline: Deadline) -> Result<PgConnection, Error> {
+        let options = self.config.options(purpose)?.options([("enable_bitmapscan", "off"), ("enable_sort", "off")]);
+        pool::connect(&options, deadline.at_most(self.config.connect_limit)).await
+    }
+}
+
+impl Place {
+    fn proof(&self) -> Proof {
+        Proof { position: self.position, begun: self.begun }
     }
 }

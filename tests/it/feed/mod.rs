@@ -1,5 +1,8 @@
 //! Committed changes reach every screen: from any writer, in order, over every loss of the way.
 
+mod backlog;
+mod follower;
+mod marks;
 mod prune;
 mod races;
 mod relay;

@@ -99,3 +99,52 @@ async fn a_read_from_before_a_change_of_a_new_generation_is_refused_after_it() {
     assert!(value.contains("new"), "answered {value} after a newer state was applied");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_read_that_joins_a_statement_from_before_lost_history_does_not_bring_it_back() {
+    let database = database().await;
+    database
+        .run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'old', 1 FROM generate_series(0, 999) n")
+        .await;
+    let proxy = Proxy::to(&database.url()).await;
+    let mut config = config();
+    config.tiers.filter.enabled = false; // Its builds read too.
+    let node = Node::over(&proxy.url(), config).await;
+    let get = |key: &str| {
+        let (service, id) = (node.service().clone(), node.service().record("products", key).expect("a key"));
+        tokio::spawn(async move {
+            let value = service.get(&id, &Wish::default()).await.expect("read").state.value.expect("it is there");
+            String::from_utf8(value.to_vec()).expect("text")
+        })
+    };
+    // Prepares the partition's statement, so that later the read is one round trip.
+    let neighbour: String = database.value("SELECT min(sku) FROM products_017").await;
+    let key: String = database.value("SELECT max(sku) FROM products_017").await;
+    get(&neighbour).await.expect("joins");
+    let ran = "SELECT max(query_start)::text FROM pg_stat_activity WHERE application_name = 'freshet reads' \
+               AND datname = current_database() AND state = 'idle'";
+    let before = database.value::<String>(ran).await;
+    proxy.set_for("reads", Link::Delay(Duration::from_secs(2)));
+    // Marks will be counted from 1 again: the node must be far beyond.
+    until("marks go on", async || node.tiers().applied().0 > 40).await;
+    let early = get(&key);
+    until("the read ran", async || database.value::<Option<String>>(ran).await.is_some_and(|at| at > before)).await;
+    // A change that the feed will never report, as its history is gone, marks and all.
+    database
+        .run(
+            "BEGIN; UPDATE products SET name = 'new'; DELETE FROM feed.outbox;
+             LOCK TABLE feed.mark IN EXCLUSIVE MODE; DELETE FROM feed.mark; COMMIT",
+        )
+        .await;
+    until("the loss was seen", async || resyncs(&node).await == 1.0).await;
+    let joined = get(&key);
+    tokio::task::yield_now().await;
+    assert!(!early.is_finished(), "the first read was to be the later one");
+    proxy.set_for("reads", Link::Pass);
+    for read in [early, joined, get(&key)] {
+        let value = read.await.expect("joins");
+        assert!(value.contains("new"), "answered {value} after history was lost");
+    }
+    assert!(get(&key).await.expect("joins").contains("new"), "what was read before the loss is cached");
+    node.stop().await;
+}

@@ -1,0 +1,290 @@
+//! Changed records whose watchers are owed their states, and which of them are read next.
+//!
+//! A statement reads many records of one shard, the oldest first, and the shard whose oldest record has waited longest
+//! comes first. Each shard has one statement under way at most, and all together have few: clients read on the same
+//! connections. A shard that could not be read is suspect: it rests for a while, and then only one statement at a time
+//! tries the suspects, so that a lock on a partition, or on all of a table, leaves the rest to those that answer.
+//!
+//! A record costs the same however many are owed: it enters and leaves a queue of its shard once for each read.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    record::{CollectionId, Key, RecordId},
+    resilience::Backoff,
+    store::ShardId,
+};
+
+/// Records of one statement, at the most.
+const KEYS_MAX: usize = 256;
+/// Statements under way at once; suspects are one of them.
+const READS_AT_ONCE: usize = 4;
+const SUSPECTS_AT_ONCE: usize = 1;
+/// After so many failures in a row every shard of a collection is suspect: the whole table may be locked.
+const COLLECTION_FAILURES: u32 = 3;
+/// How long a shard rests that could not be read.
+const REST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+
+/// A shard of a collection.
+pub(super) type LineId = (CollectionId, ShardId);
+
+/// The records that are owed. `T` is what is remembered with each.
+pub(super) struct Owed<T> {
+    lines: HashMap<LineId, Line<T>, RandomState>,
+    /// The shards that may be read, by the age of their oldest record.
+    ready: BTreeMap<u64, LineId>,
+    /// How often in a row reads of a collection have failed.
+    failures: HashMap<CollectionId, u32, RandomState>,
+    /// The age of the next record, counted.
+    next: u64,
+    reading: usize,
+    suspects: usize,
+}
+
+/// The owed records of one shard.
+struct Line<T> {
+    /// In the order in which they came to be owed; each is in `owed`, and once.
+    queue: VecDeque<(u64, Key)>,
+    owed: HashMap<Key, T, RandomState>,
+    state: State,
+    rest: Backoff,
+    is_suspect: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In `ready`, if anything is owed.
+    Idle,
+    Reading {
+        suspect: bool,
+    },
+    Resting,
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Line { queue: VecDeque::new(), owed: HashMap::default(), state: State::Idle, rest: REST, is_suspect: false }
+    }
+}
+
+/// What one statement is to read.
+pub(super) struct Batch<T> {
+    pub(super) line: LineId,
+    pub(super) records: Vec<Record<T>>,
+    /// The shard, or its collection, did not answer last time.
+    pub(super) is_suspect: bool,
+}
+
+/// A record that is owed.
+pub(super) struct Record<T> {
+    pub(super) key: Key,
+    age: u64,
+    pub(super) about: T,
+}
+
+impl<T> Owed<T> {
+    pub(super) fn new() -> Self {
+        Owed {
+            lines: HashMap::default(),
+            ready: BTreeMap::new(),
+            failures: HashMap::default(),
+            next: 0,
+            reading: 0,
+            suspects: 0,
+        }
+    }
+
+    /// Owes a record; one that is owed already keeps its place, and what is known about it.
+    pub(super) fn add(&mut self, shard: ShardId, id: RecordId, about: T) {
+        let (age, id_of_line) = (self.next, (id.collection, shard));
+        let line = self.lines.entry(id_of_line).or_default();
+        if line.owed.contains_key(&id.key) {
+            return;
+        }
+        self.next += 1;
+        line.queue.push_back((age, id.key.clone()));
+        line.owed.insert(id.key, about);
+        if line.queue.len() == 1 && line.state == State::Idle {
+            self.ready.insert(age, id_of_line);
+        }
+    }
+
+    /// Takes out what is to be read now; `None` while enough is under way, or nothing can be read.
+    pub(super) fn next(&mut self) -> Option<Batch<T>> {
+        if self.reading >= READS_AT_ONCE {
+            return None;
+        }
+        let may_try = self.suspects < SUSPECTS_AT_ONCE;
+        let (age, id) = self.ready.iter().find(|(_, id)| may_try || !self.is_suspect(**id))?;
+        let (age, id) = (*age, *id);
+        let suspect = self.is_suspect(id);
+        self.ready.remove(&age);
+        let line = self.lines.get_mut(&id)?;
+        let count = line.queue.len().min(KEYS_MAX);
+        let records = line.queue.drain(..count).filter_map(|(age, key)| {
+            let about = line.owed.remove(&key)?;
+            Some(Record { key, age, about })
+        });
+        let records = records.collect();
+        line.state = State::Reading { suspect };
+        self.reading += 1;
+        self.suspects += usize::from(suspect);
+        Some(Batch { line: id, records, is_suspect: suspect })
+    }
+
+    /// Ends a read of a shard that was answered. `again` are the records that have to be read once more.
+    pub(super) fn answered(&mut self, id: LineId, again: Vec<Record<T>>) {
+        self.failures.remove(&id.0);
+        self.end(id, again);
+        if let Some(line) = self.lines.get_mut(&id) {
+            (line.is_suspect, line.rest, line.state) = (false, REST, State::Idle);
+        }
+        self.make_ready(id);
+    }
+
+    /// Ends a read of a shard that was not answered, and owes its records again; returns how long it rests, until
+    /// [`Self::rested`].
+    pub(super) fn failed(&mut self, id: LineId, again: Vec<Record<T>>) -> Duration {
+        *self.failures.entry(id.0).or_default() += 1;
+        self.end(id, again);
+        let line = self.lines.entry(id).or_default();
+        (line.is_suspect, line.state) = (true, State::Resting);
+        line.rest.next_wait()
+    }
+
+    /// A shard that failed may be tried again.
+    pub(super) fn rested(&mut self, id: LineId) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.state = State::Idle;
+        }
+        self.make_ready(id);
+    }
+
+    fn is_suspect(&self, id: LineId) -> bool {
+        self.lines.get(&id).is_some_and(|line| line.is_suspect)
+            || self.failures.get(&id.0).is_some_and(|failures| *failures >= COLLECTION_FAILURES)
+    }
+
+    /// Gives a read's place to the next, and puts its records back to where they were: at the front, in their order.
+    fn end(&mut self, id: LineId, again: Vec<Record<T>>) {
+        let line = self.lines.entry(id).or_default();
+        if let State::Reading { suspect } = line.state {
+            self.reading -= 1;
+            self.suspects -= usize::from(suspect);
+        }
+        for Record { key, age, about } in again.into_iter().rev() {
+            // One that was owed anew meanwhile keeps its new place.
+            if line.owed.insert(key.clone(), about).is_none() {
+                line.queue.push_front((age, key));
+            }
+        }
+    }
+
+    fn make_ready(&mut self, id: LineId) {
+        let Some(line) = self.lines.get(&id) else { return };
+        match line.queue.front() {
+            Some((age, _)) => drop(self.ready.insert(*age, id)),
+            // Nothing is known of it that a new one would not have.
+            None if !line.is_suspect => drop(self.lines.remove(&id)),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const A: CollectionId = CollectionId(0);
+    const B: CollectionId = CollectionId(1);
+
+    fn add(owed: &mut Owed<()>, collection: CollectionId, shard: u32, key: impl ToString) {
+        owed.add(ShardId(shard), RecordId::new(collection, Key::from_database(key.to_string())), ());
+    }
+
+    fn keys(batch: &Batch<()>) -> Vec<&str> {
+        batch.records.iter().map(|record| record.key.as_str()).collect()
+    }
+
+    #[test]
+    fn the_shard_with_the_oldest_record_is_read_first_and_its_oldest_records_first() {
+        let mut owed = Owed::new();
+        for (shard, key) in [(7, "a"), (3, "b"), (7, "c"), (3, "b"), (7, "a")] {
+            add(&mut owed, A, shard, key);
+        }
+        let (first, second) = (owed.next().expect("owed"), owed.next().expect("owed"));
+        assert_eq!((first.line, keys(&first)), ((A, ShardId(7)), vec!["a", "c"]));
+        assert_eq!((second.line, keys(&second)), ((A, ShardId(3)), vec!["b"]));
+        assert!(owed.next().is_none());
+    }
+
+    #[test]
+    fn a_shard_has_one_statement_under_way_and_what_was_overtaken_comes_before_what_came_later() {
+        let mut owed = Owed::new();
+        add(&mut owed, A, 1, "a");
+        let batch = owed.next().expect("owed");
+        add(&mut owed, A, 1, "b");
+        assert!(owed.next().is_none(), "its shard is being read");
+        owed.answered(batch.line, batch.records);
+        assert_eq!(keys(&owed.next().expect("owed")), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_locked_table_of_many_shards_leaves_slots_for_another() {
+        let mut owed = Owed::new();
+        (0..64).for_each(|shard| add(&mut owed, A, shard, shard));
+        add(&mut owed, B, 0, "free");
+        let stuck: Vec<_> = std::iter::from_fn(|| owed.next()).collect();
+        assert_eq!(stuck.len(), READS_AT_ONCE);
+        for batch in stuck {
+            owed.failed(batch.line, batch.records);
+        }
+        let next: Vec<_> = std::iter::from_fn(|| owed.next()).collect();
+        let lines: Vec<_> = next.iter().map(|batch| (batch.line.0, batch.is_suspect)).collect();
+        assert_eq!(lines, [(A, true), (B, false)], "one suspect, and the rest for those that answer");
+        // The lock is gone: one answer, and the others are read as ever.
+        next.into_iter().for_each(|batch| owed.answered(batch.line, vec![]));
+        assert_eq!(std::iter::from_fn(|| owed.next()).filter(|batch| !batch.is_suspect).count(), READS_AT_ONCE);
+    }
+
+    #[test]
+    fn a_locked_shard_rests_and_is_tried_again() {
+        let mut owed = Owed::new();
+        add(&mut owed, A, 1, "a");
+        let batch = owed.next().expect("owed");
+        let rest = owed.failed(batch.line, batch.records);
+        assert!(rest <= Duration::from_secs(1) && owed.next().is_none());
+        owed.rested((A, ShardId(1)));
+        let batch = owed.next().expect("owed still");
+        assert!(batch.is_suspect && keys(&batch) == ["a"]);
+        owed.answered(batch.line, vec![]);
+        assert!(owed.next().is_none() && owed.lines.is_empty());
+    }
+
+    #[test]
+    fn draining_takes_time_in_proportion_to_what_is_owed() {
+        let drain = |records: u32| {
+            let mut owed = Owed::new();
+            (0..records).for_each(|n| add(&mut owed, A, n % 64, n));
+            let begun = Instant::now();
+            let mut drained = 0;
+            while let Some(batch) = owed.next() {
+                drained += batch.records.len();
+                owed.answered(batch.line, vec![]);
+            }
+            assert_eq!(drained, records as usize);
+            begun.elapsed()
+        };
+        // The best of some, as others use the machine too.
+        let best = |records| (0..3).map(|_| drain(records)).min().expect("three");
+        let (few, many) = (best(20_000), best(200_000));
+        assert!(many < few * 50, "ten times as many took {many:?}, not {few:?}");
+    }
+}
