@@ -23,7 +23,7 @@ impl Shared {
     /// what it reads, it waits beside the connections of others.
     ///
     /// # Source
-    /// coherence protocol, R5.
+    /// docs/coherence.md, R5.
     pub(super) async fn read(
         &self,
         shard: ShardId,
