@@ -47,7 +47,7 @@ impl Shared {
         }
     }
 
-    /// Reads `keys`; `None` when a lock was in the way.
+    /// Reads `keys`; `None` when a lock was in the way. If the partition is gone, ownership is read anew, once.
     async fn read_for(
         &self,
         purpose: Purpose,
