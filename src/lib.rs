@@ -24,7 +24,7 @@
 //! | 3 | [`tiers`]: the read path |
 //! | 2 | [`store`]: where records live; [`hub`]: who watches what; [`client`]: the Rust client, a package of its own |
 //! | 1 | [`protocol`]: JSON-RPC on the wire; [`resilience`]: time limits and waits, both of the package `freshet-wire` |
-//! | 0 | [`record`]: the vocabulary, of that package, too; [`telemetry`]: counters; [`shutdown`]: named tasks and their end |
+//! | 0 | [`record`]: the vocabulary, of the same package; [`telemetry`]: counters; [`shutdown`]: named tasks and their end |
 //!
 //! Stable are the wire (`docs/protocol.md`), the configuration, the commands and the metrics; of Rust, the package
 //! `freshet-client`. This library serves the binary, its tests and its benches, and changes with them.

@@ -1,4 +1,7 @@
 //! An answer that is owed to somebody who does not wait in a task of their own.
+//!
+//! A miss or a write has no task: a task, two oneshot channels and a timer were half of the work that a node did for it.
+//! Batches and HTTP requests wait in tasks.
 
 /// Hands an answer over, once. Dropped before that, it hands over what `broken` says instead: whoever owes an answer may
 /// end, by a panic or with the process's other tasks, and nobody shall wait for nothing.

@@ -1,4 +1,7 @@
 //! Writes one record: put, patch and delete differ only in the operation.
+//!
+//! After the commit the state is installed and published, and then answered. The feed reports the change again, which is no
+//! news then.
 
 use std::time::Instant;
 

@@ -2,7 +2,9 @@
 //!
 //! What nearly all clients send, whole text messages in one frame each, is read here, in place. Everything else
 //! (fragments, pings, closes, and whatever breaks the protocol) is tungstenite's, whose state is kept only while it has
-//! something to remember: an idle connection has none.
+//! something to remember: an idle connection has none. For those text frames tungstenite's parser took a third of a get's time
+//! in the process, and 1 KiB of each idle connection. `whatever_is_sent_is_read_as_tungstenite_reads_it` compares the two on
+//! frames good and bad, cut anywhere.
 
 mod header;
 

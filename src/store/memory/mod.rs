@@ -6,6 +6,9 @@
 //! of every [`Tail`] once it is visible, or the tail says that it fell behind. Values, defaults, constraints and
 //! their messages are PostgreSQL's as far as a [`Schema`] can say them. What is held goes with the process.
 //!
+//! A model checks it (`any_sequence_of_writes_ends_as_the_model_says`). Each run is a generation of its own, so a client that
+//! comes back is told to forget what it had.
+//!
 //! Differs knowingly: `timestamptz` keeps its text; `jsonb` is refused below 128 levels; tombstones are remembered
 //! as long as the change log holds the deletion (65,536 changes unless told otherwise) and not for a time; a row's
 //! error names the collection where PostgreSQL names the partition.

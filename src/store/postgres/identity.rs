@@ -5,7 +5,7 @@
 //! leader raises the generation of every shard before it marks anything, and until then nobody uses the server.
 //!
 //! # Source
-//! coherence protocol, section 3 (promotion, restore) and R7.
+//! docs/coherence.md, section 3 (promotion, restore) and R7.
 
 use sqlx::{Connection as _, PgConnection};
 

@@ -41,7 +41,7 @@ impl Shared {
     /// Takes the lock if it is free, and a term above every earlier one.
     ///
     /// # Source
-    /// coherence protocol, section 3.
+    /// docs/coherence.md, section 3.
     pub(super) async fn lead(self: &Arc<Self>) -> Result<Option<Lead>, Error> {
         let deadline = Deadline::after(LIMIT);
         let mut connection = connect(&self.config, deadline).await?;
@@ -115,6 +115,9 @@ impl Lead {
     }
 
     /// Deletes a batch of each table's old end; true when there is more to delete.
+    ///
+    /// A tombstone is judged by the transaction that wrote it, not by its version: a delete may commit long after it took its
+    /// version, while an insert waits for it. It is deleted only when the newest mark past the retention could see it.
     pub(in crate::store) async fn prune(&mut self) -> Result<bool, Error> {
         let retention = self.shared.config.retention.as_secs_f64();
         // The newest mark past the retention is the horizon: whatever it saw is old enough.

@@ -23,7 +23,7 @@ impl Shared {
     /// what it reads, it waits beside the connections of others.
     ///
     /// # Source
-    /// coherence protocol, R5.
+    /// docs/coherence.md, R5.
     pub(super) async fn read(
         &self,
         shard: ShardId,
@@ -47,7 +47,7 @@ impl Shared {
         }
     }
 
-    /// Reads `keys`; `None` when a lock was in the way.
+    /// Reads `keys`; `None` when a lock was in the way. If the partition is gone, ownership is read anew, once.
     async fn read_for(
         &self,
         purpose: Purpose,

@@ -5,6 +5,6 @@
 /// A read that sees mark `n` reflects every change that was visible when mark `n`'s snapshot was taken.
 ///
 /// # Source
-/// coherence protocol, section 1 (mark) and R5.
+/// docs/coherence.md, section 1 (mark) and R5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);

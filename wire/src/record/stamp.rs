@@ -9,7 +9,7 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 /// keys are not comparable in any useful way.
 ///
 /// # Source
-/// coherence protocol, section 1; versions stay below 2^53 so that JSON numbers carry them exactly (RFC 8259,
+/// docs/coherence.md, section 1; versions stay below 2^53 so that JSON numbers carry them exactly (RFC 8259,
 /// section 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {

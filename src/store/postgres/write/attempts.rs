@@ -1,4 +1,12 @@
 //! A group's way to its answers: tries, and what each failure asks of the next one.
+//!
+//! A locked table of the feed delays all writes and fails none: autovacuum locks the outbox for a moment when it gives
+//! pages at its end back, and every write needs it. A group whose statement on one of the feed's tables waits for more
+//! than 5 ms starts over and waits for these until its deadline, for rows and partitions still 5 ms.
+//! (`tests/it/write_path/feed_locks.rs`)
+//!
+//! A group ends by the deadline of its oldest write. Only that one is answered then: nothing was committed, and the
+//! others go into the next group.
 
 use std::sync::{
     Arc,

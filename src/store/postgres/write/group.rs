@@ -1,8 +1,19 @@
 //! One group of writes in one transaction.
 //!
-//! A group takes two round trips, whatever shards it touches: one script that begins the transaction and carries the writes
-//! out, a statement for each shard and shape, and one that writes outbox and idempotency keys and commits. Writes of one
-//! key stand in the order they came, each in a later statement than the one before.
+//! A group takes two round trips, whatever shards it touches: one script that begins the transaction and carries the
+//! writes out, a statement for each shard and shape, and one that writes outbox and idempotency keys and commits. Writes
+//! of one key stand in the order they came, each in a later statement than the one before. The first script has up to
+//! three kinds of statement:
+//!
+//! - *Plain updates* write the keys that occur once in the group: one statement for the whole table where the group
+//!   touches many shards ([`pieces`](super::pieces)), else one for each partition. They wait for a held row 5 ms at most;
+//!   then the group starts over without them.
+//! - *Telling statements* write the rest: rows that a plain update left out, keys that occur several times, deletes. They
+//!   lock rows one by one, pass by those that other transactions hold, and say for each row why it was not written.
+//! - *Inserts* write the records that the filter of absent keys calls new, and those that the others found absent. The
+//!   filter's guess only costs time when it is wrong: an insert passes by a row that exists. Inserts name the whole
+//!   table, too, where there are many shards and no key waits: the trigger that captures them then runs once and not 64
+//!   times.
 //!
 //! Promise: a write that the database refuses is as one that was not there. What can be told beforehand, the statement
 //! leaves out; what makes a statement fail makes the group start over with a savepoint before each statement, and the

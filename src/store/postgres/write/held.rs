@@ -4,6 +4,9 @@
 //! key. A few lines at a time wait for their lock on a connection, in turn; all others are tried together every few
 //! milliseconds, passing by what is held, so that a row that is let go need not wait for the turn of its line.
 //!
+//! A key that another transaction is inserting cannot be told from a free one without waiting for it. The first group
+//! that meets one waits 5 ms; for a while after that, inserts into the shard come here at once.
+//!
 //! Promise: writes of one key are carried out in the order they came. At most [`HELD_MAX`](super::lines::HELD_MAX) writes
 //! wait; a write beyond them is refused with [`Error::Overloaded`]. Each is answered by its deadline.
 

@@ -2,7 +2,12 @@
 //!
 //! PostgreSQL's simple query protocol carries any number of statements in one message and stops at the first that fails.
 //! Each EXECUTEs what was prepared on the connection, so nothing is planned anew. The protocol has no parameters: values
-//! are written as literals, and only [`Argument`] writes them.
+//! are written as literals, and only [`Argument`] writes them. `tests/it/write_path/values.rs` sends hostile ones.
+//!
+//! sqlx alone sends one statement a round trip. Weighed and measured on PostgreSQL 15: PL/pgSQL functions for each
+//! partition took 147 us a row in groups of 8 over 64 shards, because PL/pgSQL sets its expressions up anew in each
+//! transaction; a plain update by a script takes 50 to 75. A statement that names the table costs 480 us and 20 us a row;
+//! one that names a partition 65 us and 13 us a row, or 45 us for a single row, whose parameters are no arrays.
 //!
 //! # Source
 //! PostgreSQL, "Simple Query" and "Multiple Statements in a Simple Query"; "Array Input and Output Syntax" for literals.

@@ -1,4 +1,14 @@
 //! The statement for rows of one shape, and what it returns.
+//!
+//! Insert and update are different statements. An upsert would run the insert triggers for every row, spend a version on
+//! each, and not tell which rows were new, so all of them would have to be read back. An insert passes by a key that
+//! another transaction inserts in between (`ON CONFLICT DO NOTHING`), and its write is tried again as an update. Only
+//! rows inserted below a tombstone are read back: a trigger may have given them a later version after the statement
+//! returned them.
+//!
+//! Columns of JSON are merged in the server (`feed.merge`), so a merge needs no look at the row beforehand and several of
+//! one key fit into one script. `tests/it/write_path/merges.rs` compares it with this process's own merge
+//! (`record/patch.rs`).
 
 use std::fmt::Write as _;
 
