@@ -24,7 +24,7 @@ use super::owed::{Batch, LineId, Owed, Record};
 /// The pause between polls while changes come in, and its limit when none do.
 ///
 /// # Source
-/// coherence protocol, section 3.
+/// docs/coherence.md, section 5.
 const PAUSE_ACTIVE: Duration = Duration::from_millis(5);
 const PAUSE_IDLE: Duration = Duration::from_millis(25);
 /// The longest a read of changed records may take, and one of a shard that did not answer the last.
@@ -34,6 +34,9 @@ const SUSPECT_LIMIT: Duration = Duration::from_secs(5);
 const STEP: usize = 128;
 
 /// Tails the outbox; lowers no floor, loses no change.
+///
+/// Changes are thin: the outbox says which record reached which version, and nothing of its value. A bulk load of a million
+/// rows makes a node raise floors, or its base, and no more.
 ///
 /// A change whose record nobody watches and L1 does not hold costs no read: its floor rises and that is all. The
 /// order makes this safe. The floor rises before the watchers are looked up, and a watcher registers before it reads;

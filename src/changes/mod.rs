@@ -4,6 +4,9 @@
 //! none lost, also over outages of the database; when history itself was lost, everything is read anew. Leaves to
 //! `tiers` what may be cached, and to `hub` who is told.
 //!
+//! Each node polls the outbox itself, so a poll of the primary is itself the proof of freshness
+//! ([`freshness`](crate::tiers::freshness)). Marks are only the unit of position. `docs/coherence.md` has the rules.
+//!
 //! - [`relay`]: elected, one for each database: writes marks and deletes what is past its retention.
 //! - [`follower`]: every node: tails the outbox and applies what it finds.
 

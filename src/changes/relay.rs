@@ -22,7 +22,7 @@ const CANDIDACY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_s
 /// Stands for election and, once elected, marks and prunes.
 ///
 /// # Source
-/// coherence protocol, section 3; without a bus the relay has nothing to publish, since every node tails the outbox
+/// docs/coherence.md, section 3; without a bus the relay has nothing to publish, since every node tails the outbox
 /// itself (section 5).
 pub struct Relay {
     store: Store,

@@ -54,7 +54,7 @@ impl Tiers {
     /// the one offered is older than what this node knew, and must not be served.
     ///
     /// # Source
-    /// coherence protocol, section 4, `install`.
+    /// docs/coherence.md, section 4, `install`.
     pub fn install(&self, id: &RecordId, loaded: &Loaded) -> Option<State> {
         // Held to the end: a reset waits, and then drops what was installed here.
         let reset_at = self.inner.reset_at.read();

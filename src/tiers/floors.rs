@@ -28,7 +28,7 @@ const PARTS: usize = 64;
 /// The floors of one level, its position, and the position from which on the floors are complete.
 ///
 /// # Source
-/// coherence protocol, section 4; invariant I6 names the order of the two pairs of steps.
+/// docs/coherence.md, section 4; invariant I6 names the order of the two pairs of steps.
 pub struct Floors {
     parts: [Mutex<Part>; PARTS],
     hasher: FixedState,

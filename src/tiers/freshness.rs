@@ -51,7 +51,7 @@ pub enum Verdict {
 /// Only the monotonic clock of this process takes part.
 ///
 /// # Source
-/// coherence protocol, section 8. A poll of the primary begun at `t` reports everything visible before `t`, so when it
+/// docs/coherence.md, section 8. A poll of the primary begun at `t` reports everything visible before `t`, so when it
 /// is applied it proves `t` by itself.
 #[derive(Debug)]
 pub struct Freshness {

@@ -4,6 +4,13 @@
 //! Promises: from the moment a change of a record begins, no thread answers from an entry that it kept before. Bounded: half
 //! of L1's capacity for all threads of the process together, which the shared cache mostly holds, too; a thread that ends
 //! gives its share back. Leaves to [`super::local`] what is cached at all.
+//!
+//! An entry is judged by a count, not by a flag in the entry. A flag would have to be set by the evicting thread under the
+//! cache's own lock, and moka tells of an eviction after it. A count for each record, shared by hash, that only changes of
+//! ours raise needs nothing from the cache: an evicted entry may still be used, and the change that would make it wrong
+//! raises the count whether the cache holds the entry or not. A change raises it before it begins and lowers the number of
+//! changes in progress after it; no entry is kept while one is in progress.
+//! (`readers_never_step_back_while_a_record_changes`)
 
 mod budget;
 mod kept;

@@ -1,4 +1,8 @@
 //! The walk from the nearest tier to the furthest.
+//!
+//! The verdict on freshness is taken before the entry is looked up, and before the filter is asked: freshness vouches for
+//! what was applied up to a moment, and an entry read earlier than the verdict could lack a change that the verdict vouches
+//! for. Where an older entry could be served instead, the database is waited for 300 ms and not to the deadline.
 
 use std::time::{Duration, Instant};
 

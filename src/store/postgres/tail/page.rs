@@ -28,7 +28,7 @@ const TRANSACTION_ROWS: i64 = 1_000;
 /// back, are visible to nobody, and there may be millions of them to look at.
 ///
 /// # Source
-/// coherence protocol, section 3, step 1.
+/// docs/coherence.md, R15.
 macro_rules! difference {
     ($xmax:literal, $in_progress:literal, $rows:literal, $transaction_rows:literal, $head:literal) => {
         concat!(
@@ -48,7 +48,7 @@ pub(super) use difference;
 /// One statement has one snapshot, so what it says about the snapshot, the newest mark and the outbox agrees.
 ///
 /// # Source
-/// coherence protocol, R15; `pg_current_snapshot` in PostgreSQL's `xid8funcs.c` reports the active snapshot, which under
+/// docs/coherence.md, R15; `pg_current_snapshot` in PostgreSQL's `xid8funcs.c` reports the active snapshot, which under
 /// READ COMMITTED is the statement's.
 const POLL: &str = concat!(
     "SELECT pg_current_snapshot()::text, (SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1),
