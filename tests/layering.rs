@@ -22,7 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("protocol", 1),
     ("resilience", 1),
     ("digest", 0),
-    ("promise", 0),
+    ("completion", 0),
     ("record", 0),
     ("telemetry", 0),
     ("shutdown", 0),

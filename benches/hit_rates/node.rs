@@ -11,9 +11,10 @@ use freshet::{
     record::{Change, Position, Stamp},
     resilience::Deadline,
     service::{self, Service},
-    store::{Batcher, Join, Proof},
+    store::Proof,
     telemetry::Telemetry,
-    tiers::{self, Source, Tiers, Wish, freshness, local},
+    tiers::{self, ReadOptions, Source, Tiers, freshness, local},
+    tiers::{Batcher, Join},
 };
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -27,7 +28,7 @@ use crate::{
 /// Above every stamp: removes an entry whatever its age.
 const NEWEST: Stamp = Stamp::new(u32::MAX, u64::MAX);
 
-/// A node in front of a [`Shop`].
+/// A node in caches of a [`Shop`].
 pub struct Node<'a> {
     runtime: &'a Runtime,
     shop: &'a mut Shop,
@@ -59,7 +60,7 @@ impl Cache for Node<'_> {
         if self.service.get_now(COLLECTION, id.key.as_str(), Instant::now(), |_, _| ()).is_some() {
             return true;
         }
-        let answer = self.runtime.block_on(self.service.get(id, &Wish::default())).expect("answered");
+        let answer = self.runtime.block_on(self.service.get(id, &ReadOptions::default())).expect("answered");
         assert!(answer.state.value.is_some(), "every key of the trace has a record");
         answer.source == Source::Local
     }

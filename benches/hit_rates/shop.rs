@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::mpsc, time::Instant};
 
 use freshet::{
     cli::demo::{catalogue, sales::Sales},
-    record::{CollectionId, Key, Patch, RecordId, patch::Members},
+    record::{CollectionId, Key, Patch, RecordId, ShardId, patch::Members},
     resilience::Deadline,
     store::{
-        Memory, Operation, ShardId, Store, Write, Written,
+        Memory, Operation, Store, Write, Written,
         memory::{ColumnSchema, DataType, Schema},
     },
     tiers::{entry::Entry, local::Local},

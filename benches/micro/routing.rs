@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use freshet::{record::KeyKind, store::shard::shard_of};
+use freshet::{record::KeyKind, record::shard::shard_of};
 
 const SHARDS: u32 = 64;
 

@@ -14,9 +14,9 @@ use crate::{
     hub::Hub,
     record::{Change, Key, RecordId},
     resilience::{Backoff, Deadline},
-    store::{Error, Fetched, Loaded, Poll, Store},
+    store::{Error, Fetched, Poll, Store},
     telemetry::Telemetry,
-    tiers::Tiers,
+    tiers::{Loaded, Tiers},
 };
 
 use super::owed::{Batch, LineId, Owed, Record};

@@ -15,9 +15,8 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
-    record::{CollectionId, Key, RecordId},
+    record::{CollectionId, Key, RecordId, ShardId},
     resilience::Backoff,
-    store::ShardId,
 };
 
 /// Records of one statement, at the most.

@@ -9,11 +9,8 @@ use super::{
     table::{Cell, Paint, Table},
 };
 use crate::{
-    record::{Key, KeyKind},
-    store::{
-        postgres::{session::Session, survey},
-        shard,
-    },
+    record::{Key, KeyKind, shard},
+    store::postgres::{session::Session, survey},
 };
 
 /// Whose shards to tell.

@@ -1,4 +1,4 @@
-//! Who watches what, and in which order sockets are written.
+//! Which connections watch which records, and the ready queue: in which order sockets are written.
 //!
 //! Promises: a watcher is offered every state newer than the one it was sent last, in rising order, or, where it is
 //! slow, the latest; nothing is queued for it beyond one mark a key. A change marks the slots of its watchers; each
@@ -27,22 +27,22 @@ use crate::{
 
 /// Independent parts of the registry.
 const PARTS: usize = 64;
-/// Sockets written before other tasks get their turn.
+/// Outlets written before the hub yields to other tasks.
 ///
 /// # Source
 /// Measured: a get's p99 during a burst to 10,000 subscribers was 2-3 ms with 16, 73-121 ms with 256.
-const TURN: usize = 16;
+const ROUND: usize = 16;
 
 /// Where a watcher's frames go: a connection.
 pub trait Outlet: Send + Sync + 'static {
-    /// Marks a slot as having something new; true if the outlet now needs a turn and had none coming.
+    /// Marks a slot as having something new; true if the outlet must be added to the ready queue.
     fn mark(&self, slot: SlotId) -> bool;
 
     /// Writes what waits and what is marked, as far as the socket takes it without blocking.
     fn write_marked(&self);
 }
 
-/// The registry of watched records and the queue of outlets that wait for their turn. Cheap to clone.
+/// The registry of watched records, and the ready queue. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
     inner: Arc<Inner>,
@@ -51,26 +51,26 @@ pub struct Hub {
 struct Inner {
     parts: [Mutex<HashMap<RecordId, Arc<Topic>, FixedState>>; PARTS],
     hasher: FixedState,
-    turns: Mutex<Turns>,
-    turn_due: Notify,
+    ready: Mutex<ReadyQueue>,
+    is_ready: Notify,
     published: IntCounter,
     regressions: IntCounter,
     watchers: IntGauge,
 }
 
-/// The outlets that wait for their turn.
+/// The outlets that have something to write.
 #[derive(Default)]
-struct Turns {
+struct ReadyQueue {
     /// Each outlet is here at most once, so the queue is no longer than the number of connections.
-    queue: VecDeque<Arc<dyn Outlet>>,
-    /// Some have theirs now.
-    running: bool,
+    outlets: VecDeque<Arc<dyn Outlet>>,
+    /// Some of them are being written.
+    is_running: bool,
 }
 
-impl Turns {
-    /// Nobody waits, or is being written.
-    fn are_settled(&self) -> bool {
-        self.queue.is_empty() && !self.running
+impl ReadyQueue {
+    /// Every outlet has been written.
+    fn is_settled(&self) -> bool {
+        self.outlets.is_empty() && !self.is_running
     }
 }
 
@@ -80,8 +80,8 @@ impl Hub {
         let inner = Inner {
             parts: std::array::from_fn(|_| Mutex::default()),
             hasher: FixedState::default(),
-            turns: Mutex::default(),
-            turn_due: Notify::new(),
+            ready: Mutex::default(),
+            is_ready: Notify::new(),
             published: telemetry.counter("freshet_hub_published_total", "States offered to watchers."),
             regressions: telemetry
                 .counter("freshet_hub_superseded_total", "States that arrived after a newer one and were dropped."),
@@ -128,7 +128,7 @@ impl Hub {
     /// before `since`: its delivery is measured from there.
     pub fn publish(&self, id: &RecordId, state: &State, since: Instant) {
         let Some(topic) = self.topic(id.as_ref()) else { return };
-        let settled = self.inner.turns.lock().are_settled();
+        let settled = self.inner.ready.lock().is_settled();
         if !topic.offer(state, since, settled) {
             self.inner.regressions.inc();
             return;
@@ -137,35 +137,35 @@ impl Hub {
         let mut due = Vec::new();
         topic.mark_all(&mut due);
         if !due.is_empty() {
-            self.inner.turns.lock().queue.extend(due);
-            self.inner.turn_due.notify_one();
+            self.inner.ready.lock().outlets.extend(due);
+            self.inner.is_ready.notify_one();
         }
     }
 
-    /// Queues an outlet for a turn, after it marked a slot of its own or has something waiting.
-    pub fn request_turn(&self, outlet: Arc<dyn Outlet>) {
-        self.inner.turns.lock().queue.push_back(outlet);
-        self.inner.turn_due.notify_one();
+    /// Adds an outlet to the ready queue, after it marked a slot of its own or has something to send.
+    pub fn enqueue(&self, outlet: Arc<dyn Outlet>) {
+        self.inner.ready.lock().outlets.push_back(outlet);
+        self.inner.is_ready.notify_one();
     }
 
-    /// Gives outlets their turns until `stop`.
+    /// Writes ready outlets until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut turn = Vec::with_capacity(TURN);
-        while stop.run_until_cancelled(self.inner.turn_due.notified()).await.is_some() {
-            while self.next_turn(&mut turn) {
-                turn.drain(..).for_each(|outlet| outlet.write_marked());
+        let mut round = Vec::with_capacity(ROUND);
+        while stop.run_until_cancelled(self.inner.is_ready.notified()).await.is_some() {
+            while self.next_round(&mut round) {
+                round.drain(..).for_each(|outlet| outlet.write_marked());
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Takes those whose turn it is; false when nobody waits.
-    fn next_turn(&self, turn: &mut Vec<Arc<dyn Outlet>>) -> bool {
-        let mut turns = self.inner.turns.lock();
-        let len = turns.queue.len().min(TURN);
-        turn.extend(turns.queue.drain(..len));
-        turns.running = len > 0;
-        turns.running
+    /// Takes the next outlets off the queue; false when it is empty.
+    fn next_round(&self, round: &mut Vec<Arc<dyn Outlet>>) -> bool {
+        let mut ready = self.inner.ready.lock();
+        let len = ready.outlets.len().min(ROUND);
+        round.extend(ready.outlets.drain(..len));
+        ready.is_running = len > 0;
+        ready.is_running
     }
 
     fn topic(&self, record: RecordRef<'_>) -> Option<Arc<Topic>> {

@@ -12,10 +12,10 @@ use crate::{
     record::{RecordId, Stamp, State},
 };
 
-/// States kept in any case, for watchers that take their turns by themselves.
+/// States kept in any case, for watchers that are not in the ready queue.
 const RECENT_MIN: usize = 8;
-/// States, and bytes of them, kept while watchers wait for their turns: a healthy watcher shall see each state although
-/// many came before its turn. The number is that of the broadcast channel it is measured against.
+/// States, and bytes of them, kept while watchers are in the ready queue: a healthy watcher shall see each state although
+/// many came before it is written. The number is that of the broadcast channel it is measured against.
 const RECENT_MAX: usize = 64;
 const RECENT_BYTES_MAX: usize = 64 * 1024;
 
@@ -118,7 +118,7 @@ impl Topic {
         recent.frames.range(first..).try_for_each(take)
     }
 
-    /// Takes a state that is newer than the last. With `settled`, no watcher waits for its turn.
+    /// Takes a state that is newer than the last. With `settled`, the ready queue is empty.
     pub(super) fn offer(&self, state: &State, since: Instant, settled: bool) -> bool {
         let mut recent = self.recent.lock();
         if recent.frames.back().is_some_and(|newest| newest.stamp >= state.stamp) {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_kept_while_watchers_wait_for_their_turns() {
+    fn states_are_kept_while_watchers_are_in_the_ready_queue() {
         let topic = topic();
         (1..=200).for_each(|version| assert!(offer(&topic, version, 10, false)));
         assert_eq!(after(&topic, 0, false), (137..=200).collect::<Vec<_>>());

@@ -122,14 +122,14 @@ fn from_store(error: store::Error, message: String) -> RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Stamp;
+    use crate::record::{ShardId, Stamp};
 
     #[test]
     fn every_store_error_has_its_code() {
         for (error, code) in [
             (store::Error::Deadline, -32011),
             (store::Error::Unavailable { reason: "x".into() }, -32010),
-            (store::Error::NotOwned { shard: store::ShardId(3) }, -32010),
+            (store::Error::NotOwned { shard: ShardId(3) }, -32010),
             (store::Error::Overloaded, -32009),
             (store::Error::Conflict { current: Stamp::new(1, 2) }, -32006),
             (store::Error::invalid("a", "b"), -32005),

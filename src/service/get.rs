@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     record::{RecordId, RecordRef},
-    tiers::{Answer, Wish, entry::Entry},
+    tiers::{Answer, ReadOptions, entry::Entry},
 };
 
 use super::{Error, Service};
@@ -21,7 +21,7 @@ impl Service {
         answer: impl FnOnce(&Entry, Option<Duration>) -> R,
     ) -> Option<R> {
         let collection = self.catalogue().find(collection)?.id;
-        self.tiers.answer_local(RecordRef { collection, key }, &Wish::default(), now, answer)
+        self.tiers.answer_local(RecordRef { collection, key }, &ReadOptions::default(), now, answer)
     }
 
     /// Reads one record through the tiers; absence is an answer.
@@ -31,8 +31,8 @@ impl Service {
     ///
     /// # Cancel safety
     /// Dropping the future drops this caller only.
-    pub async fn get(&self, id: &RecordId, wish: &Wish) -> Result<Answer, Error> {
-        Ok(self.tiers.get(id, wish, self.deadline()).await?)
+    pub async fn get(&self, id: &RecordId, options: &ReadOptions) -> Result<Answer, Error> {
+        Ok(self.tiers.get(id, options, self.deadline()).await?)
     }
 
     /// [`Self::get`] without wishes of a record that [`Self::get_now`] could not answer; what it comes to is handed to

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     protocol::codec::RECORD_HEAD_BYTES_MAX,
     record::{Key, RecordId},
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 use super::{Charge, Error, Service};
@@ -42,7 +42,7 @@ impl Service {
         &self,
         collection: &str,
         keys: &[Cow<'_, str>],
-        wish: &Wish,
+        options: &ReadOptions,
         charge: &Charge,
     ) -> Result<Records, Error> {
         let limit = self.config.keys_max;
@@ -56,7 +56,7 @@ impl Service {
         let charged = std::sync::atomic::AtomicUsize::new(0);
         let read = stream::iter(ids.into_iter().zip(times))
             .map(async |(id, times): (RecordId, usize)| {
-                let answer = self.tiers.get(&id, wish, deadline).await?;
+                let answer = self.tiers.get(&id, options, deadline).await?;
                 let bytes = times * answer_bytes(&id.key, &answer);
                 charge.take(bytes)?;
                 charged.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     record::{RecordId, Stamp},
     resilience::Backoff,
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 use super::Service;
@@ -138,8 +138,8 @@ async fn read(
 ) -> Result<Snapshot, Unread> {
     let Ok(permit) = permits.acquire_owned().await else { return Err(unread) };
     let Opening { id, since } = &openings[unread.place];
-    let wish = Wish { min_stamp: *since, stale_max: None };
-    match tokio::time::timeout(unread.patience, service.get(id, &wish)).await {
+    let options = ReadOptions { min_stamp: *since, stale_max: None };
+    match tokio::time::timeout(unread.patience, service.get(id, &options)).await {
         Ok(Ok(answer)) => return Ok(Snapshot { place: unread.place, answer, _permit: permit }),
         Ok(Err(error)) => tracing::debug!(%error, record.key = %id.key, "a snapshot has to wait"),
         Err(_) => unread.patience = (unread.patience * 2).min(service.config().deadline),

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 use crate::{
     digest,
     record::{Patch, RecordId, Stamp, State, patch::Members},
-    store::{self, Loaded, Operation, Token, Write, Written},
+    store::{self, Operation, Token, Write, Written},
     telemetry::Telemetry,
+    tiers::Loaded,
 };
 
 use super::{Error, Service};

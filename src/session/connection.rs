@@ -44,9 +44,9 @@ pub struct Connection {
     pub(super) reads: Semaphore,
     /// Snapshots of its subscriptions that are read side by side.
     pub(super) openings: Arc<Semaphore>,
-    /// Held while a large answer is put together and until it is with the socket or in the tail.
+    /// Held while a large answer is put together and until it is with the socket or among the unsent bytes.
     pub(super) large: tokio::sync::Mutex<()>,
-    /// Told when the tail has been taken by the socket, when the connection ended and, while the node drains, when no
+    /// Told when the unsent bytes have been taken by the socket, when the connection ended and, while the node drains, when no
     /// request is under way.
     pub(super) room: Notify,
     /// A task waits for the socket to take more.
@@ -65,9 +65,9 @@ impl Connection {
     pub(super) fn open(socket: TcpStream, shared: Arc<Shared>, tasks: TaskTracker) -> (OwnedReadHalf, Arc<Self>) {
         let (reading, writing) = socket.into_split();
         shared.open.inc();
-        let roster = shared.clone();
+        let registry = shared.clone();
         let unsent = shared.service.answers().charge(0);
-        let connection = roster.roster.add(|place| {
+        let connection = registry.registry.add(|place| {
             Arc::new_cyclic(|this| Connection {
                 outgoing: Mutex::new(Outgoing::new(Arc::new(writing), unsent)),
                 openings: Arc::new(Semaphore::new(OPENINGS_AT_ONCE)),
@@ -163,7 +163,7 @@ impl Connection {
     pub(super) async fn room(&self) {
         loop {
             let told = self.room.notified();
-            if self.outgoing.lock().tail_len() == 0 || self.ended.is_cancelled() {
+            if self.outgoing.lock().unsent_len() == 0 || self.ended.is_cancelled() {
                 return;
             }
             told.await;
@@ -172,13 +172,13 @@ impl Connection {
 
     /// Whether the reader must pause; if so, `waker` is woken when it need not any more.
     pub(super) fn must_pause(&self, waker: &Waker) -> bool {
-        self.admission.must_pause(waker, || self.is_full(self.outgoing.lock().tail_len()))
+        self.admission.must_pause(waker, || self.is_full(self.outgoing.lock().unsent_len()))
     }
 
     /// Whether as many requests are under way as may be, or `waiting` bytes are more than may wait to be sent.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
         let config = &self.shared.config;
-        self.admission.under_way() >= config.requests_max || waiting as u64 > config.tail_max.as_u64()
+        self.admission.under_way() >= config.requests_max || waiting as u64 > config.unsent_max.as_u64()
     }
 
     /// Counts a request of `bytes` in, until the guard is dropped.
@@ -219,7 +219,7 @@ impl Connection {
         }
     }
 
-    /// Ends every subscription and leaves the roster.
+    /// Ends every subscription and leaves the registry.
     pub(super) fn leave(&self) {
         self.ended.cancel();
         self.room.notify_waiters();
@@ -227,7 +227,7 @@ impl Connection {
         for (topic, place) in registrations {
             self.shared.service.hub().unwatch(&topic, place);
         }
-        self.shared.roster.remove(self.place);
+        self.shared.registry.remove(self.place);
         self.shared.open.dec();
         self.shared.closed.with_label_values(&[&close_label(self.close_number())]).inc();
     }

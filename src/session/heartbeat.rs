@@ -19,7 +19,7 @@ pub(super) async fn run(shared: &Shared, stop: CancellationToken) {
     let mut ticks = interval(pace(&shared.config));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        for connection in shared.roster.all() {
+        for connection in shared.registry.all() {
             check(&connection, &shared.config);
         }
     }

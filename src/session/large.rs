@@ -15,7 +15,7 @@ use crate::{
     protocol::{Code, RpcError, codec},
     record::{RecordId, Stamp},
     service::{Error, answer_bytes, budget::SMALL_BYTES},
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 /// Writes the result of a request from the record it is about.
@@ -74,7 +74,7 @@ async fn answer_alone(
     let service = &connection.shared.service;
     let found = match found {
         Some(found) => found,
-        None => service.get(record, &Wish { min_stamp, stale_max: None }).await?,
+        None => service.get(record, &ReadOptions { min_stamp, stale_max: None }).await?,
     };
     let charge = service.answers().charge(service.config().answer_bytes_max());
     let bytes = answer_bytes(&record.key, &found);

@@ -1,8 +1,8 @@
 //! One client's WebSocket connection. Knows no HTTP: it is handed a socket after the upgrade.
 //!
 //! Promises: reading and writing do not wait for each other; what L1 can answer is answered inside the read that
-//! brought the question; answers of one read leave in one write, and those that were waited for in one write a turn.
-//! A socket that would block keeps a bounded tail and marks, never a queue of states. Every end has a close code. Leaves
+//! brought the question; answers of one read leave in one write, and so do those that were waited for.
+//! A socket that would block keeps bounded unsent bytes and marks, never a queue of states. Every end has a close code. Leaves
 //! the operations to `service`, and which slots have something new to `hub`.
 
 mod admission;
@@ -14,9 +14,9 @@ mod large;
 pub mod methods;
 mod outgoing;
 mod reader;
+mod registry;
 mod requests;
 mod respond;
-mod roster;
 mod sending;
 
 use std::{
@@ -36,7 +36,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use connection::Connection;
 pub use respond::answer;
 
-use self::roster::Roster;
+use self::registry::Registry;
 use crate::{
     service::Service,
     telemetry::{Latency, Telemetry},
@@ -63,7 +63,7 @@ pub struct Config {
     /// Keys that one connection may watch.
     pub subscriptions_max: usize,
     /// Bytes kept for a client that does not read them; requests wait beyond that, and so do pushes.
-    pub tail_max: ByteSize,
+    pub unsent_max: ByteSize,
     /// How long a client may take nothing of more than 32 KiB that wait for it, before its connection is closed.
     #[serde(with = "humantime_serde")]
     pub send_limit: Duration,
@@ -84,7 +84,7 @@ impl Default for Config {
             batch_max: 1_000,
             requests_max: 256,
             subscriptions_max: 10_000,
-            tail_max: ByteSize::kib(32),
+            unsent_max: ByteSize::kib(32),
             send_limit: Duration::from_secs(30),
             connections_max: 15_000,
             reconnect_spread: Duration::from_secs(5),
@@ -103,7 +103,7 @@ pub struct Sessions {
 pub(crate) struct Shared {
     service: Service,
     config: Config,
-    roster: Roster,
+    registry: Registry,
     /// Set once clients are sent away.
     draining: AtomicBool,
     messages: IntCounter,
@@ -121,7 +121,7 @@ impl Sessions {
         let shared = Shared {
             service,
             config,
-            roster: Roster::default(),
+            registry: Registry::default(),
             draining: AtomicBool::new(false),
             messages: telemetry.counter("freshet_session_messages_total", "Messages received from clients."),
             errors: telemetry.counters("freshet_session_errors_total", "Error answers, by reason.", "reason"),
@@ -140,14 +140,14 @@ impl Sessions {
 
     /// Whether one more connection is within the limit.
     pub fn has_room(&self) -> bool {
-        self.shared.roster.len() < self.shared.config.connections_max
+        self.shared.registry.len() < self.shared.config.connections_max
     }
 
     /// Serves a socket from its upgrade to its end. `read_ahead` are bytes that came with the upgrade.
     pub fn serve(&self, socket: TcpStream, read_ahead: &[u8]) {
         let (reading, connection) = Connection::open(socket, self.shared.clone(), self.tasks.clone());
         self.tasks.spawn(reader::run(connection.clone(), reading, read_ahead.to_vec()));
-        // An upgrade that was under way when the roster was gone through.
+        // An upgrade that was under way when the registry was gone through.
         if self.shared.draining.load(Ordering::SeqCst) {
             self.tasks.spawn(async move { connection.drain().await });
         }
@@ -171,7 +171,7 @@ impl Sessions {
 
     /// Connections open now.
     pub fn open(&self) -> usize {
-        self.shared.roster.len()
+        self.shared.registry.len()
     }
 
     /// Pings idle clients until `stop`.
@@ -182,7 +182,7 @@ impl Sessions {
     /// Tells every client to come back later, answers what it asked before, and closes; ends when all are gone.
     pub async fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        for connection in self.shared.roster.all() {
+        for connection in self.shared.registry.all() {
             self.tasks.spawn(async move { connection.drain().await });
         }
         self.tasks.close();

@@ -3,7 +3,7 @@
 //! When a socket takes no more in the middle of a push, the rest is kept as unsent bytes, the connection counts as
 //! blocked, and a task waits for the socket ([`sending`](super::sending)). Further changes only mark slots; a slot that
 //! is marked already costs nothing. The client's requests are not read while more than the limit of
-//! [`Config`](super::Config) is unsent. When the socket has taken it, the marked slots are sent with the latest state of
+//! [`Config`](super::Config) are unsent. When the socket has taken them, the marked slots are sent with the latest state of
 //! each, not the ones between. So a client that stops reading ends on the same state as all others, with versions rising,
 //! and no other connection waits for its socket. If the client is gone, the heartbeat ends it (4408).
 
@@ -19,8 +19,8 @@ use crate::{
 
 /// Pushes written before the socket is asked again, in bytes.
 const ROUND_BYTES: usize = 32 * 1024;
-/// A tail's buffer is given back when it is empty and larger than this.
-const TAIL_KEPT_BYTES: usize = 1024;
+/// The buffer of unsent bytes is given back when it is empty and larger than this.
+const BUFFER_KEPT_BYTES: usize = 1024;
 
 /// What became of an attempt to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,17 @@ pub(super) struct Flushed {
 pub(super) struct Outgoing {
     /// `None` once nothing more is to be sent: dropping it tells the client so.
     socket: Option<Arc<OwnedWriteHalf>>,
-    tail: Vec<u8>,
+    unsent: Vec<u8>,
     written: usize,
-    /// The tail counts among what the node's answers take.
+    /// Unsent bytes count among what the node's answers take.
     charge: Charge,
     pub(super) slots: Slots,
     pub(super) subscriptions: HashMap<u64, Vec<SlotId>>,
     pub(super) subscriptions_made: u64,
     /// Set from the moment the socket blocked until it took everything: pushes are conflated meanwhile.
     pub(super) blocked: bool,
-    /// The hub was asked for a turn that has not come yet.
-    has_turn: bool,
+    /// The connection is in the ready queue.
+    is_queued: bool,
     /// A close frame was appended; nothing may follow it.
     pub(super) closed: bool,
     /// The socket is let go as soon as it has taken everything.
@@ -69,14 +69,14 @@ impl Outgoing {
     pub(super) fn new(socket: Arc<OwnedWriteHalf>, charge: Charge) -> Self {
         Outgoing {
             socket: Some(socket),
-            tail: Vec::new(),
+            unsent: Vec::new(),
             written: 0,
             charge,
             slots: Slots::default(),
             subscriptions: HashMap::new(),
             subscriptions_made: 0,
             blocked: false,
-            has_turn: false,
+            is_queued: false,
             closed: false,
             finishes: false,
             gone: false,
@@ -89,34 +89,34 @@ impl Outgoing {
     }
 
     /// Bytes that wait for the socket.
-    pub(super) fn tail_len(&self) -> usize {
-        self.tail.len() - self.written
+    pub(super) fn unsent_len(&self) -> usize {
+        self.unsent.len() - self.written
     }
 
-    /// Sends `frames` behind the tail; what the socket does not take becomes the tail.
+    /// Sends `frames` behind the unsent bytes; what the socket does not take joins them.
     pub(super) fn send(&mut self, frames: &[u8]) -> Progress {
         if self.closed || frames.is_empty() {
             return Progress::Idle;
         }
-        if self.tail_len() > 0 {
-            // What was sent goes first: a client that always leaves a rest must not make the tail grow.
-            if self.written >= self.tail_len() {
-                self.tail.drain(..self.written);
+        if self.unsent_len() > 0 {
+            // What was sent goes first: a client that always leaves a rest must not make the buffer grow.
+            if self.written >= self.unsent_len() {
+                self.unsent.drain(..self.written);
                 self.written = 0;
             }
-            self.tail.extend_from_slice(frames);
+            self.unsent.extend_from_slice(frames);
             if !self.blocked {
-                self.write_tail();
+                self.write_unsent();
             }
         } else {
             let sent = self.write(frames);
-            self.tail.extend_from_slice(&frames[sent..]);
+            self.unsent.extend_from_slice(&frames[sent..]);
         }
-        self.charge_tail();
+        self.charge_unsent();
         self.progress()
     }
 
-    /// Sends a large text behind the tail. What the socket does not take of it is not copied, where nothing else waits.
+    /// Sends a large text behind the unsent bytes. What the socket does not take of it is not copied, where nothing else waits.
     pub(super) fn send_whole(&mut self, text: Vec<u8>) -> Progress {
         let mut header = Vec::new();
         codec::frame_header(&mut header, text.len());
@@ -124,46 +124,46 @@ impl Outgoing {
             return self.send(&text);
         }
         self.written = self.write(&text);
-        self.tail = text;
-        if self.tail_len() == 0 {
-            self.forget_tail();
+        self.unsent = text;
+        if self.unsent_len() == 0 {
+            self.forget_sent();
         }
-        self.charge_tail();
+        self.charge_unsent();
         self.progress()
     }
 
-    /// Lets go of a tail that was sent.
-    fn forget_tail(&mut self) {
-        self.tail.clear();
+    /// Lets go of bytes that were sent.
+    fn forget_sent(&mut self) {
+        self.unsent.clear();
         self.written = 0;
-        if self.tail.capacity() > TAIL_KEPT_BYTES {
-            self.tail = Vec::new();
+        if self.unsent.capacity() > BUFFER_KEPT_BYTES {
+            self.unsent = Vec::new();
         }
     }
 
-    fn charge_tail(&mut self) {
-        self.charge.set(self.tail_len());
+    fn charge_unsent(&mut self) {
+        self.charge.set(self.unsent_len());
     }
 
-    /// Leaves a text for the connection's next turn, where it leaves in one write with whatever else is there by then.
-    /// True if the connection now needs a turn and has none coming.
+    /// Leaves a text to be sent when the connection is next taken off the ready queue, in one write with everything else that
+    /// is there by then. True if the connection must be added to the queue.
     pub(super) fn post(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.closed {
             return false;
         }
-        codec::text_frame(&mut self.tail, write);
-        self.charge_tail();
-        self.needs_turn()
+        codec::text_frame(&mut self.unsent, write);
+        self.charge_unsent();
+        self.must_enqueue()
     }
 
     /// Notes that a slot has something new. True as for [`Self::post`].
     pub(super) fn mark(&mut self, slot: SlotId) -> bool {
-        self.slots.mark(slot) && self.needs_turn()
+        self.slots.mark(slot) && self.must_enqueue()
     }
 
     /// A blocked socket has a task that sends everything when it can.
-    pub(super) fn needs_turn(&mut self) -> bool {
-        !self.blocked && !std::mem::replace(&mut self.has_turn, true)
+    pub(super) fn must_enqueue(&mut self) -> bool {
+        !self.blocked && !std::mem::replace(&mut self.is_queued, true)
     }
 
     /// Sends a close frame behind everything else and lets nothing follow it.
@@ -180,27 +180,27 @@ impl Outgoing {
     }
 
     fn let_go_if_done(&mut self) {
-        if self.finishes && self.tail_len() == 0 {
+        if self.finishes && self.unsent_len() == 0 {
             self.socket = None;
         }
     }
 
-    /// Writes the tail, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
+    /// Writes unsent bytes, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
     pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> Flushed {
         let flushed = self.flush_rounds(buffer);
-        self.charge_tail();
+        self.charge_unsent();
         flushed
     }
 
     fn flush_rounds(&mut self, buffer: &mut Vec<u8>) -> Flushed {
         let mut flushed = Flushed { progress: Progress::Idle, states: 0, since: None };
-        self.has_turn = false;
+        self.is_queued = false;
         loop {
-            self.write_tail();
-            if self.tail_len() > 0 {
+            self.write_unsent();
+            if self.unsent_len() > 0 {
                 return Flushed { progress: self.progress(), ..flushed };
             }
-            self.forget_tail();
+            self.forget_sent();
             if self.closed || self.gone || !self.slots.is_marked() {
                 self.blocked = false;
                 self.let_go_if_done();
@@ -209,7 +209,7 @@ impl Outgoing {
             buffer.clear();
             self.gather(buffer, &mut flushed);
             let sent = self.write(buffer);
-            self.tail.extend_from_slice(&buffer[sent..]);
+            self.unsent.extend_from_slice(&buffer[sent..]);
         }
     }
 
@@ -223,10 +223,10 @@ impl Outgoing {
         });
     }
 
-    fn write_tail(&mut self) {
-        let tail = std::mem::take(&mut self.tail);
-        self.written += self.write(&tail[self.written..]);
-        self.tail = tail;
+    fn write_unsent(&mut self) {
+        let unsent = std::mem::take(&mut self.unsent);
+        self.written += self.write(&unsent[self.written..]);
+        self.unsent = unsent;
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -253,7 +253,7 @@ impl Outgoing {
     fn progress(&self) -> Progress {
         match () {
             () if self.gone => Progress::Gone,
-            () if self.tail_len() > 0 => Progress::Blocked,
+            () if self.unsent_len() > 0 => Progress::Blocked,
             () => Progress::Idle,
         }
     }
@@ -263,9 +263,9 @@ impl Outgoing {
         self.closed = true;
         self.gone = true;
         self.socket = None;
-        self.tail = Vec::new();
+        self.unsent = Vec::new();
         self.written = 0;
-        self.charge_tail();
+        self.charge_unsent();
         self.subscriptions.clear();
         self.slots.clear()
     }
@@ -306,8 +306,8 @@ mod tests {
         let (mut outgoing, text) = (Outgoing::new(Arc::new(writing), budget().charge(0)), vec![b'x'; 16 << 20]);
         let bytes = text.as_ptr();
         assert_eq!(outgoing.send_whole(text), Progress::Blocked);
-        assert_eq!(outgoing.tail.as_ptr(), bytes, "the text was copied");
-        assert_eq!(outgoing.charge.taken(), outgoing.tail_len());
+        assert_eq!(outgoing.unsent.as_ptr(), bytes, "the text was copied");
+        assert_eq!(outgoing.charge.taken(), outgoing.unsent_len());
         let mut header = [0; 10];
         client.read_exact(&mut header).await.expect("open");
         assert_eq!(header, [0x81, 127, 0, 0, 0, 0, 1, 0, 0, 0]);
@@ -316,20 +316,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_posted_waits_for_one_turn_and_leaves_in_order() {
+    async fn what_is_posted_leaves_together_and_in_order() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connect");
         let (socket, _) = listener.accept().await.expect("accept");
         let (_reading, writing) = socket.into_split();
         let mut outgoing = Outgoing::new(Arc::new(writing), budget().charge(0));
-        assert!(outgoing.post(|out| out.push(b'1')), "the first asks for a turn");
-        assert!(!outgoing.post(|out| out.push(b'2')), "it has one coming");
-        assert_eq!(outgoing.tail_len(), 6, "nothing has left");
+        assert!(outgoing.post(|out| out.push(b'1')), "the first makes the connection ready");
+        assert!(!outgoing.post(|out| out.push(b'2')), "it is ready already");
+        assert_eq!(outgoing.unsent_len(), 6, "nothing has left");
         let mut taken = [0; 64];
         assert_eq!(outgoing.flush(&mut Vec::new()).progress, Progress::Idle);
         let len = client.read(&mut taken).await.expect("open");
         assert_eq!(&taken[..len], b"\x81\x011\x81\x012");
-        assert!(outgoing.post(|out| out.push(b'3')), "the turn is over");
+        assert!(outgoing.post(|out| out.push(b'3')), "it was taken off the queue");
         // What is sent at once goes behind what was posted.
         assert_eq!(outgoing.send(b"at once"), Progress::Idle);
         let len = client.read(&mut taken).await.expect("open");
@@ -340,7 +340,7 @@ mod tests {
     async fn a_tail_that_never_empties_does_not_grow() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let client = TcpSocket::new_v4().expect("a socket");
-        // Set, it stays: a buffer that grew with the traffic might take the whole tail.
+        // Set, it stays: a buffer that grew with the traffic might take all unsent bytes.
         client.set_recv_buffer_size(64 * 1024).expect("a small buffer");
         let mut client = client.connect(listener.local_addr().expect("bound")).await.expect("connect");
         let (socket, _) = listener.accept().await.expect("accept");
@@ -349,7 +349,7 @@ mod tests {
         let mut outgoing = Outgoing::new(socket.clone(), budget().charge(0));
         // Far more than socket buffers hold.
         assert_eq!(outgoing.send(&vec![b'x'; 16 << 20]), Progress::Blocked);
-        let begun_with = outgoing.tail_len();
+        let begun_with = outgoing.unsent_len();
         tokio::spawn(async move {
             let mut taken = vec![0; 1 << 20];
             while client.read(&mut taken).await.is_ok_and(|len| len > 0) {}
@@ -358,11 +358,11 @@ mod tests {
         while passed < 6 * begun_with {
             tokio::time::timeout(Duration::from_secs(20), socket.writable()).await.expect("in time").expect("open");
             outgoing.flush(&mut buffer);
-            let sent = begun_with - outgoing.tail_len();
-            assert!(sent < begun_with, "the tail is empty");
+            let sent = begun_with - outgoing.unsent_len();
+            assert!(sent < begun_with, "nothing is unsent");
             outgoing.send(&vec![b'x'; sent]);
             passed += sent;
         }
-        assert!(outgoing.tail.capacity() <= 4 * begun_with, "{} bytes are kept", outgoing.tail.capacity());
+        assert!(outgoing.unsent.capacity() <= 4 * begun_with, "{} bytes are kept", outgoing.unsent.capacity());
     }
 }

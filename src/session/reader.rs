@@ -49,7 +49,7 @@ pub(super) async fn run(connection: Arc<Connection>, socket: OwnedReadHalf, read
     }
 }
 
-/// However reading ends, by a panic too, the connection leaves the roster and its topics.
+/// However reading ends, by a panic too, the connection leaves the registry and its topics.
 struct Leave(Arc<Connection>);
 
 impl Drop for Leave {

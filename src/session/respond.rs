@@ -38,7 +38,7 @@ async fn send_answer(caller: &Caller, connection: &Connection, text: &str) -> Ve
     match answered.alone {
         Some(_) => connection.send_whole(answered.out),
         None if answered.out.is_empty() => {}
-        None => connection.post(|tail| tail.extend_from_slice(&answered.out)),
+        None => connection.post(|unsent| unsent.extend_from_slice(&answered.out)),
     }
     answered.follow_ups
 }

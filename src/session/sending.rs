@@ -1,4 +1,4 @@
-//! How a connection sends: what its socket does not take waits in the tail, and a task waits for the socket.
+//! How a connection sends: what its socket does not take waits among the unsent bytes, and a task waits for the socket.
 
 use std::{cell::RefCell, sync::atomic::Ordering};
 
@@ -28,11 +28,11 @@ impl Connection {
         self.follow_up(progress);
     }
 
-    /// Sends a text that was waited for: together with all others that come by the connection's next turn.
+    /// Sends a text that was waited for, together with all others that come until the connection is taken off the ready queue.
     pub(super) fn post(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let needs_turn = self.outgoing.lock().post(write);
-        if needs_turn && let Some(this) = self.this.upgrade() {
-            self.shared.service.hub().request_turn(this);
+        let must_enqueue = self.outgoing.lock().post(write);
+        if must_enqueue && let Some(this) = self.this.upgrade() {
+            self.shared.service.hub().enqueue(this);
         }
     }
 
@@ -45,7 +45,7 @@ impl Connection {
     }
 
     /// Sends a slot's snapshot, if there is one, and opens the slot for changes above `stamp`, unless its
-    /// subscription has ended. True if a change is due already and the connection needs a turn for it.
+    /// subscription has ended. True if a change is due already and the connection must be added to the ready queue.
     pub(super) fn send_and_open(&self, frame: &[u8], subscription: u64, slot: SlotId, stamp: Stamp) -> bool {
         let (progress, due) = {
             let mut outgoing = self.outgoing.lock();
@@ -54,7 +54,7 @@ impl Connection {
             }
             let progress = outgoing.send(frame);
             let due = outgoing.slots.open(slot, stamp);
-            (progress, due && outgoing.needs_turn())
+            (progress, due && outgoing.must_enqueue())
         };
         self.follow_up(progress);
         due
@@ -74,27 +74,27 @@ impl Connection {
         match progress {
             Progress::Idle => {}
             Progress::Gone => self.ended.cancel(),
-            Progress::Blocked => self.drain_later(),
+            Progress::Blocked => self.send_later(),
         }
     }
 
     /// Starts the task that waits for the socket, unless it runs already. Only a socket that blocked ever has one.
-    fn drain_later(&self) {
+    fn send_later(&self) {
         let Some(this) = self.this.upgrade() else { return };
         if !self.draining.swap(true, Ordering::AcqRel) {
             self.shared.blocked.inc();
-            self.tasks().spawn(async move { this.drain_tail().await });
+            self.tasks().spawn(async move { this.send_unsent().await });
         }
     }
 
-    async fn drain_tail(&self) {
+    async fn send_unsent(&self) {
         while self.is_writable().await {
             // Its pongs may stand behind requests that wait for room: a client that reads is alive.
             self.heard();
             if self.flush() != Progress::Blocked {
                 // Cleared before the last look: whoever blocks from here on starts a task of their own.
                 self.draining.store(false, Ordering::Release);
-                if self.outgoing.lock().tail_len() == 0 || self.draining.swap(true, Ordering::AcqRel) {
+                if self.outgoing.lock().unsent_len() == 0 || self.draining.swap(true, Ordering::AcqRel) {
                     return;
                 }
             }
@@ -110,7 +110,7 @@ impl Connection {
             let writable = self.ended.run_until_cancelled(socket.writable());
             match tokio::time::timeout(self.shared.config.send_limit, writable).await {
                 Ok(writable) => return matches!(writable, Some(Ok(()))),
-                Err(_) if self.outgoing.lock().tail_len() <= SMALL_BYTES => {}
+                Err(_) if self.outgoing.lock().unsent_len() <= SMALL_BYTES => {}
                 Err(_) => {
                     self.close(CloseCode::TryAgainLater);
                     self.ended.cancel();
@@ -120,18 +120,18 @@ impl Connection {
         }
     }
 
-    /// Writes the tail and what is marked, as far as the socket takes it.
+    /// Writes unsent bytes and what is marked, as far as the socket takes it.
     fn flush(&self) -> Progress {
-        let (flushed, tail) = BUFFER.with_borrow_mut(|buffer| {
+        let (flushed, unsent) = BUFFER.with_borrow_mut(|buffer| {
             let mut outgoing = self.outgoing.lock();
             let flushed = outgoing.flush(buffer);
-            (flushed, outgoing.tail_len())
+            (flushed, outgoing.unsent_len())
         });
         self.shared.pushes.inc_by(flushed.states);
         if let Some(since) = flushed.since {
             self.shared.delivery.observe(since.elapsed());
         }
-        if tail == 0 {
+        if unsent == 0 {
             self.room.notify_waiters();
             self.admission.wake_reader();
         }
@@ -149,7 +149,7 @@ impl Outlet for Connection {
 
     fn write_marked(&self) {
         if self.flush() == Progress::Blocked {
-            self.drain_later();
+            self.send_later();
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What can go wrong between the service and its store.
 
-use crate::record::{PatchError, Stamp};
-
-use super::ShardId;
+use crate::record::{PatchError, ShardId, Stamp};
 
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]

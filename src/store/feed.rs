@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::record::{Change, Position};
+use crate::record::{Change, Position, ShardId};
 
-use super::{Error, ShardId, memory, postgres};
+use super::{Error, memory, postgres};
 
 /// Changes that became visible since the poll before, or a part of them.
 ///

@@ -7,31 +7,25 @@
 //!
 //! Two implementations stand behind enums rather than trait objects, so the hot path is a jump and not a table.
 
-pub mod batch;
 pub mod error;
 pub mod feed;
 pub mod fetch;
-pub mod line;
 pub mod memory;
 pub mod postgres;
-pub mod shard;
 pub mod write;
 
 use std::sync::Arc;
 
-pub use batch::{Batcher, Loaded};
 pub use error::Error;
 pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Row};
-pub use line::Join;
 pub use memory::{DataType, Memory};
 pub use postgres::Postgres;
-pub use shard::ShardId;
 pub use write::{Operation, Token, Write, Written};
 
 use crate::{
-    promise::Promise,
-    record::{Catalogue, CollectionId, Key, RecordId},
+    completion::Completion,
+    record::{Catalogue, CollectionId, Key, RecordId, ShardId, shard},
     resilience::Deadline,
     shutdown::Tasks,
 };
@@ -96,13 +90,13 @@ impl Store {
         deadline: Deadline,
         answer: impl FnOnce(Result<Written, Error>) + Send + Sync + 'static,
     ) {
-        let answer = Promise::new(|| Err(Error::shutting_down()), answer);
+        let answer = Completion::new(|| Err(Error::shutting_down()), answer);
         if let Err(error) = write.check(self.catalogue().get(write.id.collection)) {
-            return answer.keep(Err(error));
+            return answer.complete(Err(error));
         }
         match self {
             Store::Postgres(store) => store.write(write, deadline, answer),
-            Store::Memory(store) => answer.keep(store.write(&write)),
+            Store::Memory(store) => answer.complete(store.write(&write)),
         }
     }
 

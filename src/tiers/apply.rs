@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use crate::{
-    record::{Change, Position, RecordId, Stamp, State},
-    store::{Loaded, Proof, ShardId},
+    record::{Change, Position, RecordId, ShardId, Stamp, State},
+    store::Proof,
 };
 
-use super::Tiers;
+use super::{Tiers, batch::Loaded};
 
 impl Tiers {
     /// Takes note of a change whose state is not at hand: the key's floor rises, and an older entry goes. `seen` is the

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::{entry::Entry, front::Front};
+use super::{entry::Entry, thread_cache::ThreadCaches};
 use crate::record::{RecordId, RecordRef, Stamp, State};
 
 /// What the cache's own nodes take for an entry, counted with a heap profile of moka 0.12.
@@ -52,7 +52,7 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct Local {
     entries: Cache<RecordId, Arc<Entry>, foldhash::fast::RandomState>,
-    front: Arc<Front>,
+    caches: Arc<ThreadCaches>,
     turns: Arc<[Mutex<()>]>,
     hasher: foldhash::fast::RandomState,
     lifetime: Lifetime,
@@ -70,7 +70,7 @@ impl Local {
         let lifetime = Lifetime { present: config.ttl, absent: config.absent_ttl };
         Local {
             entries,
-            front: Arc::new(Front::new(config.capacity.as_u64())),
+            caches: Arc::new(ThreadCaches::new(config.capacity.as_u64())),
             turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
             hasher: foldhash::fast::RandomState::default(),
             lifetime,
@@ -84,7 +84,7 @@ impl Local {
 
     /// Answers from the entry of a record, if there is one.
     pub fn get<R>(&self, record: &RecordRef<'_>, now: Instant, answer: impl FnOnce(&Entry) -> R) -> Option<R> {
-        self.front.read(record, now, || self.entries.get(record), answer)
+        self.caches.read(record, now, || self.entries.get(record), answer)
     }
 
     /// Whether there is an entry; does not count as a use.
@@ -97,7 +97,7 @@ impl Local {
     pub fn install(&self, id: &RecordId, admit: impl FnOnce() -> Option<State>) -> Option<State> {
         let record = id.as_ref();
         let _turn = self.turn(&record);
-        let _changing = self.front.change(&record);
+        let _changing = self.caches.change(&record);
         let state = admit()?;
         match self.entries.get(&record) {
             Some(entry) if entry.state().stamp > state.stamp => return Some(entry.state().clone()),
@@ -114,7 +114,7 @@ impl Local {
     pub fn remove_older(&self, id: &RecordId, stamp: Stamp) {
         let record = id.as_ref();
         let _turn = self.turn(&record);
-        let _changing = self.front.change(&record);
+        let _changing = self.caches.change(&record);
         if self.entries.get(&record).is_some_and(|entry| entry.state().stamp < stamp) {
             self.entries.invalidate(&record);
         }
@@ -127,7 +127,7 @@ impl Local {
 
     /// Forgets everything that stands now.
     pub fn clear(&self) {
-        let _changing = self.front.change_all();
+        let _changing = self.caches.change_all();
         self.entries.invalidate_all();
     }
 

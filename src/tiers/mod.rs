@@ -6,16 +6,18 @@
 
 mod apply;
 mod base;
+mod batch;
 pub mod entry;
 pub mod filter;
 mod floors;
 pub mod freshness;
-mod front;
 pub mod local;
 mod read;
+mod read_queue;
 mod seqcount;
 #[cfg(test)]
 mod simulation;
+mod thread_cache;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -24,14 +26,16 @@ use prometheus::{IntCounter, IntGauge};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-pub use read::{Answer, Source, Wish};
+pub use batch::{Batcher, Loaded};
+pub use read::{Answer, ReadOptions, Source};
+pub use read_queue::Join;
 
 use read::Answers;
 
 use self::{filter::Filters, floors::Floors, freshness::Freshness, local::Local};
 use crate::{
-    record::Position,
-    store::{Batcher, ShardId, Store},
+    record::{Position, ShardId},
+    store::Store,
     telemetry::Telemetry,
 };
 

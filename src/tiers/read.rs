@@ -11,15 +11,15 @@ use prometheus::IntCounter;
 use crate::{
     record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
-    store::{Error, Join, Loaded},
+    store::Error,
     telemetry::Telemetry,
 };
 
-use super::{Tiers, entry::Entry, freshness::Verdict};
+use super::{Tiers, batch::Loaded, entry::Entry, freshness::Verdict, read_queue::Join};
 
 /// What a reader asks of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct ReadOptions {
     /// At least this state: what the client has seen already.
     pub min_stamp: Option<Stamp>,
     /// The oldest value it would take when freshness cannot be proven; `None` leaves it to the configuration.
@@ -82,13 +82,13 @@ pub struct Answer {
 const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Tiers {
-    /// Answers from L1 alone, without waiting; `None` when L1 has no answer that meets the wish. `answer` is given the
+    /// Answers from L1 alone, without waiting; `None` when L1 has no answer that meets the options. `answer` is given the
     /// entry and how old it may be, where it is not proven to be fresh; it must not read records itself. `now` is the
     /// moment the question was read from its socket.
     pub fn answer_local<R>(
         &self,
         record: RecordRef<'_>,
-        wish: &Wish,
+        options: &ReadOptions,
         now: Instant,
         answer: impl FnOnce(&Entry, Option<Duration>) -> R,
     ) -> Option<R> {
@@ -96,12 +96,12 @@ impl Tiers {
         let verdict = self.inner.freshness.verdict_at(now);
         let answered = self.inner.local.get(&record, now, |entry| {
             let state = entry.state();
-            if wish.min_stamp.is_some_and(|min| state.stamp < min) {
+            if options.min_stamp.is_some_and(|min| state.stamp < min) {
                 return None;
             }
             match verdict {
                 Verdict::Fresh => Some(answer(entry, None)),
-                Verdict::Usable(age) if state.value.is_some() && self.allows(wish, age) => {
+                Verdict::Usable(age) if state.value.is_some() && self.allows(options, age) => {
                     Some(answer(entry, Some(age)))
                 }
                 _ => None,
@@ -111,8 +111,8 @@ impl Tiers {
         Some(answered)
     }
 
-    fn get_local(&self, record: RecordRef<'_>, wish: &Wish) -> Option<Answer> {
-        self.answer_local(record, wish, Instant::now(), |entry, stale| Answer {
+    fn get_local(&self, record: RecordRef<'_>, options: &ReadOptions) -> Option<Answer> {
+        self.answer_local(record, options, Instant::now(), |entry, stale| Answer {
             state: entry.state().clone(),
             stale,
             source: Source::Local,
@@ -124,22 +124,22 @@ impl Tiers {
     /// Absence is an answer. `deadline` covers the whole walk; concurrent misses on one key share a load.
     ///
     /// # Errors
-    /// The store's [`Error`] when neither it nor, within the wish, a cached value could answer.
+    /// The store's [`Error`] when neither it nor, within the options, a cached value could answer.
     ///
     /// # Cancel safety
     /// Dropping the future drops this caller only; a load shared with others runs on.
-    pub async fn get(&self, id: &RecordId, wish: &Wish, deadline: Deadline) -> Result<Answer, Error> {
-        if let Some(answer) = self.get_local(id.as_ref(), wish) {
+    pub async fn get(&self, id: &RecordId, options: &ReadOptions, deadline: Deadline) -> Result<Answer, Error> {
+        if let Some(answer) = self.get_local(id.as_ref(), options) {
             return Ok(answer);
         }
-        if let Some(denied) = self.deny(id, wish) {
+        if let Some(denied) = self.deny(id, options) {
             return Ok(denied);
         }
         // With something to fall back on, a database that does not answer at once is not waited for to the end.
-        let patience = if self.get_stale(id, wish).is_some() { deadline.at_most(PATIENCE) } else { deadline };
-        match self.load(id, wish, patience).await {
+        let patience = if self.get_stale(id, options).is_some() { deadline.at_most(PATIENCE) } else { deadline };
+        match self.load(id, options, patience).await {
             Ok((state, stale)) => Ok(self.counted(Answer { state, stale, source: Source::Store })),
-            Err(error) => self.fall_back(id, wish, error),
+            Err(error) => self.fall_back(id, options, error),
         }
     }
 
@@ -151,7 +151,7 @@ impl Tiers {
         deadline: Deadline,
         answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static,
     ) {
-        if let Some(denied) = self.deny(&id, &Wish::default()) {
+        if let Some(denied) = self.deny(&id, &ReadOptions::default()) {
             return answer(Ok(denied));
         }
         if self.inner.freshness.verdict() != Verdict::Fresh {
@@ -161,11 +161,11 @@ impl Tiers {
         self.inner.store_reads.inc();
         let (tiers, record) = (self.clone(), id.clone());
         self.inner.batcher.load_then(&id, Join::Any, deadline, move |loaded| {
-            let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &Wish::default()));
+            let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
                 Ok(Some((state, stale))) => answer(Ok(tiers.counted(Answer { state, stale, source: Source::Store }))),
                 Ok(None) => tiers.get_in_task(record, deadline, answer),
-                Err(error) => answer(tiers.fall_back(&record, &Wish::default(), error)),
+                Err(error) => answer(tiers.fall_back(&record, &ReadOptions::default(), error)),
             }
         });
     }
@@ -176,21 +176,26 @@ impl Tiers {
         deadline: Deadline,
         answer: impl FnOnce(Result<Answer, Error>) + Send + 'static,
     ) {
-        tokio::spawn(async move { answer(self.get(&id, &Wish::default(), deadline).await) });
+        tokio::spawn(async move { answer(self.get(&id, &ReadOptions::default(), deadline).await) });
     }
 
     /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster
     /// than it can be read is tried until the deadline, and what overtook a read may have left its state in L1.
-    async fn load(&self, id: &RecordId, wish: &Wish, deadline: Deadline) -> Result<(State, Option<Duration>), Error> {
+    async fn load(
+        &self,
+        id: &RecordId,
+        options: &ReadOptions,
+        deadline: Deadline,
+    ) -> Result<(State, Option<Duration>), Error> {
         // A statement already under way may have begun before the client saw the stamp it names.
-        let mut join = if wish.min_stamp.is_some() { Join::Later } else { Join::Any };
+        let mut join = if options.min_stamp.is_some() { Join::Later } else { Join::Any };
         while !deadline.passed() {
             self.inner.store_reads.inc();
             let loaded = self.inner.batcher.load(id, join, deadline).await?;
-            if let Some(settled) = self.settle(id, &loaded, wish) {
+            if let Some(settled) = self.settle(id, &loaded, options) {
                 return Ok(settled);
             }
-            if let Some(answer) = self.get_local(id.as_ref(), wish).filter(|answer| answer.stale.is_none()) {
+            if let Some(answer) = self.get_local(id.as_ref(), options).filter(|answer| answer.stale.is_none()) {
                 return Ok((answer.state, None));
             }
             join = Join::Later;
@@ -199,24 +204,24 @@ impl Tiers {
     }
 
     /// Installs what was read; returns what stands and how old that may be, where it is not proven to be fresh. `None` when
-    /// it has to be read again: it was overtaken, or is older than the wish allows.
-    fn settle(&self, id: &RecordId, loaded: &Loaded, wish: &Wish) -> Option<(State, Option<Duration>)> {
+    /// it has to be read again: it was overtaken, or is older than the options allows.
+    fn settle(&self, id: &RecordId, loaded: &Loaded, options: &ReadOptions) -> Option<(State, Option<Duration>)> {
         // The age first, the install second: what the certificate vouches for was applied before the floors judge the state.
         let stale = self.inner.freshness.staleness(loaded.begun);
         let state = self.install(id, loaded)?;
-        stale.is_none_or(|age| self.allows(wish, age)).then_some((state, stale))
+        stale.is_none_or(|age| self.allows(options, age)).then_some((state, stale))
     }
 
-    /// What L1 still has within the wish, in place of the store's `error`.
-    fn fall_back(&self, id: &RecordId, wish: &Wish, error: Error) -> Result<Answer, Error> {
-        self.get_stale(id, wish).map(|answer| self.counted(answer)).ok_or(error)
+    /// What L1 still has within the options, in place of the store's `error`.
+    fn fall_back(&self, id: &RecordId, options: &ReadOptions, error: Error) -> Result<Answer, Error> {
+        self.get_stale(id, options).map(|answer| self.counted(answer)).ok_or(error)
     }
 
     /// The filter's answer, if it denies the record. Its word counts only while the node is fresh, and not against what a client has seen. The verdict comes
     /// first: a filter that was asked before it may lack what the verdict vouches for. The filter knows no tombstones:
     /// where this node has answered one not long ago, an absence without a version would be a step back.
-    fn deny(&self, id: &RecordId, wish: &Wish) -> Option<Answer> {
-        let denies = wish.min_stamp.is_none()
+    fn deny(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
+        let denies = options.min_stamp.is_none()
             && self.inner.freshness.verdict() == Verdict::Fresh
             && self.inner.filters.denies(id.as_ref())
             && self.inner.floors.get(id).is_none();
@@ -226,16 +231,16 @@ impl Tiers {
         })
     }
 
-    fn get_stale(&self, id: &RecordId, wish: &Wish) -> Option<Answer> {
+    fn get_stale(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
         let age = self.inner.freshness.age();
         let state = self.inner.local.get(&id.as_ref(), Instant::now(), |entry| entry.state().clone())?;
-        let seen = wish.min_stamp.is_none_or(|min| state.stamp >= min);
+        let seen = options.min_stamp.is_none_or(|min| state.stamp >= min);
         let answer = Answer { state, stale: Some(age), source: Source::Stale };
-        (seen && self.allows(wish, age)).then_some(answer)
+        (seen && self.allows(options, age)).then_some(answer)
     }
 
-    fn allows(&self, wish: &Wish, age: Duration) -> bool {
-        age <= wish.stale_max.unwrap_or_else(|| self.inner.freshness.stale_max())
+    fn allows(&self, options: &ReadOptions, age: Duration) -> bool {
+        age <= options.stale_max.unwrap_or_else(|| self.inner.freshness.stale_max())
     }
 
     fn counted(&self, answer: Answer) -> Answer {

@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Config, Tiers, Wish};
+use super::{Config, Loaded, ReadOptions, Tiers};
 use crate::{
     record::{CollectionId, Key, RecordId, State, patch::Members},
     resilience::Deadline,
-    store::{Loaded, Memory, Operation, Store, Tail, Write, Written, memory::Schema},
+    store::{Memory, Operation, Store, Tail, Write, Written, memory::Schema},
     telemetry::Telemetry,
 };
 
@@ -121,7 +121,7 @@ impl World {
     fn read(&mut self) {
         let (tiers, id, answered, seed) = (self.tiers.clone(), self.id(), self.answered.clone(), self.seed);
         self.clients.spawn(async move {
-            let read = tiers.get(&id, &Wish::default(), Deadline::after(LIMIT)).await.expect("an answer");
+            let read = tiers.get(&id, &ReadOptions::default(), Deadline::after(LIMIT)).await.expect("an answer");
             answer(&answered, seed, read.source.label(), &id, &read.state);
         });
     }

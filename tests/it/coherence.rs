@@ -9,7 +9,7 @@ use std::{
 use freshet::{
     record::Stamp,
     service::{Conditions, Service},
-    tiers::Wish,
+    tiers::ReadOptions,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -40,7 +40,7 @@ async fn read(service: Service, answered: Answered, seed: u64, until: Instant) -
         let key = format!("k{}", random.random_range(0..KEYS));
         let id = service.record("products", &key).expect("a key");
         let before = answered.lock().expect("sound").get(&key).copied();
-        let answer = service.get(&id, &Wish::default()).await.expect("the database answers");
+        let answer = service.get(&id, &ReadOptions::default()).await.expect("the database answers");
         let stamp = answer.state.stamp;
         assert!(before.is_none_or(|before| before <= stamp), "{key} fell from {before:?} to {answer:?}");
         answered.lock().expect("sound").entry(key).and_modify(|newest| *newest = stamp.max(*newest)).or_insert(stamp);
@@ -125,7 +125,7 @@ async fn a_late_fill_is_neither_served_nor_kept_after_a_newer_state() {
     (config.tiers.local.ttl, config.tiers.local.absent_ttl) = (Duration::from_millis(1), Duration::from_millis(1));
     let node = Node::over(&proxy.url(), config).await;
     let id = node.service().record("products", "a").expect("a key");
-    node.service().get(&id, &Wish::default()).await.expect("prepares the statement");
+    node.service().get(&id, &ReadOptions::default()).await.expect("prepares the statement");
     let ran = "SELECT max(query_start)::text FROM pg_stat_activity \
                WHERE application_name = 'freshet reads' AND datname = current_database() AND state = 'idle'";
     for (number, sql) in [
@@ -141,7 +141,7 @@ async fn a_late_fill_is_neither_served_nor_kept_after_a_newer_state() {
         proxy.set_for("reads", Link::Delay(Duration::from_secs(2)));
         let reading = tokio::spawn({
             let (service, id) = (node.service().clone(), id.clone());
-            async move { service.get(&id, &Wish::default()).await }
+            async move { service.get(&id, &ReadOptions::default()).await }
         });
         until("the read ran", async || database.value::<Option<String>>(ran).await.is_some_and(|at| at > before)).await;
         database.run(sql).await;
@@ -150,7 +150,7 @@ async fn a_late_fill_is_neither_served_nor_kept_after_a_newer_state() {
         assert!(!reading.is_finished(), "the read was to be the later one");
         let late = reading.await.expect("joins").expect("read").state;
         proxy.set_for("reads", Link::Pass);
-        let next = node.service().get(&id, &Wish::default()).await.expect("read").state;
+        let next = node.service().get(&id, &ReadOptions::default()).await.expect("read").state;
         assert_eq!(late, next, "after {sql}");
     }
     node.stop().await;

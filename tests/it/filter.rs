@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use freshet::{
     service::Conditions,
-    tiers::{Answer, Source, Window, Wish},
+    tiers::{Answer, ReadOptions, Source, Window},
 };
 use futures_util::{StreamExt as _, stream};
 use sqlx::{Connection as _, Executor as _};
@@ -13,7 +13,7 @@ use crate::harness::{Kind, Link, Node, Proxy, database, node::config, until};
 
 async fn get(node: &Node, key: &str) -> Answer {
     let id = node.service().record("products", key).expect("a key");
-    node.service().get(&id, &Wish::default()).await.expect("an answer")
+    node.service().get(&id, &ReadOptions::default()).await.expect("an answer")
 }
 
 async fn ready(node: &Node) {

@@ -116,7 +116,7 @@ async fn a_commit_cut_off(heard: bool) {
         let mut right = true;
         for key in keys(20) {
             let id = node.service().record("products", &key).expect("a key");
-            let read = node.service().get(&id, &freshet::tiers::Wish::default()).await.expect("read");
+            let read = node.service().get(&id, &freshet::tiers::ReadOptions::default()).await.expect("read");
             let stands =
                 database.value::<i64>(&format!("SELECT freshet_version FROM products WHERE sku = '{key}'")).await;
             right &= read.state.stamp.version == stands.unsigned_abs();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use freshet::{service::Error, store, tiers::Wish};
+use freshet::{service::Error, store, tiers::ReadOptions};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _};
@@ -31,13 +31,13 @@ async fn start(deadline: Duration) -> (Node, TestDatabase) {
 
 async fn get(node: &Node, collection: &str, key: &str) -> Result<(), Error> {
     let id = node.service().record(collection, key)?;
-    node.service().get(&id, &Wish::default()).await.map(drop)
+    node.service().get(&id, &ReadOptions::default()).await.map(drop)
 }
 
 fn spawn_gets(node: &Node, collection: &str, keys: &[String]) -> Vec<JoinHandle<Result<(), Error>>> {
     let get = |key: &String| {
         let (service, id) = (node.service().clone(), node.service().record(collection, key).expect("a key"));
-        tokio::spawn(async move { service.get(&id, &Wish::default()).await.map(drop) })
+        tokio::spawn(async move { service.get(&id, &ReadOptions::default()).await.map(drop) })
     };
     keys.iter().map(get).collect()
 }

@@ -104,7 +104,7 @@ async fn a_silent_link_costs_its_connections_once() {
     let node = Node::over(&proxy.url(), config).await;
     let get = async |key: String| {
         let id = node.service().record("products", &key).expect("a key");
-        node.service().get(&id, &freshet::tiers::Wish::default()).await
+        node.service().get(&id, &freshet::tiers::ReadOptions::default()).await
     };
     // Several connections are open and idle when the link falls silent.
     let warm = futures_util::future::join_all((0..20).map(|n| get(format!("k{n}")))).await;

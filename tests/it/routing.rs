@@ -1,6 +1,6 @@
 //! The router's hash against the server's.
 
-use freshet::{record::key::KeyKind, store::shard::shard_of};
+use freshet::{record::key::KeyKind, record::shard::shard_of};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use sqlx::AssertSqlSafe;
 

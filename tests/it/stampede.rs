@@ -1,6 +1,6 @@
 //! However many ask at once, the store is asked once.
 
-use freshet::{service::Service, tiers::Wish};
+use freshet::{service::Service, tiers::ReadOptions};
 use futures_util::future::join_all;
 
 use crate::harness::{Kind, Node, node::config};
@@ -17,7 +17,7 @@ const STATEMENTS: &str = "freshet_tiers_statements_total";
 async fn get_all(service: &Service, keys: &[String]) {
     let gets = keys.iter().map(|key| async move {
         let id = service.record("products", key).expect("a key");
-        let answer = service.get(&id, &Wish::default()).await.expect("an answer");
+        let answer = service.get(&id, &ReadOptions::default()).await.expect("an answer");
         assert!(answer.state.value.is_some(), "{key} is there");
     });
     join_all(gets).await;

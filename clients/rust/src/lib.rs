@@ -17,11 +17,11 @@
 mod connection;
 pub mod error;
 mod incoming;
+mod keepalive;
 mod known;
 mod mailbox;
 pub mod options;
 mod pending;
-mod pulse;
 mod reader;
 pub mod reconnect;
 pub mod record;

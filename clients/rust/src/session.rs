@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::{
 use super::{
     Options,
     connection::Socket,
+    keepalive::{Due, Keepalive},
     pending::{Call, Kind, Pending},
-    pulse::{Beat, Pulse},
     request::{Params, with_id},
     shared::Shared,
 };
@@ -114,10 +114,10 @@ impl<'a> Session<'a> {
             let Some(call) = self.pending.lock().next_held() else { break };
             self.send(sink, call).await?;
         }
-        let mut pulse = Pulse::new(self.options);
+        let mut keepalive = Keepalive::new(self.options);
         loop {
             sink.flush().await?;
-            let due = pulse.due(self.news.lock().heard);
+            let due = keepalive.due(self.news.lock().heard);
             tokio::select! {
                 () = self.shared.stop.cancelled() => return Ok(End::Stopped),
                 () = self.drain_due() => {
@@ -129,10 +129,10 @@ impl<'a> Session<'a> {
                 () = sleep_until(due) => {
                     self.pending.lock().prune();
                     let heard = self.news.lock().heard;
-                    match pulse.take(heard) {
-                        Beat::Quiet => {}
-                        Beat::Ask => sink.feed(Message::Ping(Default::default())).await?,
-                        Beat::Dead => return Ok(End::Lost("the server fell silent".into())),
+                    match keepalive.take(heard) {
+                        Due::Nothing => {}
+                        Due::Ping => sink.feed(Message::Ping(Default::default())).await?,
+                        Due::Close => return Ok(End::Lost("the server fell silent".into())),
                     }
                 }
                 call = commands.recv() => match call {

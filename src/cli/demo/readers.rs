@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{COLLECTION, catalogue::Product};
-use crate::{service::Service, tiers::Wish};
+use crate::{service::Service, tiers::ReadOptions};
 
 /// How many reads a second there are by default: enough to be seen, too few to be felt.
 pub const DEFAULT_RATE: u32 = 300;
@@ -61,7 +61,7 @@ impl Readers {
 /// One visit. A reader that gets an error goes away; the node has counted it.
 async fn read(service: Service, key: String) {
     if let Ok(id) = service.record(COLLECTION, &key) {
-        drop(service.get(&id, &Wish::default()).await);
+        drop(service.get(&id, &ReadOptions::default()).await);
     }
 }
 

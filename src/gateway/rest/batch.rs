@@ -14,7 +14,7 @@ use crate::{
     gateway::{Edge, query, refusal::Refusal, tag},
     protocol::codec,
     service::Records,
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 /// `{"records": [record, ...]}`, absent ones with a `null` value, with an ETag over them all; a stream of events for
@@ -25,16 +25,16 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (keys, wish) = asked(query.as_deref())?;
+    let (keys, options) = asked(query.as_deref())?;
     if keys.is_empty() {
         return Err(Refusal::bad_request("query", "no key was asked for: say ?key=..&key=.."));
     }
     if wants_events(&headers) {
-        return events::open(&edge, &collection, &keys, &wish, &headers);
+        return events::open(&edge, &collection, &keys, &options, &headers);
     }
     let service = edge.gateway.service();
     let charge = service.answers().charge(service.config().answer_bytes_max());
-    let records = service.get_many(&collection, &keys, &wish, &charge).await?;
+    let records = service.get_many(&collection, &keys, &options, &charge).await?;
     let body = encode(&records, charge.taken());
     let etag = tag::of_bytes(&body);
     let mut response = if tag::is_current(&headers, &etag)? {
@@ -62,16 +62,16 @@ fn wants_events(headers: &HeaderMap) -> bool {
 }
 
 /// The keys and options asked for.
-pub(super) fn asked(query: Option<&str>) -> Result<(Vec<Cow<'static, str>>, Wish), Refusal> {
-    let (mut keys, mut wish) = (Vec::new(), Wish::default());
+pub(super) fn asked(query: Option<&str>) -> Result<(Vec<Cow<'static, str>>, ReadOptions), Refusal> {
+    let (mut keys, mut options) = (Vec::new(), ReadOptions::default());
     for (name, value) in query::pairs(query)? {
         if name == "key" {
             keys.push(Cow::Owned(value));
-        } else if !read_option(&mut wish, &name, &value)? {
+        } else if !read_option(&mut options, &name, &value)? {
             return Err(query::unknown(&name, "key, min_stamp and max_stale_ms"));
         }
     }
-    Ok((keys, wish))
+    Ok((keys, options))
 }
 
 fn encode(records: &Records, bytes: usize) -> Vec<u8> {

@@ -9,7 +9,7 @@ use crate::{
     record::{RecordId, Stamp},
     service::{self, Conditions, Service},
     store::{self, Written},
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 /// Attempts at a write that admits several states while others keep writing.
@@ -81,7 +81,7 @@ impl Condition {
 
     /// Writes to the state that is there, if it is one of those admitted; again when another write came between.
     async fn run_at_current(&self, service: &Service, id: &RecordId, command: &Command) -> Result<Written, Refusal> {
-        let mut answer = service.get(id, &Wish::default()).await?;
+        let mut answer = service.get(id, &ReadOptions::default()).await?;
         for _ in 0..ATTEMPTS_MAX {
             if !self.admits(&answer) {
                 return Err(conflict(answer.state.stamp));
@@ -89,7 +89,7 @@ impl Condition {
             let conditions = Conditions { if_stamp: Some(answer.state.stamp), idempotency_key: None };
             match command.run(service, id.clone(), conditions).await {
                 Err(service::Error::Store(store::Error::Conflict { current })) => {
-                    answer = service.get(id, &Wish { min_stamp: Some(current), stale_max: None }).await?;
+                    answer = service.get(id, &ReadOptions { min_stamp: Some(current), stale_max: None }).await?;
                 }
                 result => return Ok(result?),
             }

@@ -26,7 +26,7 @@ use crate::{
     protocol::{Code, RpcError, codec},
     record::Stamp,
     service::{Opening, Service, Snapshots},
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 /// The most keys of one stream: every event's id carries a stamp for each.
@@ -41,9 +41,9 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (more, wish) = batch::asked(query.as_deref())?;
+    let (more, options) = batch::asked(query.as_deref())?;
     let keys = [vec![Cow::Owned(key)], more].concat();
-    open(&edge, &collection, &keys, &wish, &headers)
+    open(&edge, &collection, &keys, &options, &headers)
 }
 
 /// Begins a stream of `keys`, behind `Last-Event-ID` where the client comes back.
@@ -51,10 +51,10 @@ pub(super) fn open(
     edge: &Edge,
     collection: &str,
     keys: &[Cow<'_, str>],
-    wish: &Wish,
+    options: &ReadOptions,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    if *wish != Wish::default() {
+    if *options != ReadOptions::default() {
         let message = "a stream has no min_stamp and no max_stale_ms; Last-Event-ID says what the client has seen";
         return Err(Refusal::bad_request("query", message));
     }
@@ -129,7 +129,7 @@ struct Mailbox {
 }
 
 impl Outlet for Mailbox {
-    /// Wakes the stream, which takes a turn of its own: the hub need not give it one.
+    /// Wakes the stream, which writes by itself and needs no place in the ready queue.
     fn mark(&self, slot: SlotId) -> bool {
         if self.slots.lock().mark(slot) {
             self.told.notify_one();

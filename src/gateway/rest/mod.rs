@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 
 use super::{Edge, refusal::Refusal};
-use crate::{protocol::RpcError, record::Stamp, tiers::Wish};
+use crate::{protocol::RpcError, record::Stamp, tiers::ReadOptions};
 
 /// The routes of records.
 pub(super) fn routes() -> Router<Edge> {
@@ -27,15 +27,15 @@ pub(super) fn routes() -> Router<Edge> {
 }
 
 /// What of a read's options is given as query parameters. False when `name` is none of them.
-fn read_option(wish: &mut Wish, name: &str, value: &str) -> Result<bool, Refusal> {
+fn read_option(options: &mut ReadOptions, name: &str, value: &str) -> Result<bool, Refusal> {
     match name {
         "min_stamp" => {
             let stamp = value.parse::<Stamp>().map_err(|error| RpcError::invalid_params(error.to_string()))?;
-            wish.min_stamp = Some(stamp);
+            options.min_stamp = Some(stamp);
         }
         "max_stale_ms" => {
             let refused = |_| RpcError::invalid_params("\"max_stale_ms\" must be a whole number of milliseconds");
-            wish.stale_max = Some(Duration::from_millis(value.parse().map_err(refused)?));
+            options.stale_max = Some(Duration::from_millis(value.parse().map_err(refused)?));
         }
         _ => return Ok(false),
     }

@@ -17,7 +17,7 @@ use crate::{
     protocol::codec,
     record::RecordId,
     service::{Charge, budget::SMALL_BYTES},
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 /// The value with its stamp as ETag; 304 when the client has it; 404, with the record object, when there is none.
@@ -29,7 +29,7 @@ pub(super) async fn get(
 ) -> Result<Response, Refusal> {
     let service = edge.gateway.service();
     let id = service.record(&collection, &key)?;
-    let answer = service.get(&id, &wish(query.as_deref())?).await?;
+    let answer = service.get(&id, &options(query.as_deref())?).await?;
     let charge = service.answers().charge(service.config().answer_bytes_max());
     let mut response = body(&id, &answer, charge, &headers)?;
     let described = response.headers_mut();
@@ -39,14 +39,14 @@ pub(super) async fn get(
     Ok(response)
 }
 
-fn wish(query: Option<&str>) -> Result<Wish, Refusal> {
-    let mut wish = Wish::default();
+fn options(query: Option<&str>) -> Result<ReadOptions, Refusal> {
+    let mut options = ReadOptions::default();
     for (name, value) in query::pairs(query)? {
-        if !read_option(&mut wish, &name, &value)? {
+        if !read_option(&mut options, &name, &value)? {
             return Err(query::unknown(&name, "min_stamp and max_stale_ms"));
         }
     }
-    Ok(wish)
+    Ok(options)
 }
 
 /// A conditional request asks about a record that is there: an absent one is 404 in any case.

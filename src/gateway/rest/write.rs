@@ -21,7 +21,7 @@ use crate::{
     record::{Patch, RecordId, Stamp, State as RecordState, patch::Members},
     service::{self, Conditions, Service},
     store::Written,
-    tiers::Wish,
+    tiers::ReadOptions,
 };
 
 const JSON: &str = "application/json";
@@ -126,7 +126,7 @@ impl<'a> Request<'a> {
     async fn creates(&self) -> bool {
         match self.condition {
             Condition::Always => {
-                let before = self.service.get(&self.id, &Wish::default()).await;
+                let before = self.service.get(&self.id, &ReadOptions::default()).await;
                 before.is_ok_and(|answer| answer.state.value.is_none())
             }
             Condition::Absent => true,
@@ -155,8 +155,8 @@ impl<'a> Request<'a> {
         match &written.installed {
             Some((value, _)) => Ok(RecordState { stamp: written.stamp, value: value.clone() }),
             None => {
-                let wish = Wish { min_stamp: Some(written.stamp), stale_max: None };
-                Ok(self.service.get(&self.id, &wish).await?.state)
+                let options = ReadOptions { min_stamp: Some(written.stamp), stale_max: None };
+                Ok(self.service.get(&self.id, &options).await?.state)
             }
         }
     }

@@ -4,12 +4,12 @@ use super::{Call, Failure, Reply};
 use crate::{
     protocol::{GetManyParams, codec},
     session::requests::write_record,
-    tiers::Wish,
+    tiers::ReadOptions,
 };
 
 pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let params = GetManyParams::parse(call.params)?;
-    let wish = Wish { min_stamp: params.min_stamp, stale_max: params.max_stale };
-    let records = call.service().get_many(&params.collection, &params.keys, &wish, call.charge).await?;
+    let options = ReadOptions { min_stamp: params.min_stamp, stale_max: params.max_stale };
+    let records = call.service().get_many(&params.collection, &params.keys, &options, call.charge).await?;
     Ok(Reply::of(move |out| codec::records(out, records.iter(), |out, (id, answer)| write_record(out, id, answer))))
 }

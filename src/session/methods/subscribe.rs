@@ -93,6 +93,6 @@ fn open(connection: &Arc<Connection>, subscription: u64, slot: SlotId, opening: 
     }
     // The snapshot and the opening in one go, so that no change can slip in between.
     if connection.send_and_open(&frame, subscription, slot, stamp) {
-        connection.shared.service.hub().request_turn(connection.clone());
+        connection.shared.service.hub().enqueue(connection.clone());
     }
 }

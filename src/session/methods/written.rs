@@ -9,7 +9,7 @@ use crate::{
     protocol::codec,
     record::{RecordId, Stamp},
     service::{Charge, Conditions, Service, answer_bytes},
-    tiers::{Answer, Wish},
+    tiers::{Answer, ReadOptions},
 };
 
 /// What a write came to.
@@ -46,8 +46,8 @@ impl Written {
     /// The answer with the record as it stands, which may be newer than what was written. Where that cannot be read, the
     /// stamp alone: an error would say that nothing was written.
     pub(in crate::session) async fn read(self, service: &Service, charge: &Charge) -> Result<Reply, Failure> {
-        let wish = Wish { min_stamp: Some(self.stamp), stale_max: None };
-        let Ok(found) = service.get(&self.record, &wish).await else { return Ok(self.without_value()) };
+        let options = ReadOptions { min_stamp: Some(self.stamp), stale_max: None };
+        let Ok(found) = service.get(&self.record, &options).await else { return Ok(self.without_value()) };
         if charge.take(answer_bytes(&self.record.key, &found)).is_err() {
             return Err(Failure::NoRoom(Again::Read(self)));
         }

@@ -36,9 +36,9 @@ pub use schema::{ColumnSchema, Schema, SchemaError};
 pub use tail::Tail;
 pub(super) use {datatype::input, jsonb::check_strings};
 
-use crate::record::{Catalogue, CollectionId, Key};
+use crate::record::{Catalogue, CollectionId, Key, ShardId};
 
-use super::{Error, Fetched, ShardId, Write, Written, write::Resolved};
+use super::{Error, Fetched, Write, Written, write::Resolved};
 use contents::{Contents, EPOCH};
 use table::Table;
 

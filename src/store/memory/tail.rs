@@ -7,9 +7,10 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::store::{Poll, Proof, ShardId};
+use crate::store::{Poll, Proof};
 
 use super::Shared;
+use crate::record::ShardId;
 
 /// How long a poll waits for something new before it reports that there is nothing.
 const WAIT: Duration = Duration::from_millis(25);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    record::{Patch, RecordId, Stamp, patch::Members},
+    record::{Patch, RecordId, ShardId, Stamp, patch::Members},
     store::{self, Operation, Token},
 };
 

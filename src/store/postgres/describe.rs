@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
-    record::{Collection, CollectionId, Column, ColumnKind, KeyKind},
+    record::{Collection, CollectionId, Column, ColumnKind, KeyKind, ShardId},
     store::{
-        DataType, Error, ShardId,
+        DataType, Error,
         postgres::{failure, statement::Statements},
     },
 };

@@ -41,10 +41,10 @@ use self::{
     statement::Statements,
     write::{Role, Writer},
 };
-use super::{Error, Fetched, ShardId, Write, Written, shard};
+use super::{Error, Fetched, Write, Written};
 use crate::{
-    promise::Promise,
-    record::{Catalogue, CollectionId, Key, RecordId},
+    completion::Completion,
+    record::{Catalogue, CollectionId, Key, RecordId, ShardId, shard},
     resilience::{Backoff, Deadline},
     shutdown::Tasks,
 };
@@ -121,11 +121,11 @@ impl Postgres {
         self.shared.read(shard, collection, keys, deadline).await
     }
 
-    pub(super) fn write(&self, write: Write, deadline: Deadline, answer: Promise<Result<Written, Error>>) {
+    pub(super) fn write(&self, write: Write, deadline: Deadline, answer: Completion<Result<Written, Error>>) {
         let collection = self.shared.catalogue.get(write.id.collection);
         match shard::shard_of(collection.key_kind, write.id.key.as_str(), collection.modulus) {
             Some(shard) => self.writer.write(write, ShardId(shard), deadline, answer),
-            None => answer.keep(Err(Error::broken("compute the shard of a key"))),
+            None => answer.complete(Err(Error::broken("compute the shard of a key"))),
         }
     }
 
@@ -159,14 +159,14 @@ impl Postgres {
 
     pub(super) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
         let deadline = Deadline::after(self.shared.config.statement_limit);
-        let mut lease = self.shared.reads.lend_for_feed(deadline).await?;
+        let mut connection = self.shared.reads.acquire_for_feed(deadline).await?;
         let query = sqlx::query_scalar::<_, i64>(
             "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM feed.shard_table s
                JOIN pg_class c ON c.oid = s.relation WHERE s.collection = $1",
         );
         let name = &self.shared.catalogue.get(collection).name;
-        let estimate = pool::step(deadline, query.bind(name).fetch_one(lease.connection())).await?;
-        lease.give_back();
+        let estimate = pool::step(deadline, query.bind(name).fetch_one(connection.connection())).await?;
+        connection.release();
         Ok(estimate.unsigned_abs())
     }
 
@@ -235,15 +235,15 @@ impl Shared {
     async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(100));
         loop {
-            let mut lease = self.reads.lend_for_feed(deadline).await?;
-            let read = deadline.limit(Ownership::read(lease.connection(), &self.tables)).await;
+            let mut connection = self.reads.acquire_for_feed(deadline).await?;
+            let read = deadline.limit(Ownership::read(connection.connection(), &self.tables)).await;
             match read.map_err(|_| Error::Deadline)? {
                 Ok(ownership) => {
-                    lease.give_back();
+                    connection.release();
                     *self.ownership.write() = Arc::new(ownership);
                     return Ok(());
                 }
-                Err(error) if failure::is_held(&error) => lease.give_back(),
+                Err(error) if failure::is_held(&error) => connection.release(),
                 Err(error) => return Err(failure::error(error)),
             }
             deadline.limit(sleep(backoff.next_wait())).await.map_err(|_| Error::Deadline)?;

@@ -182,7 +182,7 @@ impl Pool {
     /// # Errors
     /// [`Error::Deadline`] when time ran out while all were lent or one was being opened, [`Error::Unavailable`] when
     /// the server cannot be reached.
-    pub async fn lend(&self, deadline: Deadline) -> Result<Lease<'_>, Error> {
+    pub async fn acquire(&self, deadline: Deadline) -> Result<PooledConnection<'_>, Error> {
         let permit = deadline.limit(self.permits.acquire()).await.map_err(|_| Error::Deadline)?;
         let permit = permit.map_err(|_| Error::shutting_down())?;
         let idle = self.idle.lock().pop();
@@ -193,7 +193,7 @@ impl Pool {
                 self.connect(deadline).await.map_err(|error| if deadline.passed() { Error::Deadline } else { error })?
             }
         };
-        Ok(Lease { pooled, pool: self, _permit: permit })
+        Ok(PooledConnection { pooled, pool: self, _permit: permit })
     }
 
     async fn connect(&self, deadline: Deadline) -> Result<Pooled, Error> {
@@ -227,13 +227,13 @@ impl Pool {
 
 /// A borrowed connection. Unless it is given back, it is closed: nobody knows what a statement that was dropped
 /// halfway, or one that timed out on a dead link, has left behind.
-pub struct Lease<'p> {
+pub struct PooledConnection<'p> {
     pooled: Pooled,
     pool: &'p Pool,
     _permit: SemaphorePermit<'p>,
 }
 
-impl Lease<'_> {
+impl PooledConnection<'_> {
     /// The connection.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.pooled.connection
@@ -245,7 +245,7 @@ impl Lease<'_> {
     }
 
     /// Returns the connection for others to use.
-    pub fn give_back(self) {
+    pub fn release(self) {
         if !self.pool.permits.is_closed() {
             self.pool.idle.lock().push((Instant::now(), self.pooled));
         }

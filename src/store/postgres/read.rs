@@ -6,10 +6,10 @@ use bytes::Bytes;
 use sqlx::{Row as _, postgres::PgRow};
 
 use crate::{
-    record::{CollectionId, Key, Position},
+    record::{CollectionId, Key, Position, ShardId},
     resilience::Deadline,
     store::{
-        Error, Fetched, Row, ShardId,
+        Error, Fetched, Row,
         postgres::{
             Shared, failure,
             read_pool::{Place, Purpose},
@@ -83,17 +83,17 @@ impl Shared {
         keys: &[Key],
         deadline: Deadline,
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, Error> {
-        let mut lease = self.reads.lend(statements.table().collection.id, purpose, deadline).await?;
+        let mut connection = self.reads.acquire(statements.table().collection.id, purpose, deadline).await?;
         let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
         let begun = Instant::now();
-        let query = sqlx::query(statements.read()).bind(keys).fetch_all(lease.connection());
+        let query = sqlx::query(statements.read()).bind(keys).fetch_all(connection.connection());
         let Ok(rows) = deadline.limit(query).await else {
             // On a link that fell silent the others are as dead, and each would cost somebody a whole deadline.
             self.reads.forget_silent(begun);
             return Err(Error::Deadline);
         };
         if rows.as_ref().err().is_none_or(failure::is_held) {
-            lease.give_back();
+            connection.release();
         }
         Ok(rows)
     }

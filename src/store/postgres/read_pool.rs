@@ -1,6 +1,6 @@
 //! The connections of reads: those for all, and the few on which reads of locked relations wait.
 //!
-//! Promise: whatever others lock, and however slow one collection's reads are, every other collection finds a connection.
+//! Completion: whatever others lock, and however slow one collection's reads are, every other collection finds a connection.
 //! Who could make the others wait, and what bounds it:
 //!
 //! - A shard: its reads go out one statement at a time for each purpose, clients' and the follower's
@@ -22,13 +22,13 @@ use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
 use super::{
-    pool::{Config, Lease, Pool},
+    pool::{Config, Pool, PooledConnection},
     shares::{Share, Shares},
 };
 use crate::{
-    record::CollectionId,
+    record::{CollectionId, ShardId},
     resilience::Deadline,
-    store::{Error, ShardId},
+    store::Error,
 };
 
 /// How long a read waits for any lock, in milliseconds, and its connection with it. It is a setting of the session, so it
@@ -65,8 +65,8 @@ pub struct ReadPool {
 }
 
 /// A borrowed connection. Unless it is given back, it is closed.
-pub struct ReadLease<'p> {
-    lease: Lease<'p>,
+pub struct ReadConnection<'p> {
+    connection: PooledConnection<'p>,
     _right: Right<'p>,
 }
 
@@ -76,15 +76,15 @@ enum Right<'p> {
     Turn(#[expect(dead_code, reason = "held until the connection is given up")] MutexGuard<'p, ()>),
 }
 
-impl ReadLease<'_> {
+impl ReadConnection<'_> {
     /// The connection.
     pub fn connection(&mut self) -> &mut PgConnection {
-        self.lease.connection()
+        self.connection.connection()
     }
 
     /// Returns the connection for others to use.
-    pub fn give_back(self) {
-        self.lease.give_back();
+    pub fn release(self) {
+        self.connection.release();
     }
 }
 
@@ -112,18 +112,18 @@ impl ReadPool {
     ///
     /// # Errors
     /// [`Error::Deadline`], [`Error::Unavailable`].
-    pub async fn lend(
+    pub async fn acquire(
         &self,
         collection: CollectionId,
         purpose: Purpose,
         deadline: Deadline,
-    ) -> Result<ReadLease<'_>, Error> {
+    ) -> Result<ReadConnection<'_>, Error> {
         let user = usize::from(collection.0);
         match purpose {
             Purpose::Read => self.share(user, deadline).await,
             Purpose::Wait => {
                 let turn = deadline.limit(self.turns[user].lock()).await.map_err(|_| Error::Deadline)?;
-                Ok(ReadLease { lease: self.waiting.lend(deadline).await?, _right: Right::Turn(turn) })
+                Ok(ReadConnection { connection: self.waiting.acquire(deadline).await?, _right: Right::Turn(turn) })
             }
         }
     }
@@ -132,13 +132,13 @@ impl ReadPool {
     ///
     /// # Errors
     /// [`Error::Deadline`], [`Error::Unavailable`].
-    pub async fn lend_for_feed(&self, deadline: Deadline) -> Result<ReadLease<'_>, Error> {
+    pub async fn acquire_for_feed(&self, deadline: Deadline) -> Result<ReadConnection<'_>, Error> {
         self.share(self.feed, deadline).await
     }
 
-    async fn share(&self, user: usize, deadline: Deadline) -> Result<ReadLease<'_>, Error> {
+    async fn share(&self, user: usize, deadline: Deadline) -> Result<ReadConnection<'_>, Error> {
         let share = self.shares.acquire(user, deadline).await?;
-        Ok(ReadLease { lease: self.all.lend(deadline).await?, _right: Right::Share(share) })
+        Ok(ReadConnection { connection: self.all.acquire(deadline).await?, _right: Right::Share(share) })
     }
 
     /// Whether the last read of the shard met a lock, so that the next one had better wait for it.

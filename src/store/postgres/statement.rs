@@ -6,13 +6,10 @@ use parking_lot::RwLock;
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    record::Column,
-    store::{
-        ShardId,
-        postgres::{
-            describe::Table,
-            write::{script::Prepared, shape::Shape, sql},
-        },
+    record::{Column, ShardId},
+    store::postgres::{
+        describe::Table,
+        write::{script::Prepared, shape::Shape, sql},
     },
 };
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use freshet::tiers::Wish;
+use freshet::tiers::ReadOptions;
 use futures_util::future::join_all;
 use sqlx::Executor as _;
 
@@ -66,7 +66,7 @@ async fn the_memory_of_floors_is_bounded_and_reads_are_answered_though_no_mark_i
         let changing = database.run(&update);
         let reading = join_all(keys.iter().map(async |key| {
             let id = node.service().record("products", key).expect("a key");
-            node.service().get(&id, &Wish::default()).await.expect("an answer").state
+            node.service().get(&id, &ReadOptions::default()).await.expect("an answer").state
         }));
         let ((), read) = tokio::join!(changing, reading);
         assert!(read.iter().all(|state| state.value.is_some()));
@@ -79,8 +79,14 @@ async fn the_memory_of_floors_is_bounded_and_reads_are_answered_though_no_mark_i
     session.execute("COMMIT").await.expect("unlock");
     let state = async |key: &str| {
         let id = node.service().record("products", key).expect("a key");
-        let value =
-            node.service().get(&id, &Wish::default()).await.expect("an answer").state.value.expect("it is there");
+        let value = node
+            .service()
+            .get(&id, &ReadOptions::default())
+            .await
+            .expect("an answer")
+            .state
+            .value
+            .expect("it is there");
         serde_json::from_slice::<serde_json::Value>(&value).expect("JSON")["price"].clone()
     };
     let applied = async || node.metric("freshet_changes_applied_total").await >= 8_000.0;

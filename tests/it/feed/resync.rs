@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use freshet::tiers::{Source, Wish};
+use freshet::tiers::{ReadOptions, Source};
 
 use super::keys;
 use crate::harness::{Kind, Link, Node, Proxy, Watcher, database, node::config, until};
@@ -20,7 +20,7 @@ async fn a_node_that_slept_past_the_retention_reads_every_watched_key_anew() {
     let node = Node::over(&proxy.url(), config()).await;
     let mut watcher = Watcher::of(&node, &keys("k", 100)).await;
     let cached = node.service().record("products", "k7").expect("a key");
-    node.service().get(&cached, &Wish::default()).await.expect("cached");
+    node.service().get(&cached, &ReadOptions::default()).await.expect("cached");
     proxy.set_for("tail", Link::Cut);
     let asleep = node.tiers().applied().0.cast_signed();
     database.run("UPDATE products SET stock = 1 WHERE price % 2 = 0; DELETE FROM products WHERE sku = 'k7'").await;
@@ -30,7 +30,7 @@ async fn a_node_that_slept_past_the_retention_reads_every_watched_key_anew() {
     proxy.set_for("tail", Link::Pass);
     watcher.until_true_to(&database).await;
     assert_eq!(resyncs(&node).await, 1.0);
-    let read = node.service().get(&cached, &Wish::default()).await.expect("read");
+    let read = node.service().get(&cached, &ReadOptions::default()).await.expect("read");
     assert_eq!(read.state.value, None, "what was cached before is gone");
     assert_eq!(resyncs(&awake).await, 0.0);
     node.stop().await;
@@ -47,8 +47,8 @@ async fn a_new_generation_resets_screens_and_drops_what_was_cached() {
     database.run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(0, 99) n").await;
     let mut watcher = Watcher::of(&node, &keys("k", 50)).await;
     let unwatched = node.service().record("products", "k80").expect("a key");
-    node.service().get(&unwatched, &Wish::default()).await.expect("read");
-    let again = node.service().get(&unwatched, &Wish::default()).await.expect("read");
+    node.service().get(&unwatched, &ReadOptions::default()).await.expect("read");
+    let again = node.service().get(&unwatched, &ReadOptions::default()).await.expect("read");
     assert_eq!(again.source, Source::Local);
 
     database.run(BUMP).await;
@@ -57,7 +57,7 @@ async fn a_new_generation_resets_screens_and_drops_what_was_cached() {
         assert_eq!(watcher.push().await["reset"], true);
     }
     assert!(keys("k", 50).iter().all(|key| watcher.stamp(key).0 == 2));
-    let anew = node.service().get(&unwatched, &Wish::default()).await.expect("read");
+    let anew = node.service().get(&unwatched, &ReadOptions::default()).await.expect("read");
     assert_eq!((anew.source, anew.state.stamp.generation), (Source::Store, 2));
 
     database.run("UPDATE products SET stock = 1").await;
@@ -77,7 +77,7 @@ async fn a_read_from_before_a_change_of_a_new_generation_is_refused_after_it() {
     let node = Node::over(&proxy.url(), config).await;
     let id = node.service().record("products", "a").expect("a key");
     // Prepares the statement, so that later the read is one round trip.
-    node.service().get(&id, &Wish::default()).await.expect("read");
+    node.service().get(&id, &ReadOptions::default()).await.expect("read");
     database.run(BUMP).await;
     until("the bump was seen", async || resyncs(&node).await == 1.0).await;
     // No read has shown the new generation to this node yet. One is answered late, and a change overtakes it.
@@ -87,7 +87,7 @@ async fn a_read_from_before_a_change_of_a_new_generation_is_refused_after_it() {
     proxy.set_for("reads", Link::Delay(Duration::from_secs(2)));
     let reading = tokio::spawn({
         let (service, id) = (node.service().clone(), id.clone());
-        async move { service.get(&id, &Wish::default()).await }
+        async move { service.get(&id, &ReadOptions::default()).await }
     });
     until("the read ran", async || database.value::<Option<String>>(ran).await.is_some_and(|at| at > before)).await;
     database.run("UPDATE products SET name = 'new'").await;
@@ -113,7 +113,8 @@ async fn a_read_that_joins_a_statement_from_before_lost_history_does_not_bring_i
     let get = |key: &str| {
         let (service, id) = (node.service().clone(), node.service().record("products", key).expect("a key"));
         tokio::spawn(async move {
-            let value = service.get(&id, &Wish::default()).await.expect("read").state.value.expect("it is there");
+            let value =
+                service.get(&id, &ReadOptions::default()).await.expect("read").state.value.expect("it is there");
             String::from_utf8(value.to_vec()).expect("text")
         })
     };

@@ -1,6 +1,7 @@
 //! Rows and keys that other transactions hold delay their own writes, in any number.
 
 use freshet::{
+    record::shard,
     service::{Conditions, Error},
     store,
 };
@@ -102,7 +103,7 @@ async fn a_locked_partition_holds_its_own_writes_only() {
     let free: Vec<u32> = {
         let catalogue = node.service().catalogue();
         let products = catalogue.find("products").expect("products");
-        let shard = |key: &str| store::shard::shard_of(products.key_kind, key, products.modulus);
+        let shard = |key: &str| shard::shard_of(products.key_kind, key, products.modulus);
         (1..200).filter(|n| shard(&format!("k{n}")) != shard("k0")).collect()
     };
     harness::node::within("the writes of other partitions", async {

@@ -8,6 +8,7 @@ pub mod collection;
 pub mod key;
 pub mod patch;
 pub mod position;
+pub mod shard;
 pub mod stamp;
 pub mod state;
 
@@ -15,5 +16,6 @@ pub use collection::{Catalogue, Collection, CollectionId, Column, ColumnKind};
 pub use key::{Key, KeyError, KeyKind, RecordId, RecordRef};
 pub use patch::{Patch, PatchError};
 pub use position::Position;
+pub use shard::{Modulus, ShardId};
 pub use stamp::{Stamp, StampError};
 pub use state::{Change, State};

@@ -8,8 +8,8 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::Position;
 use crate::{
-    record::{Catalogue, Change, CollectionId, Key},
-    store::{ShardId, postgres::read::generation},
+    record::{Catalogue, Change, CollectionId, Key, ShardId},
+    store::postgres::read::generation,
 };
 
 /// Rows of one page, at the most: a few megabytes, and far above what ordinary polls find. Chosen, not measured.

@@ -110,21 +110,23 @@ impl Attempts {
     async fn attempt(&mut self, placed: &[Placed], jobs: &mut [Job], mode: Mode) -> Result<Vec<Outcome>, Failed> {
         let Some(deadline) = jobs.iter().map(|job| job.deadline).min() else { return Ok(Vec::new()) };
         let pool = self.pool.clone();
-        let mut lease = pool.lend(deadline).await.map_err(|error| match error {
+        let mut connection = pool.acquire(deadline).await.map_err(|error| match error {
             Error::Deadline => Failed::Aborted(Aborted::Late),
             error => Failed::Unreachable(error),
         })?;
         let (feed, habits) = (&self.common.feed, self.habits.clone());
-        let committed = match group::stage(lease.pooled(), feed, placed, mode, &habits.generations, deadline).await {
+        let committed = match group::stage(connection.pooled(), feed, placed, mode, &habits.generations, deadline).await
+        {
             Ok(staged) => {
                 self.progress.commits();
                 jobs.iter_mut().for_each(Job::set_sent);
-                staged.commit(lease.pooled(), feed, deadline).await
+                staged.commit(connection.pooled(), feed, deadline).await
             }
             Err(aborted) => Err(aborted),
         };
-        if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown)) && !lease.pooled().is_worn() {
-            lease.give_back();
+        if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown)) && !connection.pooled().is_worn()
+        {
+            connection.release();
         }
         if !matches!(committed, Ok(_) | Err(Aborted::Unknown)) {
             jobs.iter_mut().for_each(Job::set_unsent);
@@ -226,7 +228,7 @@ impl Attempts {
                 tokio::task::yield_now().await;
             }
             match outcome {
-                Outcome::Done(result) => job.answer.keep(result),
+                Outcome::Done(result) => job.answer.complete(result),
                 Outcome::Refused(error) => self.common.refuse(job, error),
                 Outcome::Held | Outcome::Locked => {
                     job.set_unsent();
@@ -247,7 +249,7 @@ impl Common {
                     placed.push(Placed { write: job.write.clone(), shard: job.shard, statements, whole });
                     others.push(job);
                 }
-                Err(error) => job.answer.keep(Err(error)),
+                Err(error) => job.answer.complete(Err(error)),
             }
         }
         (placed, others)
@@ -259,7 +261,7 @@ impl Common {
         let common = self.clone();
         self.tasks.spawn(async move {
             let error = explain(&common, &job, error).await;
-            job.answer.keep(Err(error));
+            job.answer.complete(Err(error));
         });
     }
 }

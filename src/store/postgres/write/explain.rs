@@ -4,7 +4,7 @@ use crate::store::{
     Error, Operation,
     postgres::{
         failure,
-        pool::Lease,
+        pool::PooledConnection,
         statement::Statements,
         write::{Common, Job},
     },
@@ -21,17 +21,17 @@ pub(super) async fn explain(common: &Common, job: &Job, error: sqlx::Error) -> E
     if column.is_some() {
         return Error::InvalidValue { message, column, constraint };
     }
-    let column = match common.explains.lend(job.deadline).await {
-        Ok(mut lease) => {
+    let column = match common.explains.acquire(job.deadline).await {
+        Ok(mut connection) => {
             let look = async {
                 match &constraint {
-                    Some(constraint) => column_of(&mut lease, &statements, constraint).await,
-                    None => column_at_fault(&mut lease, &statements, &job.write.operation).await,
+                    Some(constraint) => column_of(&mut connection, &statements, constraint).await,
+                    None => column_at_fault(&mut connection, &statements, &job.write.operation).await,
                 }
             };
             let found = job.deadline.limit(look).await;
             if found.is_ok() {
-                lease.give_back();
+                connection.release();
             }
             found.unwrap_or_default()
         }
@@ -41,7 +41,7 @@ pub(super) async fn explain(common: &Common, job: &Job, error: sqlx::Error) -> E
 }
 
 /// The column that a constraint is about, if it is about one.
-async fn column_of(lease: &mut Lease<'_>, statements: &Statements, constraint: &str) -> Option<String> {
+async fn column_of(connection: &mut PooledConnection<'_>, statements: &Statements, constraint: &str) -> Option<String> {
     let columns: Vec<String> = sqlx::query_scalar(
         "SELECT a.attname::text FROM pg_constraint c
            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)
@@ -49,14 +49,18 @@ async fn column_of(lease: &mut Lease<'_>, statements: &Statements, constraint: &
     )
     .bind(statements.relation())
     .bind(constraint)
-    .fetch_all(lease.connection())
+    .fetch_all(connection.connection())
     .await
     .ok()?;
     <[String; 1]>::try_from(columns).ok().map(|[column]| column)
 }
 
 /// The first column whose value the database does not take.
-async fn column_at_fault(lease: &mut Lease<'_>, statements: &Statements, operation: &Operation) -> Option<String> {
+async fn column_at_fault(
+    connection: &mut PooledConnection<'_>,
+    statements: &Statements,
+    operation: &Operation,
+) -> Option<String> {
     let members = match operation {
         Operation::Put(members) => members,
         Operation::Patch(patch) => &patch.merge,
@@ -64,7 +68,7 @@ async fn column_at_fault(lease: &mut Lease<'_>, statements: &Statements, operati
     };
     let text = members.to_text();
     for (name, _) in members.iter() {
-        let probe = sqlx::query(statements.probe(name)).bind(&text).execute(lease.connection()).await;
+        let probe = sqlx::query(statements.probe(name)).bind(&text).execute(connection.connection()).await;
         if probe.as_ref().is_err_and(failure::is_refusal) {
             return Some(name.to_owned());
         }

@@ -15,7 +15,7 @@
 //!   table, too, where there are many shards and no key waits: the trigger that captures them then runs once and not 64
 //!   times.
 //!
-//! Promise: a write that the database refuses is as one that was not there. What can be told beforehand, the statement
+//! Completion: a write that the database refuses is as one that was not there. What can be told beforehand, the statement
 //! leaves out; what makes a statement fail makes the group start over with a savepoint before each statement, and the
 //! failed one is halved until the write at fault is alone.
 
@@ -26,10 +26,10 @@ use parking_lot::Mutex;
 use sqlx::{Row as _, postgres::PgRow};
 
 use crate::{
-    record::{Position, RecordId, Stamp},
+    record::{Position, RecordId, ShardId, Stamp},
     resilience::Deadline,
     store::{
-        Error, ShardId, Write, Written,
+        Error, Write, Written,
         postgres::{
             failure,
             pool::Pooled,

@@ -7,7 +7,7 @@
 //! A key that another transaction is inserting cannot be told from a free one without waiting for it. The first group
 //! that meets one waits 5 ms; for a while after that, inserts into the shard come here at once.
 //!
-//! Promise: writes of one key are carried out in the order they came. At most [`HELD_MAX`](super::lines::HELD_MAX) writes
+//! Completion: writes of one key are carried out in the order they came. At most [`HELD_MAX`](super::lines::HELD_MAX) writes
 //! wait; a write beyond them is refused with [`Error::Overloaded`]. Each is answered by its deadline.
 
 use std::{
@@ -200,25 +200,26 @@ impl HeldWrites {
         };
         let generations = SeenGenerations::default();
         loop {
-            let mut lease = match self.common.waits.lend(deadline).await {
-                Ok(lease) => lease,
+            let mut connection = match self.common.waits.acquire(deadline).await {
+                Ok(connection) => connection,
                 Err(Error::Deadline) => return keep(jobs),
                 Err(error) => {
-                    jobs.into_iter().for_each(|job| job.answer.keep(Err(error.clone())));
+                    jobs.into_iter().for_each(|job| job.answer.complete(Err(error.clone())));
                     return Vec::new();
                 }
             };
             let feed = &self.common.feed;
-            let committed = match group::stage(lease.pooled(), feed, &placed, mode, &generations, deadline).await {
+            let committed = match group::stage(connection.pooled(), feed, &placed, mode, &generations, deadline).await {
                 Ok(staged) => {
                     jobs.iter_mut().for_each(Job::set_sent);
-                    staged.commit(lease.pooled(), feed, deadline).await
+                    staged.commit(connection.pooled(), feed, deadline).await
                 }
                 Err(aborted) => Err(aborted),
             };
-            if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown)) && !lease.pooled().is_worn()
+            if !matches!(committed, Err(Aborted::Lost | Aborted::Late | Aborted::Unknown))
+                && !connection.pooled().is_worn()
             {
-                lease.give_back();
+                connection.release();
             }
             if !matches!(committed, Ok(_) | Err(Aborted::Unknown)) {
                 jobs.iter_mut().for_each(Job::set_unsent);
@@ -229,7 +230,7 @@ impl HeldWrites {
                 Err(Aborted::Disorder) if !mode.is_stepwise => mode.is_stepwise = true,
                 Err(Aborted::FeedLocked) => return keep(jobs),
                 Err(Aborted::Unknown) => {
-                    jobs.into_iter().for_each(|job| job.answer.keep(Err(Error::OutcomeUnknown)));
+                    jobs.into_iter().for_each(|job| job.answer.complete(Err(Error::OutcomeUnknown)));
                     return Vec::new();
                 }
                 Err(Aborted::CommitRefused(error) | Aborted::Refused(error)) => return self.refused(jobs, error).await,
@@ -265,7 +266,7 @@ impl HeldWrites {
         let mut left = Vec::new();
         for (mut job, outcome) in jobs.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Done(result) => job.answer.keep(result),
+                Outcome::Done(result) => job.answer.complete(result),
                 Outcome::Refused(error) => self.common.refuse(job, error),
                 held @ (Outcome::Held | Outcome::Locked) => {
                     job.set_unsent();
@@ -278,11 +279,11 @@ impl HeldWrites {
 }
 
 fn refuse(jobs: impl IntoIterator<Item = Refused>) {
-    jobs.into_iter().for_each(|Refused { job, error }| job.answer.keep(Err(error)));
+    jobs.into_iter().for_each(|Refused { job, error }| job.answer.complete(Err(error)));
 }
 
 fn tell_closed(jobs: Vec<Job>) {
-    jobs.into_iter().for_each(|job| job.answer.keep(Err(Error::shutting_down())));
+    jobs.into_iter().for_each(|job| job.answer.complete(Err(Error::shutting_down())));
 }
 
 /// Those that go on waiting as they did.

@@ -227,7 +227,7 @@ fn value_len(operation: &Operation) -> usize {
 
 pub fn answer_all(jobs: Vec<Job>, error: &Error) -> Vec<Job> {
     for job in jobs {
-        job.answer.keep(Err(error.clone()));
+        job.answer.complete(Err(error.clone()));
     }
     Vec::new()
 }

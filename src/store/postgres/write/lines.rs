@@ -8,8 +8,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    record::{CollectionId, RecordId},
-    store::{Error, ShardId, postgres::write::Job},
+    record::{CollectionId, RecordId, ShardId},
+    store::{Error, postgres::write::Job},
 };
 
 /// Writes that may wait here.

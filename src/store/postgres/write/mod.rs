@@ -40,11 +40,11 @@ use super::{
     pool::{Config, Pool},
 };
 use crate::{
-    promise::Promise,
-    record::RecordId,
+    completion::Completion,
+    record::{RecordId, ShardId},
     resilience::Deadline,
     shutdown::Tasks,
-    store::{Error, ShardId, Write, Written},
+    store::{Error, Write, Written},
 };
 
 /// Writes that may wait to be grouped.
@@ -58,18 +58,18 @@ pub struct Job {
     write: Arc<Write>,
     shard: ShardId,
     deadline: Deadline,
-    answer: Promise<Result<Written, Error>>,
+    answer: Completion<Result<Written, Error>>,
 }
 
 impl Job {
     /// Its commit is about to be sent: from now on only an answer shows that it did not happen.
     fn set_sent(&mut self) {
-        self.answer.breaks_as(|| Err(Error::OutcomeUnknown));
+        self.answer.abandon_as(|| Err(Error::OutcomeUnknown));
     }
 
     /// It was not committed: dropped now, it did not happen.
     fn set_unsent(&mut self) {
-        self.answer.breaks_as(|| Err(Error::shutting_down()));
+        self.answer.abandon_as(|| Err(Error::shutting_down()));
     }
 }
 
@@ -142,13 +142,13 @@ impl Writer {
     }
 
     /// Hands a write over. The write goes on even if its caller has gone.
-    pub fn write(&self, write: Write, shard: ShardId, deadline: Deadline, answer: Promise<Result<Written, Error>>) {
+    pub fn write(&self, write: Write, shard: ShardId, deadline: Deadline, answer: Completion<Result<Written, Error>>) {
         let (job, error) = match self.queue.try_send(Job { write: Arc::new(write), shard, deadline, answer }) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(job)) => (job, Error::Overloaded),
             Err(mpsc::error::TrySendError::Closed(job)) => (job, Error::shutting_down()),
         };
-        job.answer.keep(Err(error));
+        job.answer.complete(Err(error));
     }
 
     /// Whether a group under way writes the record.

@@ -7,19 +7,16 @@ use std::{
 };
 
 use crate::{
-    record::{CollectionId, RecordId},
-    store::{
-        ShardId,
-        postgres::{
-            pool::Pooled,
-            statement::Statements,
-            write::{
-                feed::Feed,
-                group::{Group, Placed},
-                script::{Argument, Elements, Script},
-                shape::{Kind, Shape},
-                state::State,
-            },
+    record::{CollectionId, RecordId, ShardId},
+    store::postgres::{
+        pool::Pooled,
+        statement::Statements,
+        write::{
+            feed::Feed,
+            group::{Group, Placed},
+            script::{Argument, Elements, Script},
+            shape::{Kind, Shape},
+            state::State,
         },
     },
 };

@@ -4,21 +4,19 @@ use std::collections::{HashSet, VecDeque};
 
 use sqlx::{Row as _, postgres::PgRow};
 
-use crate::store::{
-    ShardId,
-    postgres::{
-        failure,
-        pool::Pooled,
-        read::generation,
-        write::{
-            feed::Feed,
-            group::{Generations, Group, Placed, aborted},
-            outcome::{Aborted, Outcome},
-            pieces::{Piece, Said},
-            script::{Returned, Script},
-            shape::Kind,
-            state::{State, first_try},
-        },
+use crate::record::ShardId;
+use crate::store::postgres::{
+    failure,
+    pool::Pooled,
+    read::generation,
+    write::{
+        feed::Feed,
+        group::{Generations, Group, Placed, aborted},
+        outcome::{Aborted, Outcome},
+        pieces::{Piece, Said},
+        script::{Returned, Script},
+        shape::Kind,
+        state::{State, first_try},
     },
 };
 

@@ -9,11 +9,11 @@ use super::Connection;
 
 /// Every open connection, for the sweeps that concern all of them.
 #[derive(Default)]
-pub(super) struct Roster {
+pub(super) struct Registry {
     connections: Mutex<Slab<Arc<Connection>>>,
 }
 
-impl Roster {
+impl Registry {
     /// Adds what `make` makes of its place in the list.
     pub(super) fn add(&self, make: impl FnOnce(usize) -> Arc<Connection>) -> Arc<Connection> {
         let mut connections = self.connections.lock();

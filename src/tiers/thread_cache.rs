@@ -40,18 +40,18 @@ const COUNTS: usize = 8 * 1024;
 const SHARED_EVERY: u32 = 64;
 
 thread_local! {
-    /// What this thread keeps, for each front in use: one, but in tests.
+    /// What this thread keeps, for each caches in use: one, but in tests.
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The threads' memory, and the counts that say whether their entries still stand.
-pub(super) struct Front {
+pub(super) struct ThreadCaches {
     budget: Arc<Budget>,
     counts: Box<[SeqCount]>,
     hasher: RandomState,
 }
 
-impl Front {
+impl ThreadCaches {
     /// Nothing is kept yet of a cache of `capacity` bytes, which about as many threads read as there are cores.
     pub(super) fn new(capacity: u64) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -59,7 +59,7 @@ impl Front {
     }
 
     fn with(budget: Budget) -> Self {
-        Front {
+        ThreadCaches {
             budget: Arc::new(budget),
             counts: (0..COUNTS).map(|_| SeqCount::default()).collect(),
             hasher: RandomState::default(),
@@ -81,7 +81,7 @@ impl Front {
         })
     }
 
-    /// What this thread keeps of this front.
+    /// What this thread keeps of this caches.
     fn kept<'k>(&self, all: &'k mut Vec<Kept>) -> &'k mut Kept {
         let at = all.iter().position(|kept| kept.is_of(&self.budget)).unwrap_or_else(|| {
             all.retain(|kept| !kept.is_orphan());
@@ -157,14 +157,14 @@ mod tests {
     }
 
     /// The version answered when the shared cache holds `shared`, and whether it was asked.
-    fn read(front: &Front, shared: Option<&Arc<Entry>>, now: Instant) -> (Option<u64>, bool) {
+    fn read(caches: &ThreadCaches, shared: Option<&Arc<Entry>>, now: Instant) -> (Option<u64>, bool) {
         let record = RecordRef { collection: CollectionId(0), key: "a" };
         let mut asked = false;
         let fetch = || {
             asked = true;
             shared.cloned()
         };
-        let version = front.read(&record, now, fetch, |entry| entry.state().stamp.version);
+        let version = caches.read(&record, now, fetch, |entry| entry.state().stamp.version);
         (version, asked)
     }
 
@@ -174,69 +174,69 @@ mod tests {
 
     #[test]
     fn what_was_read_is_kept_until_a_change_begins() {
-        let (front, now) = (Front::new(256 << 20), Instant::now());
+        let (caches, now) = (ThreadCaches::new(256 << 20), Instant::now());
         let (old, new) =
             (entry("a", 1, 8, now + Duration::from_secs(9)), entry("a", 2, 8, now + Duration::from_secs(9)));
-        assert_eq!(read(&front, Some(&old), now), (Some(1), true));
-        assert_eq!(read(&front, None, now), (Some(1), false));
-        let changing = front.change(&record());
+        assert_eq!(read(&caches, Some(&old), now), (Some(1), true));
+        assert_eq!(read(&caches, None, now), (Some(1), false));
+        let changing = caches.change(&record());
         // The shared cache may still hold the old entry; it is answered and not kept.
-        assert_eq!(read(&front, Some(&old), now), (Some(1), true));
-        assert_eq!(read(&front, Some(&new), now), (Some(2), true));
+        assert_eq!(read(&caches, Some(&old), now), (Some(1), true));
+        assert_eq!(read(&caches, Some(&new), now), (Some(2), true));
         drop(changing);
-        assert_eq!(read(&front, Some(&new), now), (Some(2), true));
-        assert_eq!(read(&front, None, now), (Some(2), false));
-        drop(front.change_all());
-        assert_eq!(read(&front, None, now), (None, true));
+        assert_eq!(read(&caches, Some(&new), now), (Some(2), true));
+        assert_eq!(read(&caches, None, now), (Some(2), false));
+        drop(caches.change_all());
+        assert_eq!(read(&caches, None, now), (None, true));
     }
 
     #[test]
     fn an_entry_is_not_used_past_its_lifetime() {
-        let (front, now) = (Front::new(256 << 20), Instant::now());
+        let (caches, now) = (ThreadCaches::new(256 << 20), Instant::now());
         let kept = entry("a", 1, 8, now + Duration::from_secs(9));
-        read(&front, Some(&kept), now);
-        assert_eq!(read(&front, None, now + Duration::from_secs(8)), (Some(1), false));
-        assert_eq!(read(&front, None, now + Duration::from_secs(9)), (None, true));
+        read(&caches, Some(&kept), now);
+        assert_eq!(read(&caches, None, now + Duration::from_secs(8)), (Some(1), false));
+        assert_eq!(read(&caches, None, now + Duration::from_secs(9)), (None, true));
     }
 
     #[test]
     fn one_use_in_sixty_four_is_seen_by_the_shared_cache() {
-        let (front, now) = (Front::new(256 << 20), Instant::now());
+        let (caches, now) = (ThreadCaches::new(256 << 20), Instant::now());
         let kept = entry("a", 1, 8, now + Duration::from_secs(9));
-        let asked = (0..640).filter(|_| read(&front, Some(&kept), now).1).count();
+        let asked = (0..640).filter(|_| read(&caches, Some(&kept), now).1).count();
         assert_eq!(asked, 10);
     }
 
     #[test]
     fn large_entries_are_not_kept() {
-        let (front, now) = (Front::new(256 << 20), Instant::now());
+        let (caches, now) = (ThreadCaches::new(256 << 20), Instant::now());
         let large = entry("a", 1, ENTRY_BYTES_MAX, now + Duration::from_secs(9));
-        read(&front, Some(&large), now);
-        assert_eq!(read(&front, None, now), (None, true));
+        read(&caches, Some(&large), now);
+        assert_eq!(read(&caches, None, now), (None, true));
     }
 
     /// Answers with records `of`, each of 1,000 bytes.
-    fn read_many(front: &Front, of: std::ops::Range<u64>) {
+    fn read_many(caches: &ThreadCaches, of: std::ops::Range<u64>) {
         for n in of {
             let key = n.to_string();
             let record = RecordRef { collection: CollectionId(0), key: &key };
             let found = entry(&key, 1, 1_000, Instant::now() + Duration::from_secs(60));
-            front.read(&record, Instant::now(), || Some(found), |_| ());
+            caches.read(&record, Instant::now(), || Some(found), |_| ());
         }
     }
 
     #[test]
     fn many_threads_together_stay_within_the_bound_and_give_back_as_they_end() {
         const MAX: u64 = 1 << 20;
-        let front = Arc::new(Front::with(Budget::new(MAX, 2)));
+        let caches = Arc::new(ThreadCaches::with(Budget::new(MAX, 2)));
         let (filled, may_end) = (Arc::new(Barrier::new(17)), Arc::new(Barrier::new(17)));
         let threads: Vec<_> = (0..16)
             .map(|n| {
-                let (front, filled, may_end) = (front.clone(), filled.clone(), may_end.clone());
+                let (caches, filled, may_end) = (caches.clone(), filled.clone(), may_end.clone());
                 thread::spawn(move || {
                     for round in 0..20 {
-                        read_many(&front, n * 1_000 + round * 50..n * 1_000 + 500);
-                        let drawn = front.budget.drawn();
+                        read_many(&caches, n * 1_000 + round * 50..n * 1_000 + 500);
+                        let drawn = caches.budget.drawn();
                         assert!(drawn <= MAX, "{drawn} bytes are drawn");
                     }
                     filled.wait();
@@ -245,19 +245,19 @@ mod tests {
             })
             .collect();
         filled.wait();
-        let drawn = front.budget.drawn();
+        let drawn = caches.budget.drawn();
         assert!(drawn <= MAX && drawn > MAX / 8, "{drawn} bytes are drawn");
         may_end.wait();
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        assert_eq!((front.budget.drawn(), front.budget.share()), (0, MAX / 2));
+        assert_eq!((caches.budget.drawn(), caches.budget.share()), (0, MAX / 2));
     }
 
     #[test]
     fn a_thread_forgets_what_it_kept_of_a_cache_that_is_gone() {
-        let first = Front::with(Budget::new(1 << 20, 1));
+        let first = ThreadCaches::with(Budget::new(1 << 20, 1));
         read_many(&first, 0..10);
         drop(first);
-        let second = Front::with(Budget::new(1 << 20, 1));
+        let second = ThreadCaches::with(Budget::new(1 << 20, 1));
         read_many(&second, 0..10);
         assert_eq!(KEPT.with_borrow(Vec::len), 1);
         assert!(second.budget.drawn() > 0);
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn readers_never_step_back_while_a_record_changes() {
-        let front = Front::new(256 << 20);
+        let caches = ThreadCaches::new(256 << 20);
         let shared = parking_lot::Mutex::new(entry("a", 0, 8, Instant::now() + Duration::from_secs(60)));
         let newest = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -274,7 +274,8 @@ mod tests {
                     while newest.load(Ordering::SeqCst) < 20_000 {
                         let known = newest.load(Ordering::SeqCst);
                         let fetch = || Some(shared.lock().clone());
-                        let version = front.read(&record(), Instant::now(), fetch, |entry| entry.state().stamp.version);
+                        let version =
+                            caches.read(&record(), Instant::now(), fetch, |entry| entry.state().stamp.version);
                         let version = version.expect("there is always an entry");
                         assert!(version >= known, "{version} was answered after {known}");
                         newest.fetch_max(version, Ordering::SeqCst);
@@ -282,7 +283,7 @@ mod tests {
                 });
             }
             for version in 1..=20_000 {
-                let _changing = front.change(&record());
+                let _changing = caches.change(&record());
                 *shared.lock() = entry("a", version, 8, Instant::now() + Duration::from_secs(60));
             }
         });

@@ -11,7 +11,7 @@ const LEAST: Duration = Duration::from_millis(10);
 
 /// Asks for a sign of life after a silence, and gives the connection up when none comes.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct Keepalive {
     interval: Duration,
     timeout: Duration,
     asked: Option<Instant>,
@@ -19,18 +19,18 @@ pub(super) struct Pulse {
 
 /// What to do about a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(super) enum Due {
     /// Nothing: something was heard.
-    Quiet,
+    Nothing,
     /// Ask for a sign of life.
-    Ask,
+    Ping,
     /// Leave.
-    Dead,
+    Close,
 }
 
-impl Pulse {
+impl Keepalive {
     pub(super) fn new(options: &Options) -> Self {
-        Pulse { interval: options.heartbeat.max(LEAST), timeout: options.heartbeat_timeout.max(LEAST), asked: None }
+        Keepalive { interval: options.heartbeat.max(LEAST), timeout: options.heartbeat_timeout.max(LEAST), asked: None }
     }
 
     /// When to look again, if nothing is heard after `heard`.
@@ -42,14 +42,14 @@ impl Pulse {
     }
 
     /// Looks: the server was last heard at `heard`.
-    pub(super) fn take(&mut self, heard: Instant) -> Beat {
+    pub(super) fn take(&mut self, heard: Instant) -> Due {
         let is_asked = self.asked.is_some_and(|asked| heard < asked);
         match (Instant::now() >= self.due(heard), is_asked) {
-            (false, _) => Beat::Quiet,
-            (true, true) => Beat::Dead,
+            (false, _) => Due::Nothing,
+            (true, true) => Due::Close,
             (true, false) => {
                 self.asked = Some(Instant::now());
-                Beat::Ask
+                Due::Ping
             }
         }
     }
@@ -63,19 +63,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_asked_about_and_then_ends_the_connection() {
-        let mut pulse = Pulse::new(&Options::default());
+        let mut keepalive = Keepalive::new(&Options::default());
         let heard = Instant::now();
-        assert_eq!(pulse.due(heard), heard + Duration::from_secs(15));
+        assert_eq!(keepalive.due(heard), heard + Duration::from_secs(15));
         advance(Duration::from_secs(15)).await;
-        assert_eq!(pulse.take(heard), Beat::Ask);
-        assert_eq!(pulse.take(heard), Beat::Quiet, "asked once");
+        assert_eq!(keepalive.take(heard), Due::Ping);
+        assert_eq!(keepalive.take(heard), Due::Nothing, "asked once");
         advance(Duration::from_secs(9)).await;
         let answered = Instant::now();
         advance(Duration::from_secs(2)).await;
-        assert_eq!(pulse.take(answered), Beat::Quiet);
+        assert_eq!(keepalive.take(answered), Due::Nothing);
         advance(Duration::from_secs(13)).await;
-        assert_eq!(pulse.take(answered), Beat::Ask);
+        assert_eq!(keepalive.take(answered), Due::Ping);
         advance(Duration::from_secs(10)).await;
-        assert_eq!(pulse.take(answered), Beat::Dead);
+        assert_eq!(keepalive.take(answered), Due::Close);
     }
 }

@@ -1,6 +1,6 @@
 //! Which logical shard a key belongs to: PostgreSQL's own hash partitioning, computed here.
 //!
-//! Promise: [`shard_of`] equals the remainder by which `PARTITION BY HASH` places a row, for every key type
+//! Completion: [`shard_of`] equals the remainder by which `PARTITION BY HASH` places a row, for every key type
 //! of a collection, so that the router can name the partition without asking a server. The test
 //! `routing_agrees_with_the_server_for_every_key_type` compares them.
 //! Left to others: which database owns a shard.
@@ -12,7 +12,7 @@
 
 use uuid::Uuid;
 
-use crate::record::key::KeyKind;
+use super::key::KeyKind;
 
 /// The seed of partition hashes, `HASH_PARTITION_SEED`.
 const PARTITION_SEED: u64 = 0x7A5B_2236_7996_DCFD;

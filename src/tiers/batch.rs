@@ -1,0 +1,184 @@
+//! Merges reads: one load for concurrent misses on a key, one statement for misses on a shard.
+//!
+//! Batching has no timer: reads that arrive while a statement is in flight go out together in the next one, so under load
+//! batches grow by themselves. On an idle shard the statement is sent after one scheduler yield, so requests already
+//! queued can share it: with 4,096 gets in flight, statements carried 15 keys each without the yield and carry 240 with
+//! it. At most one statement is in flight for each shard and collection.
+
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
+
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use tokio::sync::oneshot;
+
+use super::read_queue::{Batch, Caller, Callers, Join, ReadQueue};
+use crate::{
+    completion::Completion,
+    record::{CollectionId, Key, Position, RecordId, ShardId, State},
+    resilience::Deadline,
+    store::{Error, Fetched, Store},
+};
+
+/// One record as it was read, with where and when.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The state found.
+    pub state: State,
+    /// The position of the read.
+    pub position: Position,
+    /// The shard that was read.
+    pub shard: ShardId,
+    /// Taken before the statement was sent: it shows every change that was visible then.
+    pub begun: Instant,
+}
+
+type QueueId = (CollectionId, ShardId);
+/// There is a queue only while a task serves it.
+type Queues = Arc<Mutex<HashMap<QueueId, ReadQueue>>>;
+
+/// Reads single records through shared statements. Cheap to clone.
+#[derive(Clone)]
+pub struct Batcher {
+    store: Store,
+    queues: Queues,
+    statements: IntCounter,
+}
+
+impl Batcher {
+    /// Batches reads of `store`, counting the `statements` it takes.
+    pub fn new(store: Store, statements: IntCounter) -> Self {
+        Batcher { store, queues: Arc::default(), statements }
+    }
+
+    /// Reads one record on the primary.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops this caller only; the statement runs on for others.
+    pub async fn load(&self, id: &RecordId, join: Join, deadline: Deadline) -> Result<Loaded, Error> {
+        let (give, answered) = oneshot::channel();
+        self.load_then(id, join, deadline, move |answer| drop(give.send(answer)));
+        match deadline.limit(answered).await {
+            Err(_) => Err(Error::Deadline),
+            Ok(answer) => answer.unwrap_or_else(|_| abandoned()),
+        }
+    }
+
+    /// Reads one record on the primary and hands it, or the error of [`Self::load`], to `answer`, which runs between two
+    /// statements and must not block. It costs no task and no timer of its own. A caller whose limit is no shorter than that
+    /// of the callers before it is answered by its deadline.
+    pub fn load_then(
+        &self,
+        id: &RecordId,
+        join: Join,
+        deadline: Deadline,
+        answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static,
+    ) {
+        let caller = Caller { answer: Completion::new(abandoned, answer), deadline };
+        match self.store.shard_of(id) {
+            Ok(shard) => self.enqueue((id.collection, shard), &id.key, join, caller),
+            Err(error) => caller.answer.complete(Err(error)),
+        }
+    }
+
+    /// Adds a caller to a queue, and starts the task that serves the queue unless it runs.
+    fn enqueue(&self, id: QueueId, key: &Key, join: Join, caller: Caller) {
+        let mut queues = self.queues.lock();
+        let is_idle = !queues.contains_key(&id);
+        queues.entry(id).or_default().join(key, join, caller);
+        drop(queues);
+        if is_idle {
+            tokio::spawn(self.clone().serve(id));
+        }
+    }
+
+    /// Sends statement after statement until the queue is empty.
+    async fn serve(self, id: QueueId) {
+        let _served = Served { queues: self.queues.clone(), id };
+        loop {
+            // Callers that are about to ask go first: in a statement of many keys each costs far less than in one of few.
+            tokio::task::yield_now().await;
+            let Some(batch) = self.dispatch(id) else { return };
+            self.statements.inc();
+            let begun = Instant::now();
+            let fetched = self.read(id, &batch).await;
+            self.complete(id, &batch.keys, begun, fetched);
+        }
+    }
+
+    /// The next batch. Without one the queue is removed, and the next caller makes another.
+    fn dispatch(&self, id: QueueId) -> Option<Batch> {
+        let mut queues = self.queues.lock();
+        let batch = queues.get_mut(&id)?.dispatch();
+        if batch.is_none() {
+            queues.remove(&id);
+        }
+        batch
+    }
+
+    /// Reads the keys of a batch. Callers whose deadline passes meanwhile get [`Error::Deadline`].
+    async fn read(&self, id: QueueId, batch: &Batch) -> Result<Fetched, Error> {
+        let (collection, shard) = id;
+        let mut read = pin!(self.store.read(shard, collection, &batch.keys, batch.deadline));
+        let mut expiry = batch.expiry;
+        loop {
+            match expiry.limit(read.as_mut()).await {
+                Ok(fetched) => return fetched,
+                Err(_) => expiry = self.expire(id).unwrap_or(batch.deadline),
+            }
+        }
+    }
+
+    /// Answers callers whose deadline has passed; returns the next deadline.
+    fn expire(&self, id: QueueId) -> Option<Deadline> {
+        let (late, next) = self.queues.lock().get_mut(&id)?.expire();
+        answer_all(late, &Err(Error::Deadline));
+        next
+    }
+
+    /// Answers the callers of a batch.
+    fn complete(&self, id: QueueId, keys: &[Key], begun: Instant, fetched: Result<Fetched, Error>) {
+        let was_late = matches!(fetched, Err(Error::Deadline));
+        let Some(completed) = self.queues.lock().get_mut(&id).map(|queue| queue.complete(keys, was_late)) else {
+            return;
+        };
+        match fetched {
+            Ok(fetched) => {
+                let (position, shard) = (fetched.position, id.1);
+                for (row, callers) in fetched.rows.iter().zip(completed) {
+                    let loaded = Loaded { state: row.state(fetched.generation), position, shard, begun };
+                    answer_all(callers, &Ok(loaded));
+                }
+            }
+            Err(error) => completed.into_iter().for_each(|callers| answer_all(callers, &Err(error.clone()))),
+        }
+    }
+}
+
+/// Guards the task that serves a queue: if it panics, its callers get an error, and the next caller makes a new queue.
+struct Served {
+    queues: Queues,
+    id: QueueId,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Dropped after the lock: an abandoned completion calls its caller.
+            let queue = self.queues.lock().remove(&self.id);
+            drop(queue);
+        }
+    }
+}
+
+fn answer_all(callers: Callers, answer: &Result<Loaded, Error>) {
+    for caller in callers {
+        caller.answer.complete(answer.clone());
+    }
+}
+
+fn abandoned() -> Result<Loaded, Error> {
+    Err(Error::shutting_down())
+}
