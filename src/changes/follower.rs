@@ -19,7 +19,7 @@ use crate::{
     tiers::{Loaded, Tiers},
 };
 
-use super::owed::{Batch, LineId, Owed, Record};
+use super::owed::{Batch, Owed, PartitionId, Record};
 
 /// The pause between polls while changes come in, and its limit when none do.
 ///
@@ -51,7 +51,7 @@ pub struct Follower {
     /// Changed records that this node was writing when the poll showed it: the writes' answers most likely bring the states.
     expected: Vec<Expected>,
     /// Reads under way, and the rests of shards that did not answer.
-    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Event>>,
     backoff: Backoff,
     pause: Duration,
     is_first: bool,
@@ -75,7 +75,7 @@ enum Event {
     /// A read of changed records has ended. It began at the moment named.
     Read(Batch<Instant>, Instant, Result<Fetched, Error>),
     /// A shard that did not answer has rested.
-    Rested(LineId),
+    Rested(PartitionId),
 }
 
 impl Follower {
@@ -87,7 +87,7 @@ impl Follower {
             hub,
             owed: Owed::new(),
             expected: Vec::new(),
-            under_way: FuturesUnordered::new(),
+            in_flight: FuturesUnordered::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
             pause: PAUSE_ACTIVE,
             is_first: true,
@@ -108,7 +108,7 @@ impl Follower {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.tiers.reset_met() => self.owe_watched(),
-                Some(event) = self.under_way.next() => self.meet(event),
+                Some(event) = self.in_flight.next() => self.meet(event),
                 polled = async {
                     sleep_until(due).await;
                     tail.poll().await
@@ -228,8 +228,8 @@ impl Follower {
     fn begin_reads(&mut self) {
         while let Some(batch) = self.owed.next() {
             self.statements.inc();
-            let (store, (collection, shard)) = (self.store.clone(), batch.line);
-            self.under_way.push(Box::pin(async move {
+            let (store, (collection, shard)) = (self.store.clone(), batch.partition);
+            self.in_flight.push(Box::pin(async move {
                 let keys: Vec<Key> = batch.records.iter().map(|record| record.key.clone()).collect();
                 let limit = if batch.is_suspect { SUSPECT_LIMIT } else { READ_LIMIT };
                 let begun = Instant::now();
@@ -241,27 +241,27 @@ impl Follower {
 
     fn meet(&mut self, event: Event) {
         match event {
-            Event::Rested(line) => self.owed.rested(line),
+            Event::Rested(partition) => self.owed.rested(partition),
             Event::Read(batch, begun, Ok(fetched)) => {
-                let line = batch.line;
+                let partition = batch.partition;
                 let rows = batch.records.into_iter().zip(&fetched.rows);
                 let again = rows.filter_map(|(record, row)| {
-                    let id = RecordId::new(line.0, record.key.clone());
+                    let id = RecordId::new(partition.0, record.key.clone());
                     let state = row.state(fetched.generation);
-                    let loaded = Loaded { state, position: fetched.position, shard: line.1, begun };
+                    let loaded = Loaded { state, position: fetched.position, shard: partition.1, begun };
                     self.pass_on(&id, &loaded, record)
                 });
                 let again = again.collect();
-                self.owed.answered(line, again);
+                self.owed.answered(partition, again);
             }
             // Another node serves the shard; its watchers ask there.
-            Event::Read(batch, _, Err(Error::NotOwned { .. })) => self.owed.answered(batch.line, vec![]),
+            Event::Read(batch, _, Err(Error::NotOwned { .. })) => self.owed.answered(batch.partition, vec![]),
             Event::Read(batch, _, Err(_)) => {
-                let line = batch.line;
-                let rest = self.owed.failed(line, batch.records);
-                self.under_way.push(Box::pin(async move {
+                let partition = batch.partition;
+                let rest = self.owed.failed(partition, batch.records);
+                self.in_flight.push(Box::pin(async move {
                     sleep(rest).await;
-                    Event::Rested(line)
+                    Event::Rested(partition)
                 }));
             }
         }

@@ -30,13 +30,13 @@ const COLLECTION_FAILURES: u32 = 3;
 const REST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 /// A shard of a collection.
-pub(super) type LineId = (CollectionId, ShardId);
+pub(super) type PartitionId = (CollectionId, ShardId);
 
 /// The records that are owed. `T` is what is remembered with each.
 pub(super) struct Owed<T> {
-    lines: HashMap<LineId, Line<T>, RandomState>,
+    partitions: HashMap<PartitionId, Partition<T>, RandomState>,
     /// The shards that may be read, by the age of their oldest record.
-    ready: BTreeMap<u64, LineId>,
+    ready: BTreeMap<u64, PartitionId>,
     /// How often in a row reads of a collection have failed.
     failures: HashMap<CollectionId, u32, RandomState>,
     /// The age of the next record, counted.
@@ -46,7 +46,7 @@ pub(super) struct Owed<T> {
 }
 
 /// The owed records of one shard.
-struct Line<T> {
+struct Partition<T> {
     /// In the order in which they came to be owed; each is in `owed`, and once.
     queue: VecDeque<(u64, Key)>,
     owed: HashMap<Key, T, RandomState>,
@@ -65,15 +65,21 @@ enum State {
     Resting,
 }
 
-impl<T> Default for Line<T> {
+impl<T> Default for Partition<T> {
     fn default() -> Self {
-        Line { queue: VecDeque::new(), owed: HashMap::default(), state: State::Idle, rest: REST, is_suspect: false }
+        Partition {
+            queue: VecDeque::new(),
+            owed: HashMap::default(),
+            state: State::Idle,
+            rest: REST,
+            is_suspect: false,
+        }
     }
 }
 
 /// What one statement is to read.
 pub(super) struct Batch<T> {
-    pub(super) line: LineId,
+    pub(super) partition: PartitionId,
     pub(super) records: Vec<Record<T>>,
     /// The shard, or its collection, did not answer last time.
     pub(super) is_suspect: bool,
@@ -89,7 +95,7 @@ pub(super) struct Record<T> {
 impl<T> Owed<T> {
     pub(super) fn new() -> Self {
         Owed {
-            lines: HashMap::default(),
+            partitions: HashMap::default(),
             ready: BTreeMap::new(),
             failures: HashMap::default(),
             next: 0,
@@ -101,14 +107,14 @@ impl<T> Owed<T> {
     /// Owes a record; one that is owed already keeps its place, and what is known about it.
     pub(super) fn add(&mut self, shard: ShardId, id: RecordId, about: T) {
         let (age, id_of_line) = (self.next, (id.collection, shard));
-        let line = self.lines.entry(id_of_line).or_default();
-        if line.owed.contains_key(&id.key) {
+        let partition = self.partitions.entry(id_of_line).or_default();
+        if partition.owed.contains_key(&id.key) {
             return;
         }
         self.next += 1;
-        line.queue.push_back((age, id.key.clone()));
-        line.owed.insert(id.key, about);
-        if line.queue.len() == 1 && line.state == State::Idle {
+        partition.queue.push_back((age, id.key.clone()));
+        partition.owed.insert(id.key, about);
+        if partition.queue.len() == 1 && partition.state == State::Idle {
             self.ready.insert(age, id_of_line);
         }
     }
@@ -123,73 +129,73 @@ impl<T> Owed<T> {
         let (age, id) = (*age, *id);
         let suspect = self.is_suspect(id);
         self.ready.remove(&age);
-        let line = self.lines.get_mut(&id)?;
-        let count = line.queue.len().min(KEYS_MAX);
-        let records = line.queue.drain(..count).filter_map(|(age, key)| {
-            let about = line.owed.remove(&key)?;
+        let partition = self.partitions.get_mut(&id)?;
+        let count = partition.queue.len().min(KEYS_MAX);
+        let records = partition.queue.drain(..count).filter_map(|(age, key)| {
+            let about = partition.owed.remove(&key)?;
             Some(Record { key, age, about })
         });
         let records = records.collect();
-        line.state = State::Reading { suspect };
+        partition.state = State::Reading { suspect };
         self.reading += 1;
         self.suspects += usize::from(suspect);
-        Some(Batch { line: id, records, is_suspect: suspect })
+        Some(Batch { partition: id, records, is_suspect: suspect })
     }
 
     /// Ends a read of a shard that was answered. `again` are the records that have to be read once more.
-    pub(super) fn answered(&mut self, id: LineId, again: Vec<Record<T>>) {
+    pub(super) fn answered(&mut self, id: PartitionId, again: Vec<Record<T>>) {
         self.failures.remove(&id.0);
         self.end(id, again);
-        if let Some(line) = self.lines.get_mut(&id) {
-            (line.is_suspect, line.rest, line.state) = (false, REST, State::Idle);
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            (partition.is_suspect, partition.rest, partition.state) = (false, REST, State::Idle);
         }
         self.make_ready(id);
     }
 
     /// Ends a read of a shard that was not answered, and owes its records again; returns how long it rests, until
     /// [`Self::rested`].
-    pub(super) fn failed(&mut self, id: LineId, again: Vec<Record<T>>) -> Duration {
+    pub(super) fn failed(&mut self, id: PartitionId, again: Vec<Record<T>>) -> Duration {
         *self.failures.entry(id.0).or_default() += 1;
         self.end(id, again);
-        let line = self.lines.entry(id).or_default();
-        (line.is_suspect, line.state) = (true, State::Resting);
-        line.rest.next_wait()
+        let partition = self.partitions.entry(id).or_default();
+        (partition.is_suspect, partition.state) = (true, State::Resting);
+        partition.rest.next_wait()
     }
 
     /// A shard that failed may be tried again.
-    pub(super) fn rested(&mut self, id: LineId) {
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.state = State::Idle;
+    pub(super) fn rested(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.state = State::Idle;
         }
         self.make_ready(id);
     }
 
-    fn is_suspect(&self, id: LineId) -> bool {
-        self.lines.get(&id).is_some_and(|line| line.is_suspect)
+    fn is_suspect(&self, id: PartitionId) -> bool {
+        self.partitions.get(&id).is_some_and(|partition| partition.is_suspect)
             || self.failures.get(&id.0).is_some_and(|failures| *failures >= COLLECTION_FAILURES)
     }
 
     /// Gives a read's place to the next, and puts its records back to where they were: at the front, in their order.
-    fn end(&mut self, id: LineId, again: Vec<Record<T>>) {
-        let line = self.lines.entry(id).or_default();
-        if let State::Reading { suspect } = line.state {
+    fn end(&mut self, id: PartitionId, again: Vec<Record<T>>) {
+        let partition = self.partitions.entry(id).or_default();
+        if let State::Reading { suspect } = partition.state {
             self.reading -= 1;
             self.suspects -= usize::from(suspect);
         }
         for Record { key, age, about } in again.into_iter().rev() {
             // One that was owed anew meanwhile keeps its new place.
-            if line.owed.insert(key.clone(), about).is_none() {
-                line.queue.push_front((age, key));
+            if partition.owed.insert(key.clone(), about).is_none() {
+                partition.queue.push_front((age, key));
             }
         }
     }
 
-    fn make_ready(&mut self, id: LineId) {
-        let Some(line) = self.lines.get(&id) else { return };
-        match line.queue.front() {
+    fn make_ready(&mut self, id: PartitionId) {
+        let Some(partition) = self.partitions.get(&id) else { return };
+        match partition.queue.front() {
             Some((age, _)) => drop(self.ready.insert(*age, id)),
             // Nothing is known of it that a new one would not have.
-            None if !line.is_suspect => drop(self.lines.remove(&id)),
+            None if !partition.is_suspect => drop(self.partitions.remove(&id)),
             None => {}
         }
     }
@@ -219,8 +225,8 @@ mod tests {
             add(&mut owed, A, shard, key);
         }
         let (first, second) = (owed.next().expect("owed"), owed.next().expect("owed"));
-        assert_eq!((first.line, keys(&first)), ((A, ShardId(7)), vec!["a", "c"]));
-        assert_eq!((second.line, keys(&second)), ((A, ShardId(3)), vec!["b"]));
+        assert_eq!((first.partition, keys(&first)), ((A, ShardId(7)), vec!["a", "c"]));
+        assert_eq!((second.partition, keys(&second)), ((A, ShardId(3)), vec!["b"]));
         assert!(owed.next().is_none());
     }
 
@@ -231,7 +237,7 @@ mod tests {
         let batch = owed.next().expect("owed");
         add(&mut owed, A, 1, "b");
         assert!(owed.next().is_none(), "its shard is being read");
-        owed.answered(batch.line, batch.records);
+        owed.answered(batch.partition, batch.records);
         assert_eq!(keys(&owed.next().expect("owed")), ["a", "b"]);
     }
 
@@ -243,13 +249,13 @@ mod tests {
         let stuck: Vec<_> = std::iter::from_fn(|| owed.next()).collect();
         assert_eq!(stuck.len(), READS_AT_ONCE);
         for batch in stuck {
-            owed.failed(batch.line, batch.records);
+            owed.failed(batch.partition, batch.records);
         }
         let next: Vec<_> = std::iter::from_fn(|| owed.next()).collect();
-        let lines: Vec<_> = next.iter().map(|batch| (batch.line.0, batch.is_suspect)).collect();
-        assert_eq!(lines, [(A, true), (B, false)], "one suspect, and the rest for those that answer");
+        let partitions: Vec<_> = next.iter().map(|batch| (batch.partition.0, batch.is_suspect)).collect();
+        assert_eq!(partitions, [(A, true), (B, false)], "one suspect, and the rest for those that answer");
         // The lock is gone: one answer, and the others are read as ever.
-        next.into_iter().for_each(|batch| owed.answered(batch.line, vec![]));
+        next.into_iter().for_each(|batch| owed.answered(batch.partition, vec![]));
         assert_eq!(std::iter::from_fn(|| owed.next()).filter(|batch| !batch.is_suspect).count(), READS_AT_ONCE);
     }
 
@@ -258,13 +264,13 @@ mod tests {
         let mut owed = Owed::new();
         add(&mut owed, A, 1, "a");
         let batch = owed.next().expect("owed");
-        let rest = owed.failed(batch.line, batch.records);
+        let rest = owed.failed(batch.partition, batch.records);
         assert!(rest <= Duration::from_secs(1) && owed.next().is_none());
         owed.rested((A, ShardId(1)));
         let batch = owed.next().expect("owed still");
         assert!(batch.is_suspect && keys(&batch) == ["a"]);
-        owed.answered(batch.line, vec![]);
-        assert!(owed.next().is_none() && owed.lines.is_empty());
+        owed.answered(batch.partition, vec![]);
+        assert!(owed.next().is_none() && owed.partitions.is_empty());
     }
 
     #[test]
@@ -276,7 +282,7 @@ mod tests {
             let mut drained = 0;
             while let Some(batch) = owed.next() {
                 drained += batch.records.len();
-                owed.answered(batch.line, vec![]);
+                owed.answered(batch.partition, vec![]);
             }
             assert_eq!(drained, records as usize);
             begun.elapsed()

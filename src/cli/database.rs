@@ -1,6 +1,6 @@
 //! Which database a command works on, a node included.
 //!
-//! Completion: the one that the command line names; else the one of the configuration's `[[database]]`; else DATABASE_URL;
+//! Promise: the one that the command line names; else the one of the configuration's `[[database]]`; else DATABASE_URL;
 //! else the private one in the configuration's `data_dir`. An operator's command takes, failing that, the private one that
 //! runs in a usual place, and none where two run; a node is started on nothing that was not named.
 

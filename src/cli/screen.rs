@@ -1,6 +1,6 @@
 //! The terminal as a screen to draw on.
 //!
-//! Completion: however the command ends, by a key, an error, a signal or a panic, the terminal is given back as it was.
+//! Promise: however the command ends, by a key, an error, a signal or a panic, the terminal is given back as it was.
 
 use std::{io, time::Duration};
 

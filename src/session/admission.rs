@@ -19,14 +19,14 @@ const BYTES_OF_ONE: usize = 32 * 1024;
 /// A connection's requests under way, and its reader where it waits for room.
 #[derive(Default)]
 pub(super) struct Admission {
-    under_way: AtomicUsize,
+    in_flight: AtomicUsize,
     reader: AtomicWaker,
 }
 
 impl Admission {
     /// Requests under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::SeqCst)
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// Whether the reader must pause since `is_full`; if so, `waker` is woken when it should look again.
@@ -46,7 +46,7 @@ impl Admission {
 
     /// Counts a request of `weight` out; true if it was the last.
     pub(super) fn end(&self, weight: usize) -> bool {
-        let was_last = self.under_way.fetch_sub(weight, Ordering::SeqCst) == weight;
+        let was_last = self.in_flight.fetch_sub(weight, Ordering::SeqCst) == weight;
         self.wake_reader();
         was_last
     }
@@ -62,7 +62,7 @@ impl Admitted {
     /// A request of `bytes`.
     pub(super) fn new(connection: Arc<Connection>, bytes: usize) -> Self {
         let weight = 1 + bytes / BYTES_OF_ONE;
-        connection.admission.under_way.fetch_add(weight, Ordering::SeqCst);
+        connection.admission.in_flight.fetch_add(weight, Ordering::SeqCst);
         Admitted { connection, weight }
     }
 

@@ -142,7 +142,7 @@ impl Connection {
     async fn quiet(&self) {
         loop {
             let told = self.room.notified();
-            if self.admission.under_way() == 0 || self.ended.is_cancelled() {
+            if self.admission.in_flight() == 0 || self.ended.is_cancelled() {
                 return;
             }
             told.await;
@@ -178,7 +178,7 @@ impl Connection {
     /// Whether as many requests are under way as may be, or `waiting` bytes are more than may wait to be sent.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
         let config = &self.shared.config;
-        self.admission.under_way() >= config.requests_max || waiting as u64 > config.unsent_max.as_u64()
+        self.admission.in_flight() >= config.requests_max || waiting as u64 > config.unsent_max.as_u64()
     }
 
     /// Counts a request of `bytes` in, until the guard is dropped.

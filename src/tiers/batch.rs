@@ -32,9 +32,9 @@ pub struct Loaded {
     pub begun: Instant,
 }
 
-type QueueId = (CollectionId, ShardId);
+type PartitionId = (CollectionId, ShardId);
 /// There is a queue only while a task serves it.
-type Queues = Arc<Mutex<HashMap<QueueId, ReadQueue>>>;
+type Queues = Arc<Mutex<HashMap<PartitionId, ReadQueue>>>;
 
 /// Reads single records through shared statements. Cheap to clone.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ impl Batcher {
     }
 
     /// Adds a caller to a queue, and starts the task that serves the queue unless it runs.
-    fn enqueue(&self, id: QueueId, key: &Key, join: Join, caller: Caller) {
+    fn enqueue(&self, id: PartitionId, key: &Key, join: Join, caller: Caller) {
         let mut queues = self.queues.lock();
         let is_idle = !queues.contains_key(&id);
         queues.entry(id).or_default().join(key, join, caller);
@@ -95,7 +95,7 @@ impl Batcher {
     }
 
     /// Sends statement after statement until the queue is empty.
-    async fn serve(self, id: QueueId) {
+    async fn serve(self, id: PartitionId) {
         let _served = Served { queues: self.queues.clone(), id };
         loop {
             // Callers that are about to ask go first: in a statement of many keys each costs far less than in one of few.
@@ -109,7 +109,7 @@ impl Batcher {
     }
 
     /// The next batch. Without one the queue is removed, and the next caller makes another.
-    fn dispatch(&self, id: QueueId) -> Option<Batch> {
+    fn dispatch(&self, id: PartitionId) -> Option<Batch> {
         let mut queues = self.queues.lock();
         let batch = queues.get_mut(&id)?.dispatch();
         if batch.is_none() {
@@ -119,7 +119,7 @@ impl Batcher {
     }
 
     /// Reads the keys of a batch. Callers whose deadline passes meanwhile get [`Error::Deadline`].
-    async fn read(&self, id: QueueId, batch: &Batch) -> Result<Fetched, Error> {
+    async fn read(&self, id: PartitionId, batch: &Batch) -> Result<Fetched, Error> {
         let (collection, shard) = id;
         let mut read = pin!(self.store.read(shard, collection, &batch.keys, batch.deadline));
         let mut expiry = batch.expiry;
@@ -132,14 +132,14 @@ impl Batcher {
     }
 
     /// Answers callers whose deadline has passed; returns the next deadline.
-    fn expire(&self, id: QueueId) -> Option<Deadline> {
+    fn expire(&self, id: PartitionId) -> Option<Deadline> {
         let (late, next) = self.queues.lock().get_mut(&id)?.expire();
         answer_all(late, &Err(Error::Deadline));
         next
     }
 
     /// Answers the callers of a batch.
-    fn complete(&self, id: QueueId, keys: &[Key], begun: Instant, fetched: Result<Fetched, Error>) {
+    fn complete(&self, id: PartitionId, keys: &[Key], begun: Instant, fetched: Result<Fetched, Error>) {
         let was_late = matches!(fetched, Err(Error::Deadline));
         let Some(completed) = self.queues.lock().get_mut(&id).map(|queue| queue.complete(keys, was_late)) else {
             return;
@@ -160,7 +160,7 @@ impl Batcher {
 /// Guards the task that serves a queue: if it panics, its callers get an error, and the next caller makes a new queue.
 struct Served {
     queues: Queues,
-    id: QueueId,
+    id: PartitionId,
 }
 
 impl Drop for Served {

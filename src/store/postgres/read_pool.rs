@@ -1,6 +1,6 @@
 //! The connections of reads: those for all, and the few on which reads of locked relations wait.
 //!
-//! Completion: whatever others lock, and however slow one collection's reads are, every other collection finds a connection.
+//! Promise: whatever others lock, and however slow one collection's reads are, every other collection finds a connection.
 //! Who could make the others wait, and what bounds it:
 //!
 //! - A shard: its reads go out one statement at a time for each purpose, clients' and the follower's

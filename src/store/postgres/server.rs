@@ -1,6 +1,6 @@
 //! A private PostgreSQL server, so that one command needs nothing set up.
 //!
-//! Completion: the server runs from the machine's own binaries on a data directory of ours, listens on a
+//! Promise: the server runs from the machine's own binaries on a data directory of ours, listens on a
 //! socket that only we and its account reach, and ends with us, also when we are killed. What was
 //! committed stays in the data directory (unless the caller turned `fsync` off).
 //! Left to others: databases, migrations, pools.

@@ -1,6 +1,6 @@
 //! One connection for an operator's command, and why there is none.
 //!
-//! Completion: an attempt ends within a limit, and its error says where it went and what to do. Passwords are in no text.
+//! Promise: an attempt ends within a limit, and its error says where it went and what to do. Passwords are in no text.
 
 use std::{str::FromStr, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Which logical shard a key belongs to: PostgreSQL's own hash partitioning, computed here.
 //!
-//! Completion: [`shard_of`] equals the remainder by which `PARTITION BY HASH` places a row, for every key type
+//! Promise: [`shard_of`] equals the remainder by which `PARTITION BY HASH` places a row, for every key type
 //! of a collection, so that the router can name the partition without asking a server. The test
 //! `routing_agrees_with_the_server_for_every_key_type` compares them.
 //! Left to others: which database owns a shard.

@@ -15,7 +15,7 @@
 //!   table, too, where there are many shards and no key waits: the trigger that captures them then runs once and not 64
 //!   times.
 //!
-//! Completion: a write that the database refuses is as one that was not there. What can be told beforehand, the statement
+//! Promise: a write that the database refuses is as one that was not there. What can be told beforehand, the statement
 //! leaves out; what makes a statement fail makes the group start over with a savepoint before each statement, and the
 //! failed one is halved until the write at fault is alone.
 

@@ -1,13 +1,13 @@
 //! Writes whose rows, keys or tables other transactions hold.
 //!
-//! They leave their lane and wait here, each key in its own line, so that they delay nothing but later writes of the same
-//! key. A few lines at a time wait for their lock on a connection, in turn; all others are tried together every few
-//! milliseconds, passing by what is held, so that a row that is let go need not wait for the turn of its line.
+//! They leave their lane and wait here, each key in its own queue, so that they delay nothing but later writes of the same
+//! key. A few queues at a time wait for their lock on a connection, in turn; all others are tried together every few
+//! milliseconds, passing by what is held, so that a row that is let go need not wait until its queue has a connection.
 //!
 //! A key that another transaction is inserting cannot be told from a free one without waiting for it. The first group
 //! that meets one waits 5 ms; for a while after that, inserts into the shard come here at once.
 //!
-//! Completion: writes of one key are carried out in the order they came. At most [`HELD_MAX`](super::lines::HELD_MAX) writes
+//! Promise: writes of one key are carried out in the order they came. At most [`HELD_MAX`](super::wait_queues::HELD_MAX) writes
 //! wait; a write beyond them is refused with [`Error::Overloaded`]. Each is answered by its deadline.
 
 use std::{
@@ -34,29 +34,29 @@ use crate::{
                 Common, GROUP_LOCK_LIMIT_MS, Job,
                 group::{self, Mode, SeenGenerations},
                 lanes::answer_late,
-                lines::{Lines, Refused},
                 outcome::{Aborted, Outcome},
+                wait_queues::{Refused, WaitQueues},
             },
         },
     },
 };
 
-/// How long a line waits for its lock before it is another's turn, in milliseconds.
+/// How long a queue waits for its lock before another takes its connection, in milliseconds.
 pub const LOCK_LIMIT_MS: u32 = 100;
-/// How often lines that have no connection are tried.
+/// How often queues that have no connection are tried.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The lines, and what carries their writes out. Cheap to clone.
+/// The queues, and what carries their writes out. Cheap to clone.
 #[derive(Clone)]
 pub struct HeldWrites {
-    lines: Arc<Mutex<Lines>>,
-    /// Of the lines, so that a lane need not lock where there are none.
+    queues: Arc<Mutex<WaitQueues>>,
+    /// Of the queues, so that a lane need not lock where there are none.
     len: Arc<AtomicUsize>,
     wake: Arc<Notify>,
     common: Arc<Common>,
 }
 
-/// A try of some writes. Dropping it ends the try: what is left goes back to the lines.
+/// A try of some writes. Dropping it ends the try: what is left goes back to the queues.
 struct Try {
     held: HeldWrites,
     /// Tries of its kind that are under way.
@@ -76,7 +76,7 @@ impl Try {
 impl Drop for Try {
     fn drop(&mut self) {
         let left = mem::take(&mut self.left);
-        let closed = self.held.change(|lines| lines.put_back(&self.keys, self.tried, left));
+        let closed = self.held.change(|queues| queues.put_back(&self.keys, self.tried, left));
         tell_closed(closed);
         self.running.fetch_sub(1, Ordering::AcqRel);
         self.held.wake.notify_one();
@@ -84,9 +84,9 @@ impl Drop for Try {
 }
 
 impl HeldWrites {
-    /// Starts the task that has lines tried.
+    /// Starts the task that has queues tried.
     pub fn start(common: Arc<Common>, connections: u32, core: &Tasks) -> Self {
-        let held = HeldWrites { lines: Arc::default(), len: Arc::default(), wake: Arc::default(), common };
+        let held = HeldWrites { queues: Arc::default(), len: Arc::default(), wake: Arc::default(), common };
         let running = held.clone();
         core.spawn("held writes", |stop| async move {
             stop.run_until_cancelled(running.run(connections)).await;
@@ -94,12 +94,12 @@ impl HeldWrites {
         held
     }
 
-    /// Takes a write whose key has a line, or whose shard is locked; returns any other.
+    /// Takes a write whose key has a queue, or whose shard is locked; returns any other.
     pub fn divert(&self, job: Job) -> Option<Job> {
         if self.len.load(Ordering::Acquire) == 0 {
             return Some(job);
         }
-        let refused = self.change(|lines| if lines.concern(&job) { Ok(lines.push(job, false)) } else { Err(job) });
+        let refused = self.change(|queues| if queues.concern(&job) { Ok(queues.push(job, false)) } else { Err(job) });
         match refused {
             Ok(refused) => {
                 self.wake.notify_one();
@@ -112,17 +112,17 @@ impl HeldWrites {
 
     /// Takes a write whose row another transaction holds.
     pub fn hold(&self, job: Job) {
-        let refused = self.change(|lines| lines.push(job, false));
+        let refused = self.change(|queues| queues.push(job, false));
         self.wake.notify_one();
         refuse(refused);
     }
 
     /// Takes writes whose statement had to wait for a lock; with `inserts_only` for one on a key.
     pub fn lock(&self, jobs: Vec<Job>, inserts_only: bool) {
-        let refused: Vec<_> = self.change(|lines| {
+        let refused: Vec<_> = self.change(|queues| {
             let push = |job: Job| {
-                lines.lock_shard_of(&job, inserts_only);
-                lines.push(job, true)
+                queues.lock_shard_of(&job, inserts_only);
+                queues.push(job, true)
             };
             jobs.into_iter().filter_map(push).collect()
         });
@@ -133,17 +133,17 @@ impl HeldWrites {
     /// Waits until no write is held, or until `deadline`. Those that are held still are told that they did not happen, and so
     /// is whichever comes later.
     pub async fn close(&self, deadline: Deadline) {
-        while !self.lines.lock().is_idle() && !deadline.passed() {
+        while !self.queues.lock().is_idle() && !deadline.passed() {
             sleep(POLL_INTERVAL).await;
         }
-        tell_closed(self.change(Lines::close));
+        tell_closed(self.change(WaitQueues::close));
     }
 
-    /// Changes the lines; nothing may be answered meanwhile.
-    fn change<T>(&self, change: impl FnOnce(&mut Lines) -> T) -> T {
-        let mut lines = self.lines.lock();
-        let result = change(&mut lines);
-        self.len.store(lines.len(), Ordering::Release);
+    /// Changes the queues; nothing may be answered meanwhile.
+    fn change<T>(&self, change: impl FnOnce(&mut WaitQueues) -> T) -> T {
+        let mut queues = self.queues.lock();
+        let result = change(&mut queues);
+        self.len.store(queues.len(), Ordering::Release);
         result
     }
 
@@ -154,13 +154,13 @@ impl HeldWrites {
             if self.len.load(Ordering::Acquire) == 0 {
                 self.wake.notified().await;
             }
-            answer_late(self.change(Lines::expire));
+            answer_late(self.change(WaitQueues::expire));
             while waiting.load(Ordering::Acquire) < waiting_max {
-                let Some(jobs) = self.change(Lines::take_oldest) else { break };
+                let Some(jobs) = self.change(WaitQueues::take_oldest) else { break };
                 self.spawn(jobs, true, &waiting);
             }
             if polling.load(Ordering::Acquire) == 0 {
-                let jobs = self.change(Lines::take_pollable);
+                let jobs = self.change(WaitQueues::take_pollable);
                 if !jobs.is_empty() {
                     self.spawn(jobs, false, &polling);
                 }
@@ -169,7 +169,7 @@ impl HeldWrites {
         }
     }
 
-    /// Tries writes in a task; those still held go back to the heads of their lines.
+    /// Tries writes in a task; those still held go back to the heads of their queues.
     fn spawn(&self, jobs: Vec<Job>, waits: bool, running: &Arc<AtomicUsize>) {
         running.fetch_add(1, Ordering::AcqRel);
         let attempt = Try {
@@ -257,7 +257,7 @@ impl HeldWrites {
                 self.common.refuse(job, error);
                 Vec::new()
             }
-            // It tells of no write: the first goes alone next time, when it is its line's turn.
+            // It tells of no write: the first goes alone when its queue is next tried.
             Err(jobs) => keep(jobs),
         }
     }

@@ -14,7 +14,6 @@ mod feed;
 mod group;
 mod held;
 mod lanes;
-mod lines;
 mod outcome;
 mod pieces;
 mod round;
@@ -23,6 +22,7 @@ pub(super) mod script;
 pub(super) mod shape;
 pub(super) mod sql;
 mod state;
+mod wait_queues;
 
 use std::sync::Arc;
 

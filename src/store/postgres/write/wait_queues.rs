@@ -1,4 +1,4 @@
-//! The lines in which held writes wait, each key in its own.
+//! The queues in which held writes wait, each key in its own.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,7 +14,7 @@ use crate::{
 
 /// Writes that may wait here.
 pub const HELD_MAX: usize = 1_024;
-/// Lines tried together.
+/// WaitQueues tried together.
 const POLL_LEN_MAX: usize = 256;
 /// After a statement had to wait for a lock on a shard, the writes like it are sent here for so long.
 const LOCKED_FOR: Duration = Duration::from_millis(250);
@@ -22,11 +22,11 @@ const LOCKED_FOR: Duration = Duration::from_millis(250);
 /// A shard of which something is locked.
 type LockedShard = (CollectionId, ShardId);
 
-/// All lines.
+/// All queues.
 #[derive(Default)]
-pub struct Lines {
-    by_key: HashMap<RecordId, Line>,
-    /// All writes in lines, those being tried included.
+pub struct WaitQueues {
+    by_key: HashMap<RecordId, WaitQueue>,
+    /// All writes in queues, those being tried included.
     writes: usize,
     /// Until when writes of a shard come here at once, and whether inserts only.
     locked: HashMap<LockedShard, (Instant, bool)>,
@@ -40,7 +40,7 @@ pub struct Refused {
     pub error: Error,
 }
 
-struct Line {
+struct WaitQueue {
     jobs: VecDeque<Job>,
     tried: Instant,
     /// A task has its first writes.
@@ -49,7 +49,7 @@ struct Line {
     is_locked: bool,
 }
 
-impl Line {
+impl WaitQueue {
     /// The first writes, up to one whose idempotency key another of them has: what the first comes to must be known.
     fn take(&mut self) -> Vec<Job> {
         self.is_running = true;
@@ -60,8 +60,8 @@ impl Line {
     }
 }
 
-impl Lines {
-    /// Lines and locked shards.
+impl WaitQueues {
+    /// WaitQueues and locked shards.
     pub fn len(&self) -> usize {
         self.by_key.len() + self.locked.len()
     }
@@ -71,7 +71,7 @@ impl Lines {
         self.by_key.is_empty()
     }
 
-    /// Whether a write has to wait here: its key has a line, or its shard is locked.
+    /// Whether a write has to wait here: its key has a queue, or its shard is locked.
     pub fn concern(&self, job: &Job) -> bool {
         let is_locked = self.locked.get(&shard_of(job)).is_some_and(|(until, inserts_only)| {
             *until > Instant::now() && (!inserts_only || job.write.inserts_first())
@@ -79,7 +79,7 @@ impl Lines {
         is_locked || self.by_key.contains_key(&job.write.id)
     }
 
-    /// Puts a write at the end of its line; returns it when there are too many, or none is taken any more. It is to be
+    /// Puts a write at the end of its queue; returns it when there are too many, or none is taken any more. It is to be
     /// answered without the lock.
     #[must_use]
     pub fn push(&mut self, job: Job, is_locked: bool) -> Option<Refused> {
@@ -90,13 +90,13 @@ impl Lines {
             return Some(Refused { job, error: Error::Overloaded });
         }
         self.writes += 1;
-        let line = self.by_key.entry(job.write.id.clone()).or_insert_with(|| Line {
+        let queue = self.by_key.entry(job.write.id.clone()).or_insert_with(|| WaitQueue {
             jobs: VecDeque::new(),
             tried: Instant::now(),
             is_running: false,
             is_locked,
         });
-        line.jobs.push_back(job);
+        queue.jobs.push_back(job);
         None
     }
 
@@ -109,13 +109,13 @@ impl Lines {
     #[must_use]
     pub fn expire(&mut self) -> Vec<Job> {
         let mut late = Vec::new();
-        for line in self.by_key.values_mut() {
-            let (over, left) = line.jobs.drain(..).partition::<Vec<_>, _>(|job| job.deadline.passed());
+        for queue in self.by_key.values_mut() {
+            let (over, left) = queue.jobs.drain(..).partition::<Vec<_>, _>(|job| job.deadline.passed());
             late.extend(over);
-            line.jobs = left.into();
+            queue.jobs = left.into();
         }
         self.writes -= late.len();
-        self.by_key.retain(|_, line| line.is_running || !line.jobs.is_empty());
+        self.by_key.retain(|_, queue| queue.is_running || !queue.jobs.is_empty());
         let now = Instant::now();
         self.locked.retain(|_, (until, _)| *until > now);
         late
@@ -125,43 +125,44 @@ impl Lines {
     #[must_use]
     pub fn close(&mut self) -> Vec<Job> {
         self.is_closed = true;
-        let jobs: Vec<Job> = self.by_key.drain().flat_map(|(_, line)| line.jobs).collect();
+        let jobs: Vec<Job> = self.by_key.drain().flat_map(|(_, queue)| queue.jobs).collect();
         self.writes -= jobs.len();
         jobs
     }
 
-    /// The writes of the line that was tried longest ago.
+    /// The writes of the queue that was tried longest ago.
     pub fn take_oldest(&mut self) -> Option<Vec<Job>> {
-        let idle = self.by_key.values_mut().filter(|line| !line.is_running && !line.jobs.is_empty());
-        Some(idle.min_by_key(|line| line.tried)?.take())
+        let idle = self.by_key.values_mut().filter(|queue| !queue.is_running && !queue.jobs.is_empty());
+        Some(idle.min_by_key(|queue| queue.tried)?.take())
     }
 
-    /// The writes of lines that wait for their rows only, and are not being tried.
+    /// The writes of queues that wait for their rows only, and are not being tried.
     pub fn take_pollable(&mut self) -> Vec<Job> {
-        let idle = self.by_key.values_mut().filter(|line| !line.is_running && !line.is_locked && !line.jobs.is_empty());
-        idle.take(POLL_LEN_MAX).flat_map(Line::take).collect()
+        let idle =
+            self.by_key.values_mut().filter(|queue| !queue.is_running && !queue.is_locked && !queue.jobs.is_empty());
+        idle.take(POLL_LEN_MAX).flat_map(WaitQueue::take).collect()
     }
 
-    /// Ends a try of `tried` writes of `keys`: those left go back to the heads of their lines, with whether they wait for
-    /// more than a row. Returns those whose lines were closed meanwhile.
+    /// Ends a try of `tried` writes of `keys`: those left go back to the heads of their queues, with whether they wait for
+    /// more than a row. Returns those whose queues were closed meanwhile.
     #[must_use]
     pub fn put_back(&mut self, keys: &[RecordId], tried: usize, left: Vec<(Job, bool)>) -> Vec<Job> {
         self.writes -= tried - left.len();
         let mut closed = Vec::new();
         for (job, is_locked) in left.into_iter().rev() {
-            let Some(line) = self.by_key.get_mut(&job.write.id) else {
+            let Some(queue) = self.by_key.get_mut(&job.write.id) else {
                 closed.push(job);
                 continue;
             };
-            line.is_locked = is_locked;
-            line.jobs.push_front(job);
+            queue.is_locked = is_locked;
+            queue.jobs.push_front(job);
         }
         self.writes -= closed.len();
         let now = Instant::now();
         for key in keys {
-            let Some(line) = self.by_key.get_mut(key) else { continue };
-            (line.is_running, line.tried) = (false, now);
-            if line.jobs.is_empty() {
+            let Some(queue) = self.by_key.get_mut(key) else { continue };
+            (queue.is_running, queue.tried) = (false, now);
+            if queue.jobs.is_empty() {
                 self.by_key.remove(key);
             }
         }
