@@ -151,3 +151,35 @@ fn a_list_of_imports_is_read_whole() {
     assert_eq!(imported(text), ["hub", "record", "tiers", "cli"]);
     assert_eq!(imported("    // use crate::cli;\n"), Vec::<String>::new());
 }
+
+/// The documents that lead through the code.
+const GUIDES: [&str; 2] = ["ARCHITECTURE.md", "docs/coherence.md"];
+
+#[test]
+fn what_the_guides_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["", "src", "wire/src", "clients/rust/src", "tests/it"].map(|folder| root.join(folder));
+    let code: String = ["src", "wire/src", "clients/rust/src", "tests"]
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).expect("a source file"))
+        .collect();
+    let mut wrong = Vec::new();
+    for guide in GUIDES {
+        let text = fs::read_to_string(root.join(guide)).expect("a guide");
+        for named in text.split('`').skip(1).step_by(2) {
+            let is_path = named.ends_with(".rs") || named.ends_with(".sql") || named.ends_with(".mjs");
+            let is_test = named.matches('_').count() > 2 && named.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            let is_there = match (is_path, is_test) {
+                (true, _) => folders.iter().any(|folder| folder.join(named).exists()),
+                (_, true) => code.contains(&format!("fn {named}")) || code.contains(named),
+                _ => true,
+            };
+            if !is_there {
+                wrong.push(format!("{guide} names {named}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -25,7 +25,9 @@ async fn a_push_may_overtake_the_answer_of_a_batch_and_has_the_higher_version() 
     let mut socket = Socket::open(&node).await;
     socket.ok("subscribe", json!(["products", "a"])).await;
     assert_eq!(socket.push().await["stamp"], old);
-    proxy.set_for("reads", Link::Delay(Duration::from_secs(1)));
+    // A read connection is open from here on: opening one takes many delays.
+    socket.ok("get", json!(["products", "absent"])).await;
+    proxy.set_for("reads", Link::Delay(Duration::from_millis(700)));
     let reads = node.metric("freshet_tiers_store_reads_total").await;
     let get = |id: u32, key: &str| json!({"jsonrpc": "2.0", "id": id, "method": "get", "params": ["products", key]});
     socket.send(json!([get(1, "a"), get(2, "cold")]).to_string()).await;

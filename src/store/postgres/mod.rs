@@ -6,20 +6,14 @@
 
 pub mod describe;
 mod failure;
-mod health;
+mod feed;
 mod identity;
-pub mod inspect;
-mod lead;
-pub mod migrate;
+mod operate;
 pub mod pool;
 mod read;
-mod read_pool;
 pub mod server;
 pub mod session;
-mod shares;
 mod statement;
-pub mod survey;
-mod tail;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -30,14 +24,14 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-pub use lead::Lead;
+pub use feed::{Lead, Tail};
+pub use operate::{inspect, migrate, survey};
 pub use pool::Config;
-pub use tail::Tail;
 
 use self::{
     describe::{Ownership, Table},
-    health::Health,
-    read_pool::ReadPool,
+    operate::health::Health,
+    read::ReadPool,
     statement::Statements,
     write::{Role, Writer},
 };
@@ -81,7 +75,7 @@ impl Postgres {
     /// # Errors
     /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
     pub async fn open(config: Config, deadline: Deadline) -> Result<Self, Error> {
-        lead::settle_identity(&config, deadline).await?;
+        feed::lead::settle_identity(&config, deadline).await?;
         // Not one of the pool's: whoever has locked a table of the feed for a moment is waited for.
         let mut connection = pool::connect(&config.options("reads")?, deadline.at_most(config.connect_limit)).await?;
         let described = deadline.limit(describe::tables(&mut connection)).await;

@@ -12,8 +12,13 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::{Shared, failure};
-use crate::{resilience::Deadline, store::Error};
+use crate::{
+    resilience::Deadline,
+    store::{
+        Error,
+        postgres::{Shared, failure},
+    },
+};
 
 /// How long a probe may take.
 const LIMIT: Duration = Duration::from_secs(1);

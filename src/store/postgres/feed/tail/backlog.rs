@@ -13,7 +13,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{Shared, pool},
+        postgres::{Shared, failure, pool},
     },
 };
 
@@ -83,7 +83,7 @@ impl Backlog {
         let rows = pool::step(deadline, fetch).await?;
         let mut changes = Changes::new(&self.shared.catalogue);
         for row in &rows {
-            changes.add(row, 0).map_err(super::super::failure::error)?;
+            changes.add(row, 0).map_err(failure::error)?;
         }
         let (position, opened, more) = (open.position, open.opened, rows.len() >= PAGE_ROWS as usize);
         match more {

@@ -2,8 +2,10 @@
 
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
-use super::{Config, failure, lead, read_pool::WAITING_CONNECTIONS, session::Session};
-use crate::store::Error;
+use crate::store::{
+    Error,
+    postgres::{Config, failure, feed::lead, read::WAITING_CONNECTIONS, session::Session},
+};
 
 /// The server and its settings, as this session finds them.
 #[derive(Clone, Debug, FromRow)]

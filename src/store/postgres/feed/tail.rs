@@ -78,7 +78,7 @@ impl Behind {
 }
 
 impl Tail {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::store::postgres) fn new(shared: Arc<Shared>) -> Self {
         Tail { shared, connection: None, place: None, polling: None, behind: None, is_lost: false }
     }
 
@@ -179,7 +179,11 @@ async fn poll(shared: Arc<Shared>, connection: Option<PgConnection>, place: Opti
 
 impl Shared {
     /// A connection outside the pools, with plans that use the feed's indexes.
-    pub(super) async fn connect(&self, purpose: &str, deadline: Deadline) -> Result<PgConnection, Error> {
+    pub(in crate::store::postgres) async fn connect(
+        &self,
+        purpose: &str,
+        deadline: Deadline,
+    ) -> Result<PgConnection, Error> {
         let options = self.config.options(purpose)?;
         pool::connect(&options, deadline.at_most(self.config.connect_limit)).await
     }

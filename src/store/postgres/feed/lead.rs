@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The advisory lock's key: "freshet" in ASCII, so that it is told from other programs' locks.
-pub(super) const LOCK: i64 = 0x0066_7265_7368_6574;
+pub(in crate::store::postgres) const LOCK: i64 = 0x0066_7265_7368_6574;
 /// The longest any of the leader's statements may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// After so many seconds without a mark the holder of the lock is taken for stopped.
@@ -42,7 +42,7 @@ impl Shared {
     ///
     /// # Source
     /// docs/coherence.md, section 3.
-    pub(super) async fn lead(self: &Arc<Self>) -> Result<Option<Lead>, Error> {
+    pub(in crate::store::postgres) async fn lead(self: &Arc<Self>) -> Result<Option<Lead>, Error> {
         let deadline = Deadline::after(LIMIT);
         let mut connection = connect(&self.config, deadline).await?;
         if !try_lock(&mut connection, deadline).await? {
@@ -68,7 +68,7 @@ impl Shared {
 
 /// Records the server's identity before the first node of a set-up serves from it. Where another node leads, it has
 /// done so, or will.
-pub(super) async fn settle_identity(config: &Config, deadline: Deadline) -> Result<(), Error> {
+pub(in crate::store::postgres) async fn settle_identity(config: &Config, deadline: Deadline) -> Result<(), Error> {
     let mut connection = connect(config, deadline).await?;
     if try_lock(&mut connection, deadline).await? {
         match deadline.limit(identity::record(&mut connection)).await.map_err(|_| Error::Deadline)? {

@@ -5,7 +5,7 @@
 //! and what becomes free goes to the collection that holds the fewest. Of 9 connections one collection has at most 6, two
 //! busy ones leave 2 free once what one took alone has come back, and a collection that holds none waits for one statement to
 //! end at most, however many others wait. Of 6 one would have 4, which took 15 % of its misses with 16 and 256 in flight on
-//! two cores (measured as in [`pool`](super::pool)); so there are 9 by default, of which a single collection opens 6.
+//! two cores (measured as in [`pool`](crate::store::postgres::pool)); so there are 9 by default, of which a single collection opens 6.
 //!
 //! # Source
 //! A. K. Choudhury, E. L. Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches" (IEEE/ACM Transactions

@@ -1,20 +1,22 @@
 //! Point reads of one partition, with their position.
 
+mod pool;
+mod shares;
+
 use std::time::Instant;
 
 use bytes::Bytes;
 use sqlx::{Row as _, postgres::PgRow};
 
+pub use self::pool::{ReadPool, WAITING_CONNECTIONS};
+
+use self::pool::{Place, Purpose};
 use crate::{
     record::{CollectionId, Key, Position, ShardId},
     resilience::Deadline,
     store::{
         Error, Fetched, Row,
-        postgres::{
-            Shared, failure,
-            read_pool::{Place, Purpose},
-            statement::Statements,
-        },
+        postgres::{Shared, failure, statement::Statements},
     },
 };
 
@@ -24,7 +26,7 @@ impl Shared {
     ///
     /// # Source
     /// docs/coherence.md, R5.
-    pub(super) async fn read(
+    pub(in crate::store::postgres) async fn read(
         &self,
         shard: ShardId,
         collection: CollectionId,
@@ -122,13 +124,13 @@ fn row(row: &PgRow) -> Result<Row, sqlx::Error> {
 }
 
 /// A generation as the database counts it; it starts at 1 and rises by hand-counted events.
-pub(super) fn generation(counted: i64) -> u32 {
+pub(in crate::store::postgres) fn generation(counted: i64) -> u32 {
     u32::try_from(counted).unwrap_or(u32::MAX)
 }
 
 /// What `read` makes of the rows of a statement about `keys` keys, in the order of these: each row says in its fourth
 /// column which it is about, from 1 on.
-pub(super) fn in_order<T>(
+pub(in crate::store::postgres) fn in_order<T>(
     keys: usize,
     rows: &[PgRow],
     read: impl Fn(&PgRow) -> Result<T, sqlx::Error>,

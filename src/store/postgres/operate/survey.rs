@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{failure, session::Session};
-use crate::store::Error;
+use crate::store::{
+    Error,
+    postgres::{failure, session::Session},
+};
 
 /// One logical shard of one collection, as one database has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]

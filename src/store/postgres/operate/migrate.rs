@@ -12,8 +12,10 @@ use sqlx::PgConnection;
 
 use self::history::{Migrations, has_table};
 pub use self::{error::Error, history::History};
-use super::{failure, session::Session};
-use crate::store;
+use crate::store::{
+    self,
+    postgres::{failure, session::Session},
+};
 
 /// What a migration changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

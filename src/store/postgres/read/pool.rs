@@ -11,7 +11,7 @@
 //!   [`WAITING_CONNECTIONS`] beside those of all, until the lock is gone or their callers' time is.
 //! - A statement that its callers gave up closes its connection, and others are opened: connections idle since before it
 //!   began are closed with it, as the link may be dead. Those that have answered since stay.
-//! - Probes of readiness ([`health`](super::health)), scans and the tail use none of these connections.
+//! - Probes of readiness ([`health`](crate::store::postgres::health)), scans and the tail use none of these connections.
 //!
 //! Bystanders in `tests/it/locked_reads.rs` show it.
 
@@ -21,14 +21,14 @@ use parking_lot::Mutex;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
-use super::{
-    pool::{Config, Pool, PooledConnection},
-    shares::{Share, Shares},
-};
+use super::shares::{Share, Shares};
 use crate::{
     record::{CollectionId, ShardId},
     resilience::Deadline,
-    store::Error,
+    store::{
+        Error,
+        postgres::pool::{Config, Pool, PooledConnection},
+    },
 };
 
 /// How long a read waits for any lock, in milliseconds, and its connection with it. It is a setting of the session, so it
