@@ -16,7 +16,7 @@ impl Tiers {
         let id = RecordId::new(change.collection, change.key.clone());
         let stamp = Stamp::new(self.generation_of(&id), change.version);
         // The floor first, the entry second: a fill in between is refused or overwritten.
-        self.inner.floors.raise(&id, stamp, !change.deleted, seen);
+        self.inner.view.floors.raise(&id, stamp, !change.deleted, seen);
         self.take_note(&id, stamp, change.deleted);
     }
 
@@ -24,7 +24,7 @@ impl Tiers {
     /// The base rises in place of their floors.
     pub fn note_backlog(&self, changes: &[Change], seen: Position, moment: Instant) {
         // The base first, the entries second: a fill in between began before `moment` and is refused, or shows them.
-        self.inner.floors.raise_base(seen, moment);
+        self.inner.view.raise_base(seen, moment);
         for change in changes {
             let id = RecordId::new(change.collection, change.key.clone());
             self.take_note(&id, Stamp::new(self.generation_of(&id), change.version), change.deleted);
@@ -42,7 +42,7 @@ impl Tiers {
 
     /// Whether L1 holds `id` at an older stamp than `version`, or its floor is lower: the change is news here.
     pub fn is_news(&self, id: &RecordId, version: u64) -> bool {
-        self.inner.floors.get(id).is_none_or(|floor| floor.version < version)
+        self.inner.view.floors.get(id).is_none_or(|floor| floor.version < version)
     }
 
     /// Whether L1 holds the record: keeping it current is worth a read.
@@ -56,20 +56,14 @@ impl Tiers {
     /// # Source
     /// docs/coherence.md, section 4, `install`.
     pub fn install(&self, id: &RecordId, loaded: &Loaded) -> Option<State> {
-        // Held to the end: a reset waits, and then drops what was installed here.
-        let reset_at = self.inner.reset_at.read();
-        // When the statement began counts, not when it was asked for: it may have waited for its turn across a reset, or
-        // a later question may have joined it.
-        if reset_at.is_some_and(|reset_at| loaded.begun <= reset_at) {
-            return None;
-        }
+        let _standing = self.inner.standings.hold(loaded.begun)?;
         if !self.meet_generation(loaded.shard, loaded.state.stamp.generation) {
             return None;
         }
         if loaded.state.value.is_some() {
             self.inner.filters.add(id);
         }
-        let floors = &self.inner.floors;
+        let floors = &self.inner.view.floors;
         let stands = self.inner.local.install(id, || floors.admit(id, &loaded.state, loaded.position, loaded.begun));
         if stands.is_none() {
             self.inner.stale_reads.inc();
@@ -83,7 +77,7 @@ impl Tiers {
         let stands = self.install(id, loaded);
         if stands.is_none() {
             let (stamp, live) = (loaded.state.stamp, loaded.state.value.is_some());
-            self.inner.floors.raise(id, stamp, live, self.applied().max(loaded.position));
+            self.inner.view.floors.raise(id, stamp, live, self.applied().max(loaded.position));
             self.inner.local.remove_older(id, stamp);
             if live {
                 // The floor may go before the feed brings the write; from then on the filter must not deny the key.
@@ -95,49 +89,32 @@ impl Tiers {
 
     /// Every change visible at the proof's position, and before its moment, has been applied.
     pub fn advance(&self, proof: Proof) {
-        self.inner.floors.advance(proof.position);
-        self.inner.freshness.prove(proof.begun);
+        self.inner.view.advance(proof);
     }
 
     /// History was lost: everything cached goes, and only what is read from `position` on is accepted. The
     /// generations that hold there, where they have changed, hold at once: a change that is noted under an older one
     /// would let reads pass that are older than the change.
     pub fn reset(&self, position: Position, generations: Option<&[(ShardId, u32)]>) {
-        let mut reset_at = self.inner.reset_at.write();
-        *reset_at = Some(Instant::now());
-        for (shard, generation) in generations.unwrap_or_default() {
-            self.inner.generations.write().insert(*shard, *generation);
-        }
-        self.inner.floors.reset(position);
-        self.inner.local.clear();
-        self.inner.filters.invalidate();
+        self.inner.standings.reset(generations.unwrap_or_default(), || {
+            self.inner.view.floors.reset(position);
+            self.inner.local.clear();
+            self.inner.filters.invalidate();
+        });
     }
 
     /// Whether a state of `generation` may be used. A generation above the known one drops what is cached first.
     fn meet_generation(&self, shard: ShardId, generation: u32) -> bool {
-        if self.inner.generations.read().get(&shard) == Some(&generation) {
-            return true;
-        }
-        let mut generations = self.inner.generations.write();
-        // Looked at again: another read may have met a higher one since, and a generation only rises.
-        let known = generations.get(&shard).copied();
-        if known.is_some_and(|known| known > generation) {
-            return false;
-        }
-        if known.is_some_and(|known| known < generation) {
+        self.inner.standings.meet(shard, generation, || {
             self.inner.local.clear();
             self.inner.filters.invalidate();
             self.inner.reset.notify_one();
-        }
-        generations.insert(shard, generation);
-        true
+        })
     }
 
     /// The generation known for the record's shard.
     pub(super) fn generation_of(&self, id: &RecordId) -> u32 {
-        let shard = self.inner.store.shard_of(id).ok();
-        let generations = self.inner.generations.read();
-        shard.and_then(|shard| generations.get(&shard).copied()).unwrap_or(1)
+        self.inner.store.shard_of(id).map_or(1, |shard| self.inner.standings.generation(shard))
     }
 }
 

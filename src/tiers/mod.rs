@@ -17,11 +17,12 @@ mod read_queue;
 mod seqcount;
 #[cfg(test)]
 mod simulation;
+mod standing;
 mod thread_cache;
+mod view;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -32,12 +33,8 @@ pub use read_queue::Join;
 
 use read::Answers;
 
-use self::{filter::Filters, floors::Floors, freshness::Freshness, local::Local};
-use crate::{
-    record::{Position, ShardId},
-    store::Store,
-    telemetry::Telemetry,
-};
+use self::{filter::Filters, freshness::Freshness, local::Local, standing::Standings, view::View};
+use crate::{record::Position, store::Store, telemetry::Telemetry};
 
 /// How the tiers are sized.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -91,12 +88,8 @@ struct Inner {
     batcher: Batcher,
     local: Local,
     filters: Filters,
-    floors: Floors,
-    freshness: Freshness,
-    /// When everything was dropped last. A read that began before may have missed changes that are not reported after it.
-    reset_at: RwLock<Option<Instant>>,
-    /// The highest generation met in each shard.
-    generations: RwLock<HashMap<ShardId, u32>>,
+    view: View,
+    standings: Standings,
     /// Set when a read met a new generation: every subscription must be read anew.
     reset: Notify,
     answers: Answers,
@@ -118,10 +111,8 @@ impl Tiers {
             ),
             local: Local::new(&config.local),
             filters: Filters::new(config.filter.clone(), store.catalogue()),
-            floors: Floors::new(config.window.0, config.floors_max),
-            freshness: Freshness::new(config.freshness.clone()),
-            reset_at: RwLock::default(),
-            generations: RwLock::default(),
+            view: View::new(config),
+            standings: Standings::default(),
             reset: Notify::new(),
             answers: Answers::new(telemetry),
             stale_reads: telemetry
@@ -148,12 +139,12 @@ impl Tiers {
 
     /// The node's certificate.
     pub fn freshness(&self) -> &Freshness {
-        &self.inner.freshness
+        &self.inner.view.freshness
     }
 
     /// The last mark applied.
     pub fn applied(&self) -> Position {
-        self.inner.floors.applied()
+        self.inner.view.floors.applied()
     }
 
     /// Builds the filter of every collection that needs one. One that cannot be built keeps no other from it.
@@ -176,11 +167,11 @@ impl Tiers {
     /// Shows the age of the certificate and the size of L1 to whoever reads the counters.
     pub fn observe(&self) {
         let held = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let age = u64::try_from(self.inner.freshness.age().as_millis()).unwrap_or(u64::MAX);
+        let age = u64::try_from(self.inner.view.freshness.age().as_millis()).unwrap_or(u64::MAX);
         self.inner.age.set(held(age));
         self.inner.local_entries.set(held(self.inner.local.entries()));
         self.inner.local_bytes.set(held(self.inner.local.bytes()));
-        self.inner.floors_held.set(held(self.inner.floors.len() as u64));
+        self.inner.floors_held.set(held(self.inner.view.floors.len() as u64));
     }
 
     /// Waits until a read has met a new generation.

@@ -93,7 +93,7 @@ impl Tiers {
         answer: impl FnOnce(&Entry, Option<Duration>) -> R,
     ) -> Option<R> {
         // The verdict first, the entry second: what the verdict vouches for was applied before the entry is looked at.
-        let verdict = self.inner.freshness.verdict_at(now);
+        let verdict = self.inner.view.freshness.verdict_at(now);
         let answered = self.inner.local.get(&record, now, |entry| {
             let state = entry.state();
             if options.min_stamp.is_some_and(|min| state.stamp < min) {
@@ -154,7 +154,7 @@ impl Tiers {
         if let Some(denied) = self.deny(&id, &ReadOptions::default()) {
             return answer(Ok(denied));
         }
-        if self.inner.freshness.verdict() != Verdict::Fresh {
+        if self.inner.view.freshness.verdict() != Verdict::Fresh {
             // L1 may have something to fall back on, which the store is not waited for as long.
             return self.clone().get_in_task(id, deadline, answer);
         }
@@ -207,7 +207,7 @@ impl Tiers {
     /// it has to be read again: it was overtaken, or is older than the options allows.
     fn settle(&self, id: &RecordId, loaded: &Loaded, options: &ReadOptions) -> Option<(State, Option<Duration>)> {
         // The age first, the install second: what the certificate vouches for was applied before the floors judge the state.
-        let stale = self.inner.freshness.staleness(loaded.begun);
+        let stale = self.inner.view.freshness.staleness(loaded.begun);
         let state = self.install(id, loaded)?;
         stale.is_none_or(|age| self.allows(options, age)).then_some((state, stale))
     }
@@ -222,9 +222,9 @@ impl Tiers {
     /// where this node has answered one not long ago, an absence without a version would be a step back.
     fn deny(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
         let denies = options.min_stamp.is_none()
-            && self.inner.freshness.verdict() == Verdict::Fresh
+            && self.inner.view.freshness.verdict() == Verdict::Fresh
             && self.inner.filters.denies(id.as_ref())
-            && self.inner.floors.get(id).is_none();
+            && self.inner.view.floors.get(id).is_none();
         denies.then(|| {
             let state = State::absent(Stamp::new(self.generation_of(id), 0));
             self.counted(Answer { state, stale: None, source: Source::Filter })
@@ -232,7 +232,7 @@ impl Tiers {
     }
 
     fn get_stale(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
-        let age = self.inner.freshness.age();
+        let age = self.inner.view.freshness.age();
         let state = self.inner.local.get(&id.as_ref(), Instant::now(), |entry| entry.state().clone())?;
         let seen = options.min_stamp.is_none_or(|min| state.stamp >= min);
         let answer = Answer { state, stale: Some(age), source: Source::Stale };
@@ -240,7 +240,7 @@ impl Tiers {
     }
 
     fn allows(&self, options: &ReadOptions, age: Duration) -> bool {
-        age <= options.stale_max.unwrap_or_else(|| self.inner.freshness.stale_max())
+        age <= options.stale_max.unwrap_or_else(|| self.inner.view.freshness.stale_max())
     }
 
     fn counted(&self, answer: Answer) -> Answer {
