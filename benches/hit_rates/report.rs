@@ -40,7 +40,7 @@ impl<'a> Bench<'a> {
             let most = weights.iter().copied().max().expect("a trace has keys");
             weights.fill(most);
         }
-        Bench { name, trace, weights, shop, runtime }
+        Bench { name, trace, runtime, shop, weights }
     }
 
     fn node(&mut self, capacity: u64, upkeep: &Upkeep<'_>) -> Tally {
@@ -81,7 +81,7 @@ pub fn report(traces: &[(String, Trace)]) -> String {
     };
     let traces = trace_table(traces);
     include_str!("page.md")
-        .replace("{traces}", &traces.to_string())
+        .replace("{traces}", &traces)
         .replace("{by_count}", &by_count.to_string())
         .replace("{by_bytes}", &by_bytes.to_string())
         .replace("{upkeep}", &upkeep.to_string())

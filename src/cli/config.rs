@@ -87,7 +87,7 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
     let mut places = lines.filter_map(|(line, number)| {
         let line = line.trim();
         if line.starts_with('[') {
-            table = line.trim_start_matches('[').split(']').next()?.trim().to_owned();
+            line.trim_start_matches('[').split(']').next()?.trim().clone_into(&mut table);
             return (table == key).then_some(number);
         }
         let name = line.split('=').next()?.trim();

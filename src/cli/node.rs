@@ -79,6 +79,7 @@ pub fn stop_on_signal() -> Result<CancellationToken, Error> {
                 _ = interrupt.recv() => {}
             }
             if urgent {
+                #[expect(clippy::exit, reason = "a second signal asks for just that")]
                 std::process::exit(130);
             }
             fired.cancel();

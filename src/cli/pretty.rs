@@ -19,7 +19,7 @@ pub(super) fn lay_out(text: &str, layout: Layout) -> String {
             ' ' | '\t' | '\n' | '\r' => {}
             '"' => printer.string(&mut chars),
             '{' | '[' => {
-                while chars.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                while chars.next_if(char::is_ascii_whitespace).is_some() {}
                 match chars.next_if(|&next| next == '}' || next == ']') {
                     Some(end) => printer.out.extend([token, end]),
                     None => printer.open(token),

@@ -50,9 +50,9 @@ impl Budget {
         let before = self.inner.taken.fetch_add(bytes, Ordering::Relaxed);
         let is_within = before + bytes <= self.inner.limit;
         if is_within {
-            self.show()
+            self.show();
         } else {
-            self.give_back(bytes)
+            self.give_back(bytes);
         }
         is_within
     }

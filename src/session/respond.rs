@@ -84,7 +84,7 @@ impl<'a> Responder<'a, '_> {
         let mut answered = Answered::default();
         match message {
             Err(rejected) => {
-                self.write(&mut answered, Some(rejected.id.as_deref().unwrap_or("null")), Err(rejected.error))
+                self.write(&mut answered, Some(rejected.id.as_deref().unwrap_or("null")), Err(rejected.error));
             }
             Ok(Message::One(request)) => {
                 let outcome = self.call(&request).await;

@@ -112,7 +112,7 @@ impl World {
             }
             22..28 => self.write_own(),
             28..37 => self.poll(false).await,
-            37 => drop(self.tiers.build_filters().await),
+            37 => self.tiers.build_filters().await,
             _ => self.poll(true).await,
         }
         sleep(Duration::from_millis(self.random.random_range(0..6))).await;

@@ -268,7 +268,7 @@ mod tests {
         let caches = ThreadCaches::new(256 << 20);
         let shared = parking_lot::Mutex::new(entry("a", 0, 8, Instant::now() + Duration::from_secs(60)));
         let newest = AtomicU64::new(0);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
                     while newest.load(Ordering::SeqCst) < 20_000 {

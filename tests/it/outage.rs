@@ -51,9 +51,9 @@ async fn an_outage(link: Link, code: i64) {
     for cached in [&cached, &later] {
         let key = cached["key"].as_str().expect("a key");
         if key == "k5" {
-            stale(&node).await
+            stale(&node).await;
         } else {
-            expired(&node).await
+            expired(&node).await;
         }
         let begun = Instant::now();
         let aged = client.ok("get", json!(["products", key])).await;

@@ -61,7 +61,7 @@ async fn subscribers_that_come_and_go_see_rising_versions_and_the_last(kind) {
         async move {
             let mut raw = Raw::open(node).await;
             // Half of them leave and come back some states later.
-            for round in 0..1 + at % 2 {
+            for round in 0..=(at % 2) {
                 let mut seen = 0;
                 raw.request(1, "subscribe", &json!(["products", "hot"])).await;
                 let id = raw.value().await["result"].take();

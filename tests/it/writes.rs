@@ -80,7 +80,7 @@ async fn increments_are_exact(kind) {
         assert!(socket.text().await["result"].is_object());
     }
     socket.send(r#"{"jsonrpc":"2.0","id":1,"method":"get","params":["readings",1]}"#).await;
-    let Some(tokio_tungstenite::tungstenite::Message::Text(text)) = socket.frame().await else { panic!("no text") };
+    let Some(tungstenite::Message::Text(text)) = socket.frame().await else { panic!("no text") };
     assert!(text.contains(r#""amount":123456789012345678901234567890.000000000000000001,"#), "{text}");
     node.stop().await;
 }

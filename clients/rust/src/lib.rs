@@ -83,7 +83,8 @@ struct Inner {
     shared: Arc<Shared>,
     status: watch::Receiver<Status>,
     tasks: TaskTracker,
-    _stop: DropGuard,
+    #[expect(dead_code, reason = "ends the tasks when it is dropped")]
+    stop: DropGuard,
 }
 
 impl Client {
@@ -104,8 +105,8 @@ impl Client {
         tasks.spawn(driver.run(socket));
         tasks.close();
         let in_flight = Semaphore::new(options.in_flight_max.get());
-        let _stop = shared.stop.clone().drop_guard();
-        Ok(Client { inner: Arc::new(Inner { options, commands, in_flight, shared, status, tasks, _stop }) })
+        let stop = shared.stop.clone().drop_guard();
+        Ok(Client { inner: Arc::new(Inner { options, commands, in_flight, shared, status, tasks, stop }) })
     }
 
     /// Reads one record. An absent one is an answer with `value: None`.

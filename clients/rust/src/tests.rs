@@ -194,7 +194,7 @@ async fn a_drain_is_honoured_after_the_answers_under_way() {
     let serve = async {
         let (under_way, _) = peer.expect("get").await;
         peer.say(json!({"jsonrpc": "2.0", "method": "freshet_drain", "params": {"reconnect_in_ms": 100}})).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(200)).await;
         peer.answer(under_way, state("b", 1, 1)).await;
         assert!(peer.request().await.is_none(), "the client takes its leave");
         let mut peer = server.accept().await;

@@ -85,7 +85,7 @@ mod tests {
     fn answers_refusals_and_pushes_are_told_apart() {
         let usual = br#"{"jsonrpc":"2.0","id":17,"result":{"key":"a","value":{"x":1}}}"#;
         let Some(Incoming::Result { id: 17, result }) = read(usual) else { panic!("a result") };
-        assert_eq!(record(result).expect("a record").value.map(|value| value.get()), Some(r#"{"x":1}"#));
+        assert_eq!(record(result).expect("a record").value.map(serde_json::value::RawValue::get), Some(r#"{"x":1}"#));
         let other_order = br#"{"id":3,"result":true,"jsonrpc":"2.0"}"#;
         assert_eq!(read(other_order), Some(Incoming::Result { id: 3, result: b"true" }));
         let refused = br#"{"jsonrpc":"2.0","id":4,"error":{"code":-32010,"message":"no"}}"#;

@@ -50,6 +50,7 @@ impl Ledger {
 mod tests {
     use super::{super::sales::Sales, *};
 
+    #[expect(clippy::unnecessary_wraps, reason = "as an iterator of sales gives them")]
     fn sale(sku: &str, qty: i64) -> Result<Sale, Error> {
         Ok(Sale { line: 2, at: 0, invoice: "1".into(), sku: sku.into(), qty, unit_price_pence: 100 })
     }

@@ -48,7 +48,7 @@ fn key_text(raw: &str) -> Option<String> {
         return Some(raw.to_owned());
     }
     let raw: &RawValue = serde_json::from_str(raw).ok()?;
-    json::text(raw).map(|text| text.into_owned())
+    json::text(raw).map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ async fn a_busy_server_is_asked_again_under_the_same_idempotency_key() {
 
 #[tokio::test]
 async fn rows_of_one_key_keep_their_order_even_when_refused_once() {
-    let rows: String = (0..20).map(|n| format!("{{\"sku\":\"a\",\"n\":{n}}}\n")).collect();
+    let rows = (0..20).map(|n| format!("{{\"sku\":\"a\",\"n\":{n}}}\n")).collect::<Vec<_>>().concat();
     let mut turn = 0;
     let (done, puts, _) = load(Source::new("p.jsonl", &rows).args(&[]), |_| {
         turn += 1;
@@ -137,7 +137,7 @@ async fn rows_of_one_key_keep_their_order_even_when_refused_once() {
 
 #[tokio::test]
 async fn an_ended_load_goes_on_without_losing_or_renaming_a_row() {
-    let rows: String = (0..40).map(|n| format!("{{\"sku\":\"k{n}\"}}\n")).collect();
+    let rows = (0..40).map(|n| format!("{{\"sku\":\"k{n}\"}}\n")).collect::<Vec<_>>().concat();
     let source = Source::new("p.jsonl", &format!("no row\n{rows}"));
     let mut answered = 0;
     let (done, first, _) = load(source.args(&[]), |_| {

@@ -128,10 +128,7 @@ async fn put(
 ) -> Result<(), client::Error> {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
-        let error = match client.put(collection, &row.key, &row.value, options.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
+        let Err(error) = client.put(collection, &row.key, &row.value, options.clone()).await else { return Ok(()) };
         let asked = error.refusal().and_then(|refusal| refusal.retry_after);
         let wait = asked.unwrap_or_default().max(backoff.next_wait());
         if !may_help(&error) || wait >= patience.left() {

@@ -67,7 +67,7 @@ pub(super) fn reads(frame: &mut Frame<'_>, area: Rect, node: &Node, palette: Pal
         legend.push(Span::raw(format!(" {tier} {}   ", share(part))));
     }
     let bar = match node.now().map(|second| second.rates.reads() > 0.0) {
-        Some(true) => Line::from_iter(bar),
+        Some(true) => bar.into_iter().collect(),
         _ => Line::styled("no reads", palette.style(Paint::Quiet)),
     };
     frame.render_widget(Paragraph::new(vec![bar, Line::from(legend)]), area);

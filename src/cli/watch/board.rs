@@ -123,7 +123,7 @@ impl Board {
         }
         self.fields
             .iter()
-            .map(|field| cell(field, member(&members, field).map_or("".into(), |raw| shown(&raw))))
+            .map(|field| cell(field, member(&members, field).map_or(String::new(), |raw| shown(&raw))))
             .collect()
     }
 }

@@ -95,10 +95,10 @@ async fn a_stream_of_too_many_keys_is_refused() {
 
 #[tokio::test]
 async fn a_slow_reader_skips_states_and_ends_on_the_latest() {
+    const WRITES: u64 = 300;
     let node = Node::start().await;
     let mut events = Events::open(node.http.get(node.url("/v1/products/a/events"))).await;
     let name = "x".repeat(50_000);
-    const WRITES: u64 = 300;
     for stock in 1..=WRITES {
         node.put("a", &format!(r#"{{"name":"{name}","stock":{stock}}}"#)).await;
     }

@@ -189,7 +189,7 @@ async fn bodies_that_are_no_value_are_named() {
         ("PATCH", json, r#"{"colour":1}"#, 422, "invalid_value"),
     ] {
         let response = node.send(method, ITEM, &[("content-type", media)], body).await;
-        assert_eq!(response.status(), status, "{method} {media} {:.40}", body);
+        assert_eq!(response.status(), status, "{method} {media} {body:.40}");
         if status == 415 && method == "PATCH" {
             assert_eq!(header(&response, "accept-patch"), "application/merge-patch+json, application/json");
         }

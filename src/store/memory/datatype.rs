@@ -65,7 +65,7 @@ impl DataType {
 
     /// The type that PostgreSQL's messages call `sql_name`.
     pub fn named(sql_name: &str) -> Option<Self> {
-        use DataType::*;
+        use DataType::{Bool, Float8, Int2, Int4, Int8, Json, Jsonb, Numeric, Text, Timestamptz, Uuid};
         [Text, Bool, Int2, Int4, Int8, Numeric, Float8, Uuid, Timestamptz, Json, Jsonb]
             .into_iter()
             .find(|known| known.sql_name() == sql_name)

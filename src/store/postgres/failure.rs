@@ -63,11 +63,11 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 
 /// Whether the database looked at the value and refused it, and the connection is sound.
 pub fn is_refusal(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(_)) && !matches!(self::code(error).as_deref(), Some(c) if is_outage(c))
+    matches!(error, sqlx::Error::Database(_)) && !matches!(code(error).as_deref(), Some(c) if is_outage(c))
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|refusal| refusal.code()).map(|code| code.into_owned())
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
 }
 
 /// Connection exceptions, insufficient resources, operator intervention (but a cancelled query), system errors.

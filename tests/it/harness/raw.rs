@@ -50,9 +50,8 @@ impl Raw {
         let mut raw = Raw { stream, input: Vec::new(), used: 0 };
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
         let upgrade = format!(
-            "GET /v1/ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
-            address
+            "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         );
         raw.send(upgrade.as_bytes()).await;
         loop {
@@ -121,9 +120,8 @@ impl Raw {
     /// Passes over everything up to the close frame; its code. `None` when there was none.
     pub async fn close_code(&mut self) -> Option<u16> {
         loop {
-            match self.frame().await? {
-                (CLOSE, payload) => return Some(u16::from_be_bytes([payload[0], payload[1]])),
-                _ => continue,
+            if let (CLOSE, payload) = self.frame().await? {
+                return Some(u16::from_be_bytes([payload[0], payload[1]]));
             }
         }
     }

@@ -117,7 +117,7 @@ impl Supervised {
         match timeout(STOP_LIMIT, self.shell.wait()).await {
             Ok(Ok(status)) if status.success() || self.is_abrupt => {}
             Ok(ended) => {
-                tracing::warn!(?ended, "the private PostgreSQL server did not end cleanly")
+                tracing::warn!(?ended, "the private PostgreSQL server did not end cleanly");
             }
             Err(_) => {
                 tracing::warn!("the private PostgreSQL server did not stop in time and is ended at once");

@@ -105,7 +105,7 @@ impl Group<'_> {
                 Some(first) => pieces.push(piece(&first.whole, shards.into_values().flatten().collect())),
                 None if shape.kind == Kind::Insert => {}
                 None => {
-                    pieces.extend(shards.into_values().map(|writes| piece(&self.writes[writes[0]].statements, writes)))
+                    pieces.extend(shards.into_values().map(|writes| piece(&self.writes[writes[0]].statements, writes)));
                 }
             }
         }
