@@ -226,7 +226,7 @@ impl Follower {
 
     /// Begins to read what is owed, as far as there is room.
     fn begin_reads(&mut self) {
-        while let Some(batch) = self.owed.next() {
+        while let Some(batch) = self.owed.next(|collection| self.store.keys_at_once(collection)) {
             self.statements.inc();
             let (store, (collection, shard)) = (self.store.clone(), batch.partition);
             self.in_flight.push(Box::pin(async move {

@@ -19,8 +19,6 @@ use crate::{
     resilience::Backoff,
 };
 
-/// Records of one statement, at the most.
-const KEYS_MAX: usize = 256;
 /// Statements under way at once; suspects are one of them.
 const READS_AT_ONCE: usize = 4;
 const SUSPECTS_AT_ONCE: usize = 1;
@@ -119,8 +117,9 @@ impl<T> Owed<T> {
         }
     }
 
-    /// Takes out what is to be read now; `None` while enough is under way, or nothing can be read.
-    pub(super) fn next(&mut self) -> Option<Batch<T>> {
+    /// Takes out what is to be read now, at most `keys_max` records of a collection; `None` while enough is in flight, or
+    /// nothing can be read.
+    pub(super) fn next(&mut self, keys_max: impl FnOnce(CollectionId) -> usize) -> Option<Batch<T>> {
         if self.reading >= READS_AT_ONCE {
             return None;
         }
@@ -130,7 +129,7 @@ impl<T> Owed<T> {
         let suspect = self.is_suspect(id);
         self.ready.remove(&age);
         let partition = self.partitions.get_mut(&id)?;
-        let count = partition.queue.len().min(KEYS_MAX);
+        let count = partition.queue.len().min(keys_max(id.0));
         let records = partition.queue.drain(..count).filter_map(|(age, key)| {
             let about = partition.owed.remove(&key)?;
             Some(Record { key, age, about })
@@ -207,6 +206,8 @@ mod tests {
 
     use super::*;
 
+    const KEYS_MAX: usize = 256;
+
     const A: CollectionId = CollectionId(0);
     const B: CollectionId = CollectionId(1);
 
@@ -224,21 +225,21 @@ mod tests {
         for (shard, key) in [(7, "a"), (3, "b"), (7, "c"), (3, "b"), (7, "a")] {
             add(&mut owed, A, shard, key);
         }
-        let (first, second) = (owed.next().expect("owed"), owed.next().expect("owed"));
+        let (first, second) = (owed.next(|_| KEYS_MAX).expect("owed"), owed.next(|_| KEYS_MAX).expect("owed"));
         assert_eq!((first.partition, keys(&first)), ((A, ShardId(7)), vec!["a", "c"]));
         assert_eq!((second.partition, keys(&second)), ((A, ShardId(3)), vec!["b"]));
-        assert!(owed.next().is_none());
+        assert!(owed.next(|_| KEYS_MAX).is_none());
     }
 
     #[test]
     fn a_shard_has_one_statement_under_way_and_what_was_overtaken_comes_before_what_came_later() {
         let mut owed = Owed::new();
         add(&mut owed, A, 1, "a");
-        let batch = owed.next().expect("owed");
+        let batch = owed.next(|_| KEYS_MAX).expect("owed");
         add(&mut owed, A, 1, "b");
-        assert!(owed.next().is_none(), "its shard is being read");
+        assert!(owed.next(|_| KEYS_MAX).is_none(), "its shard is being read");
         owed.answered(batch.partition, batch.records);
-        assert_eq!(keys(&owed.next().expect("owed")), ["a", "b"]);
+        assert_eq!(keys(&owed.next(|_| KEYS_MAX).expect("owed")), ["a", "b"]);
     }
 
     #[test]
@@ -246,31 +247,34 @@ mod tests {
         let mut owed = Owed::new();
         (0..64).for_each(|shard| add(&mut owed, A, shard, shard));
         add(&mut owed, B, 0, "free");
-        let stuck: Vec<_> = std::iter::from_fn(|| owed.next()).collect();
+        let stuck: Vec<_> = std::iter::from_fn(|| owed.next(|_| KEYS_MAX)).collect();
         assert_eq!(stuck.len(), READS_AT_ONCE);
         for batch in stuck {
             owed.failed(batch.partition, batch.records);
         }
-        let next: Vec<_> = std::iter::from_fn(|| owed.next()).collect();
+        let next: Vec<_> = std::iter::from_fn(|| owed.next(|_| KEYS_MAX)).collect();
         let partitions: Vec<_> = next.iter().map(|batch| (batch.partition.0, batch.is_suspect)).collect();
         assert_eq!(partitions, [(A, true), (B, false)], "one suspect, and the rest for those that answer");
         // The lock is gone: one answer, and the others are read as ever.
         next.into_iter().for_each(|batch| owed.answered(batch.partition, vec![]));
-        assert_eq!(std::iter::from_fn(|| owed.next()).filter(|batch| !batch.is_suspect).count(), READS_AT_ONCE);
+        assert_eq!(
+            std::iter::from_fn(|| owed.next(|_| KEYS_MAX)).filter(|batch| !batch.is_suspect).count(),
+            READS_AT_ONCE
+        );
     }
 
     #[test]
     fn a_locked_shard_rests_and_is_tried_again() {
         let mut owed = Owed::new();
         add(&mut owed, A, 1, "a");
-        let batch = owed.next().expect("owed");
+        let batch = owed.next(|_| KEYS_MAX).expect("owed");
         let rest = owed.failed(batch.partition, batch.records);
-        assert!(rest <= Duration::from_secs(1) && owed.next().is_none());
+        assert!(rest <= Duration::from_secs(1) && owed.next(|_| KEYS_MAX).is_none());
         owed.rested((A, ShardId(1)));
-        let batch = owed.next().expect("owed still");
+        let batch = owed.next(|_| KEYS_MAX).expect("owed still");
         assert!(batch.is_suspect && keys(&batch) == ["a"]);
         owed.answered(batch.partition, vec![]);
-        assert!(owed.next().is_none() && owed.partitions.is_empty());
+        assert!(owed.next(|_| KEYS_MAX).is_none() && owed.partitions.is_empty());
     }
 
     #[test]
@@ -280,7 +284,7 @@ mod tests {
             (0..records).for_each(|n| add(&mut owed, A, n % 64, n));
             let begun = Instant::now();
             let mut drained = 0;
-            while let Some(batch) = owed.next() {
+            while let Some(batch) = owed.next(|_| KEYS_MAX) {
                 drained += batch.records.len();
                 owed.answered(batch.partition, vec![]);
             }

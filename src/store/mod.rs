@@ -48,6 +48,17 @@ impl Store {
         }
     }
 
+    /// The most keys of one statement.
+    pub const KEYS_AT_ONCE_MAX: usize = 256;
+
+    /// How many records of a collection should be read at once: fewer where they are large.
+    pub fn keys_at_once(&self, collection: CollectionId) -> usize {
+        match self {
+            Store::Postgres(store) => store.keys_at_once(collection),
+            Store::Memory(_) => Store::KEYS_AT_ONCE_MAX,
+        }
+    }
+
     /// The logical shard of a record.
     ///
     /// # Errors

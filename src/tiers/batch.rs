@@ -110,8 +110,9 @@ impl Batcher {
 
     /// The next batch. Without one the queue is removed, and the next caller makes another.
     fn dispatch(&self, id: PartitionId) -> Option<Batch> {
+        let keys_max = self.store.keys_at_once(id.0);
         let mut queues = self.queues.lock();
-        let batch = queues.get_mut(&id)?.dispatch();
+        let batch = queues.get_mut(&id)?.dispatch(keys_max);
         if batch.is_none() {
             queues.remove(&id);
         }

@@ -7,9 +7,6 @@ use foldhash::fast::RandomState;
 use super::batch::Loaded;
 use crate::{completion::Completion, record::Key, resilience::Deadline, store::Error};
 
-/// Keys in one statement, at the most.
-const KEYS_MAX: usize = 256;
-
 /// Which statement may answer a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
@@ -72,10 +69,10 @@ impl ReadQueue {
         }
     }
 
-    /// Moves the keys that wait longest into the next batch; `None` when the queue is empty. It may take until the last of its
+    /// Moves the keys that wait longest, `keys_max` of them at the most, into the next batch; `None` when the queue is empty. It may take until the last of its
     /// callers' deadlines: on a link that fell silent, the queue is free again when they have given up.
-    pub(super) fn dispatch(&mut self) -> Option<Batch> {
-        let keys: Vec<Key> = self.keys.drain(..self.keys.len().min(KEYS_MAX)).collect();
+    pub(super) fn dispatch(&mut self, keys_max: usize) -> Option<Batch> {
+        let keys: Vec<Key> = self.keys.drain(..self.keys.len().min(keys_max)).collect();
         let mut span: Option<(Deadline, Deadline)> = None;
         for key in &keys {
             let wanted = self.wanted.get_mut(key)?;
@@ -144,6 +141,8 @@ mod tests {
     use super::*;
     use crate::record::{Position, ShardId, Stamp, State};
 
+    const KEYS_MAX: usize = 256;
+
     type Answered = mpsc::Receiver<Result<Loaded, Error>>;
 
     impl ReadQueue {
@@ -171,15 +170,15 @@ mod tests {
         let (mut queue, a) = (ReadQueue::default(), key("a"));
         let (first, _first) = queue.joined(&a, Join::Any, 300);
         let (latest, _latest) = queue.joined(&a, Join::Any, 500);
-        let batch = queue.dispatch().expect("a key waits");
+        let batch = queue.dispatch(KEYS_MAX).expect("a key waits");
         assert_eq!((&*batch.keys, batch.expiry, batch.deadline), (&[a.clone()][..], first, latest));
         let (patient, _patient) = queue.joined(&a, Join::Any, 900);
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(queue.complete(std::slice::from_ref(&a), true)[0].len(), 2, "their time is over");
-        assert_eq!(queue.dispatch().map(|batch| batch.deadline), Some(patient));
+        assert_eq!(queue.dispatch(KEYS_MAX).map(|batch| batch.deadline), Some(patient));
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(queue.complete(&[a], true)[0].len(), 1);
-        assert!(queue.dispatch().is_none() && queue.wanted.is_empty());
+        assert!(queue.dispatch(KEYS_MAX).is_none() && queue.wanted.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,13 +186,13 @@ mod tests {
         let mut queue = ReadQueue::default();
         let keys: Vec<Key> = (0..KEYS_MAX + 2).map(|n| key(&n.to_string())).collect();
         let _answers: Vec<_> = keys.iter().map(|key| queue.joined(key, Join::Any, 500)).collect();
-        let dispatched = queue.dispatch().expect("keys wait").keys;
+        let dispatched = queue.dispatch(KEYS_MAX).expect("keys wait").keys;
         assert_eq!(dispatched, keys[..KEYS_MAX]);
         let (_, joined) = queue.joined(&keys[0], Join::Any, 500);
         let (_, later) = queue.joined(&keys[0], Join::Later, 500);
         answer(queue.complete(&dispatched, false).into_iter().flatten());
         assert!(joined.try_recv().is_ok() && later.try_recv().is_err());
-        let dispatched = queue.dispatch().expect("keys wait").keys;
+        let dispatched = queue.dispatch(KEYS_MAX).expect("keys wait").keys;
         assert_eq!(dispatched, [&keys[KEYS_MAX..], &keys[..1]].concat());
     }
 
@@ -201,7 +200,7 @@ mod tests {
     async fn callers_behind_a_silent_statement_are_let_go_by_their_deadline() {
         let (mut queue, a, b) = (ReadQueue::default(), key("a"), key("b"));
         let (_, _flying) = queue.joined(&a, Join::Any, 300);
-        let mut expiry = queue.dispatch().expect("a key waits").expiry;
+        let mut expiry = queue.dispatch(KEYS_MAX).expect("a key waits").expiry;
         let (_, _behind) = queue.joined(&a, Join::Later, 400);
         let (last, _last) = queue.joined(&b, Join::Any, 900);
         for (after, next) in [(300, None), (100, Some(last))] {
@@ -213,6 +212,6 @@ mod tests {
             assert!(next.is_none_or(|next| next == expiry));
         }
         queue.complete(&[a], true);
-        assert_eq!(queue.dispatch().map(|batch| batch.keys), Some(vec![b]));
+        assert_eq!(queue.dispatch(KEYS_MAX).map(|batch| batch.keys), Some(vec![b]));
     }
 }

@@ -50,3 +50,22 @@ async fn misses_on_one_shard_share_statements() {
     assert!(statements <= 4.0, "{statements} statements for {} misses", keys.len());
     node.stop().await;
 }
+
+/// What a statement returns is in memory as a whole, so large records are read by few at a time.
+#[tokio::test]
+async fn misses_of_large_records_share_statements_of_a_few_mebibytes() {
+    const RECORD_BYTES: usize = 500_000;
+    let mut config = config();
+    config.tiers.filter.enabled = false;
+    let node = Node::start_with(Kind::Postgres, config).await;
+    let large = "INSERT INTO products (sku, name, price) SELECT 'k' || n, repeat('x', 500000), 1 FROM generate_series(1, 6000) n \
+                 WHERE satisfies_hash_partition('products'::regclass, 64, 17, 'k' || n)";
+    node.database().run(large).await;
+    let keys: Vec<String> = node.database().value("SELECT array_agg(sku) FROM products_017").await;
+    assert!(keys.len() > 60);
+    get_all(node.service(), &keys).await;
+    let statements = node.metric(STATEMENTS).await;
+    let each = keys.len() as f64 / statements * RECORD_BYTES as f64;
+    assert!(each < 10e6, "{statements} statements for {} records", keys.len());
+    node.stop().await;
+}

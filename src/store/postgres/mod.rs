@@ -31,7 +31,7 @@ pub use pool::Config;
 use self::{
     describe::{Ownership, Table},
     operate::health::Health,
-    read::ReadPool,
+    read::{BatchSizes, ReadPool},
     statement::Statements,
     write::{Role, Writer},
 };
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     tables: Vec<Arc<Table>>,
     ownership: RwLock<Arc<Ownership>>,
     reads: ReadPool,
+    batch_sizes: BatchSizes,
 }
 
 impl Postgres {
@@ -93,7 +94,8 @@ impl Postgres {
         drop(deadline.limit(connection.close()).await);
         let reads = ReadPool::new(&config, tables.len())?;
         let ownership = RwLock::new(Arc::new(ownership));
-        let shared = Arc::new(Shared { reads, catalogue, tables, ownership, config: config.clone() });
+        let batch_sizes = BatchSizes::new(tables.len());
+        let shared = Arc::new(Shared { reads, batch_sizes, catalogue, tables, ownership, config: config.clone() });
         let tasks = TaskTracker::new();
         let core = Tasks::new();
         let writer = Writer::start(shared.clone(), &config, Role { logs, is_lossy }, &tasks, &core)?;
@@ -103,6 +105,10 @@ impl Postgres {
     /// The collections tracked when the store was opened.
     pub fn catalogue(&self) -> &Catalogue {
         &self.shared.catalogue
+    }
+
+    pub(super) fn keys_at_once(&self, collection: CollectionId) -> usize {
+        self.shared.batch_sizes.keys_max(collection)
     }
 
     pub(super) async fn read(

@@ -1,5 +1,6 @@
 //! Point reads of one partition, with their position.
 
+mod batch_size;
 mod pool;
 mod shares;
 
@@ -8,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use sqlx::{Row as _, postgres::PgRow};
 
+pub use self::batch_size::BatchSizes;
 pub use self::pool::{ReadPool, WAITING_CONNECTIONS};
 
 use self::pool::{Place, Purpose};
@@ -72,7 +74,11 @@ impl Shared {
             _ => {}
         }
         match rows {
-            Ok(rows) => fetched(&rows, shard, keys.len()).map(Some),
+            Ok(rows) => {
+                let fetched = fetched(&rows, shard, keys.len())?;
+                self.batch_sizes.learn(collection, &fetched.rows);
+                Ok(Some(fetched))
+            }
             Err(error) if failure::is_held(&error) => Ok(None),
             Err(error) => Err(failure::error(error)),
         }
