@@ -13,7 +13,7 @@ impl Service {
     /// Answers from this process's cache without waiting, if it can: `answer` is given the entry and, where it is not
     /// proven to be fresh, its age. `key` is taken as it came: a text that is not canonical is simply not found here.
     /// `now` is when the question was read.
-    pub fn get_now<R>(
+    pub fn answer_local<R>(
         &self,
         collection: &str,
         key: &str,
@@ -35,9 +35,11 @@ impl Service {
         Ok(self.tiers.get(id, options, self.deadline()).await?)
     }
 
-    /// [`Self::get`] without wishes of a record that [`Self::get_now`] could not answer; what it comes to is handed to
-    /// `answer`, which must not block.
-    pub fn get_then(&self, id: RecordId, answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static) {
-        self.tiers.get_then(id, self.deadline(), move |result| answer(result.map_err(Error::from)));
+    /// Answers a plain read that [`Self::answer_local`] could not, mostly without a task; see [`Tiers::answer_miss`].
+    /// `answer` must not block.
+    ///
+    /// [`Tiers::answer_miss`]: crate::tiers::Tiers::answer_miss
+    pub fn answer_miss(&self, id: RecordId, answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static) {
+        self.tiers.answer_miss(id, self.deadline(), move |result| answer(result.map_err(Error::from)));
     }
 }

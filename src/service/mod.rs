@@ -19,8 +19,8 @@ pub use budget::{Budget, Charge};
 pub use error::Error;
 pub use get_many::{Records, answer_bytes};
 pub use snapshots::{Opening, Snapshot, Snapshots};
-pub use write::Conditions;
 use write::Outcomes;
+pub use write::{Conditions, WriteRequest};
 
 use crate::{
     hub::Hub,
