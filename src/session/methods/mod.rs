@@ -1,11 +1,8 @@
-//! The methods of the wire: one file each, one line in the table.
+//! The methods of the wire, each one line in the table.
 
 mod describe;
-mod discover;
-mod get;
-mod get_many;
+mod read;
 mod subscribe;
-mod unsubscribe;
 mod write;
 
 use std::sync::Arc;
@@ -134,15 +131,15 @@ type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Reply, Failure>>;
 /// The dispatch table.
 fn handler(method: Method) -> Option<Handler> {
     Some(match method {
-        Method::Get => |call| Box::pin(get::run(call)),
-        Method::GetMany => |call| Box::pin(get_many::run(call)),
+        Method::Get => |call| Box::pin(read::get(call)),
+        Method::GetMany => |call| Box::pin(read::get_many(call)),
         Method::Put => |call| Box::pin(write::run(write::put, call)),
         Method::Patch => |call| Box::pin(write::run(write::patch, call)),
         Method::Delete => |call| Box::pin(write::run(write::delete, call)),
-        Method::Describe => |call| Box::pin(describe::run(call)),
-        Method::Subscribe => |call| Box::pin(subscribe::run(call)),
-        Method::Unsubscribe => |call| Box::pin(unsubscribe::run(call)),
-        Method::Discover => |call| Box::pin(discover::run(call)),
+        Method::Describe => |call| Box::pin(describe::describe(call)),
+        Method::Subscribe => |call| Box::pin(subscribe::subscribe(call)),
+        Method::Unsubscribe => |call| Box::pin(subscribe::unsubscribe(call)),
+        Method::Discover => |call| Box::pin(describe::discover(call)),
         Method::Authenticate => return None,
     })
 }
