@@ -7,11 +7,12 @@
 
 use bytesize::ByteSize;
 use freshet::{
+    completion,
     hub::Hub,
     record::{Change, Position, Stamp},
     resilience::Deadline,
     service::{self, Service},
-    store::Proof,
+    store::{self, Proof},
     telemetry::Telemetry,
     tiers::{self, ReadOptions, Source, Tiers, freshness, local},
     tiers::{Batcher, Join},
@@ -57,7 +58,7 @@ impl<'a> Node<'a> {
 impl Cache for Node<'_> {
     fn read(&mut self, key: u32) -> bool {
         let id = &self.shop.ids[key as usize];
-        if self.service.get_now(COLLECTION, id.key.as_str(), Instant::now(), |_, _| ()).is_some() {
+        if self.service.answer_local(COLLECTION, id.key.as_str(), Instant::now(), |_, _| ()).is_some() {
             return true;
         }
         let answer = self.runtime.block_on(self.service.get(id, &ReadOptions::default())).expect("answered");
@@ -75,8 +76,12 @@ impl Cache for Node<'_> {
         tiers.note(&change, tiers.applied());
         assert!(!tiers.holds(id), "an entry is gone once its record has changed");
         if held {
-            let read = self.batcher.load(id, Join::Later, Deadline::after(LONG));
-            let loaded = self.runtime.block_on(read).expect("read again");
+            let (answer, loaded) = completion::channel(|| Err(store::Error::shutting_down()));
+            let loaded = self.runtime.block_on(async {
+                self.batcher.load(id, Join::Later, Deadline::after(LONG), answer);
+                loaded.await
+            });
+            let loaded = loaded.expect("read again");
             tiers.install(id, &loaded);
         }
         held

@@ -84,20 +84,20 @@ pub(super) async fn events(State(edge): State<Edge>) -> Response {
 
 impl Snapshot {
     fn take(gateway: &Inner, delivered: Distribution) -> Self {
-        let text = gateway.telemetry.text();
-        let count = |name| labelled(&text, name).values().sum();
+        let reading = gateway.telemetry.read();
+        let count = |name| reading.sum(name).unwrap_or_default();
         let tiers = gateway.service().tiers();
-        let answers = labelled(&text, "freshet_tiers_answers_total");
+        let answers = reading.by_label("freshet_tiers_answers_total");
         Snapshot {
             uptime_s: gateway.started.elapsed().as_secs(),
             connections: gateway.sessions.open(),
             watchers: count("freshet_hub_watchers"),
             messages: count("freshet_session_messages_total"),
-            errors: labelled(&text, "freshet_session_errors_total"),
+            errors: reading.by_label("freshet_session_errors_total"),
             hit_rates: shares(&answers),
             answers,
             store_reads: count("freshet_tiers_store_reads_total"),
-            writes: labelled(&text, "freshet_service_writes_total"),
+            writes: reading.by_label("freshet_service_writes_total"),
             published: count("freshet_hub_published_total"),
             pushes: count("freshet_session_pushes_total"),
             conflations: count("freshet_session_blocked_total"),
@@ -115,20 +115,6 @@ impl Snapshot {
     }
 }
 
-/// A metric's values by the value of its label, read from Prometheus's text; under "" where it has none.
-fn labelled(text: &str, name: &str) -> BTreeMap<String, u64> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
-    lines
-        .filter_map(|(label, value)| {
-            let label = match label {
-                "" => "",
-                label => label.strip_prefix('{')?.split('"').nth(1)?,
-            };
-            Some((label.to_owned(), value.parse().ok()?))
-        })
-        .collect()
-}
-
 fn shares(counts: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
     let all: u64 = counts.values().sum();
     counts.iter().map(|(label, &count)| (label.clone(), count as f64 / all.max(1) as f64)).collect()
@@ -137,19 +123,11 @@ fn shares(counts: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Telemetry;
 
     #[test]
-    fn values_are_read_by_label() {
-        let telemetry = Telemetry::new();
-        let answers = telemetry.counters("freshet_a_total", "Help.", "source");
-        answers.with_label_values(&["local"]).inc_by(3);
-        answers.with_label_values(&["store"]).inc();
-        telemetry.gauge("freshet_a_total_open", "Help.").set(7);
-        let text = telemetry.text();
-        let read = labelled(&text, "freshet_a_total");
-        assert_eq!(read, BTreeMap::from([("local".into(), 3), ("store".into(), 1)]));
-        assert_eq!(labelled(&text, "freshet_a_total_open"), BTreeMap::from([(String::new(), 7)]));
-        assert_eq!(shares(&read)["local"], 0.75);
+    fn shares_are_of_all_that_was_counted() {
+        let counts = BTreeMap::from([("local".into(), 3), ("store".into(), 1)]);
+        assert_eq!(shares(&counts), BTreeMap::from([("local".into(), 0.75), ("store".into(), 0.25)]));
+        assert_eq!(shares(&BTreeMap::from([("local".into(), 0)]))["local"], 0.0);
     }
 }

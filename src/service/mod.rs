@@ -1,12 +1,11 @@
-//! The operations of Freshet, one a file. Knows no sockets.
+//! The operations of Freshet. Knows no sockets.
 //!
 //! Promises: a write is answered after its commit, and this node's tiers and watchers have it by then; every
 //! operation ends by its deadline. Leaves parameters' syntax to `protocol` and connections to `session`.
 
 pub mod budget;
 pub mod error;
-mod get;
-mod get_many;
+mod read;
 mod snapshots;
 mod write;
 
@@ -17,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 pub use budget::{Budget, Charge};
 pub use error::Error;
-pub use get_many::{Records, answer_bytes};
+pub use read::{Records, answer_bytes};
 pub use snapshots::{Opening, Snapshot, Snapshots};
-pub use write::Conditions;
 use write::Outcomes;
+pub use write::{Conditions, WriteRequest};
 
 use crate::{
     hub::Hub,

@@ -6,10 +6,9 @@
 use std::time::Instant;
 
 use prometheus::IntCounter;
-use tokio::sync::oneshot;
 
 use crate::{
-    digest,
+    completion, digest,
     record::{Patch, RecordId, Stamp, State, patch::Members},
     store::{self, Operation, Token, Write, Written},
     telemetry::Telemetry,
@@ -27,96 +26,92 @@ pub struct Conditions {
     pub idempotency_key: Option<String>,
 }
 
-impl Service {
-    /// Replaces the record with `value`, JSON text of an object.
-    ///
-    /// # Errors
-    /// [`Error::NotAnObject`], [`Error::TooLarge`], and what the store refuses.
-    ///
-    /// # Cancel safety
-    /// Once begun, the write runs on when its caller is dropped.
-    pub async fn put(&self, id: RecordId, value: &str, conditions: Conditions) -> Result<Written, Error> {
-        let (answer, answered) = waiting();
-        self.put_then(id, value, conditions, answer);
-        answered.await
+impl Conditions {
+    /// The idempotency key, with the fingerprint of what it came with: the text of the `request`, and the condition.
+    fn token(self, request: impl FnOnce() -> String) -> Option<Token> {
+        let fingerprint = |key| Token { key, fingerprint: digest::of(format!("{} {:?}", request(), self.if_stamp)) };
+        self.idempotency_key.map(fingerprint)
     }
+}
 
-    /// [`Self::put`], whose outcome is handed to `answer`, which must not block.
-    pub fn put_then(&self, id: RecordId, value: &str, conditions: Conditions, answer: impl Answer) {
-        let members = self.check_len(value.len()).and_then(|()| Ok(Members::of_value(value)?));
-        match members {
-            Ok(members) => self.write(id, Operation::Put(members), conditions, || format!("put {value}"), answer),
-            Err(error) => answer(Err(error)),
-        }
-    }
+/// What a write comes to.
+type Outcome = Result<Written, Error>;
 
-    /// Merges members into the record and adds increments.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] and what the store refuses.
-    ///
-    /// # Cancel safety
-    /// Once begun, the write runs on when its caller is dropped.
-    pub async fn patch(&self, id: RecordId, patch: Patch, conditions: Conditions) -> Result<Written, Error> {
-        let (answer, answered) = waiting();
-        self.patch_then(id, patch, conditions, answer);
-        answered.await
-    }
+/// A write that was asked for. It happens when it is begun, or awaited, which begins it and waits.
+///
+/// # Errors
+/// [`Error::NotAnObject`], [`Error::TooLarge`], and what the store refuses.
+///
+/// # Cancel safety
+/// Once begun, the write runs on when its caller is dropped.
+#[must_use = "a write happens when it is begun or awaited"]
+pub struct WriteRequest<'a> {
+    service: &'a Service,
+    write: Result<Write, Error>,
+}
 
-    /// [`Self::patch`], whose outcome is handed to `answer`, which must not block.
-    pub fn patch_then(&self, id: RecordId, patch: Patch, conditions: Conditions, answer: impl Answer) {
-        let merge = patch.merge.to_text();
-        match self.check_len(merge.len()) {
-            Ok(()) => {
-                // Only an idempotency key asks for it.
-                let request =
-                    conditions.idempotency_key.as_ref().map(|_| format!("patch {merge} {:?}", patch.increment));
-                self.write(id, Operation::Patch(patch), conditions, || request.unwrap_or_default(), answer);
-            }
-            Err(error) => answer(Err(error)),
-        }
-    }
-
-    /// Removes the record; removing an absent one changes nothing and is no error.
-    ///
-    /// # Errors
-    /// What the store refuses.
-    ///
-    /// # Cancel safety
-    /// Once begun, the write runs on when its caller is dropped.
-    pub async fn delete(&self, id: RecordId, conditions: Conditions) -> Result<Written, Error> {
-        let (answer, answered) = waiting();
-        self.delete_then(id, conditions, answer);
-        answered.await
-    }
-
-    /// [`Self::delete`], whose outcome is handed to `answer`, which must not block.
-    pub fn delete_then(&self, id: RecordId, conditions: Conditions, answer: impl Answer) {
-        self.write(id, Operation::Delete, conditions, || "delete".into(), answer);
-    }
-
-    fn write(
-        &self,
-        id: RecordId,
-        operation: Operation,
-        conditions: Conditions,
-        request: impl FnOnce() -> String,
-        answer: impl Answer,
-    ) {
-        let token = conditions.idempotency_key.map(|key| {
-            let fingerprint = digest::of(format!("{} {:?}", request(), conditions.if_stamp));
-            Token { key, fingerprint }
-        });
-        let is_likely_new = self.tiers.filters().denies(id.as_ref());
-        let write = Write { id: id.clone(), operation, if_stamp: conditions.if_stamp, token, is_likely_new };
-        let (service, begun) = (self.clone(), Instant::now());
-        self.store.write(write, self.deadline(), move |result| {
+impl WriteRequest<'_> {
+    /// Carries the write out and hands what it comes to to `answer`, which must not block.
+    pub fn begin(self, answer: impl FnOnce(Outcome) + Send + Sync + 'static) {
+        let write = match self.write {
+            Ok(write) => write,
+            Err(error) => return answer(Err(error)),
+        };
+        let (service, id, begun) = (self.service.clone(), write.id.clone(), Instant::now());
+        self.service.store.write(write, self.service.deadline(), move |result| {
             service.outcomes.count(&result);
             if let Ok(written) = &result {
                 service.install(&id, written, begun);
             }
             answer(result.map_err(Error::from));
         });
+    }
+}
+
+impl IntoFuture for WriteRequest<'_> {
+    type Output = Outcome;
+    type IntoFuture = completion::Outcome<Outcome>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let (answer, outcome) = completion::channel(|| Err(Error::Store(store::Error::OutcomeUnknown)));
+        self.begin(answer);
+        outcome
+    }
+}
+
+impl Service {
+    /// Replaces the record with `value`, JSON text of an object.
+    pub fn put(&self, id: RecordId, value: &str, conditions: Conditions) -> WriteRequest<'_> {
+        let members = self.check_len(value.len()).and_then(|()| Ok(Members::of_value(value)?));
+        let if_stamp = conditions.if_stamp;
+        self.write(id, members.map(Operation::Put), if_stamp, conditions.token(|| format!("put {value}")))
+    }
+
+    /// Merges members into the record and adds increments.
+    pub fn patch(&self, id: RecordId, patch: Patch, conditions: Conditions) -> WriteRequest<'_> {
+        let (merge, if_stamp) = (patch.merge.to_text(), conditions.if_stamp);
+        let token = conditions.token(|| format!("patch {merge} {:?}", patch.increment));
+        self.write(id, self.check_len(merge.len()).map(|()| Operation::Patch(patch)), if_stamp, token)
+    }
+
+    /// Removes the record; removing an absent one changes nothing and is no error.
+    pub fn delete(&self, id: RecordId, conditions: Conditions) -> WriteRequest<'_> {
+        let if_stamp = conditions.if_stamp;
+        self.write(id, Ok(Operation::Delete), if_stamp, conditions.token(|| "delete".into()))
+    }
+
+    fn write(
+        &self,
+        id: RecordId,
+        operation: Result<Operation, Error>,
+        if_stamp: Option<Stamp>,
+        token: Option<Token>,
+    ) -> WriteRequest<'_> {
+        let write = operation.map(|operation| {
+            let is_likely_new = self.tiers.filters().denies(id.as_ref());
+            Write { id, operation, if_stamp, token, is_likely_new }
+        });
+        WriteRequest { service: self, write }
     }
 
     /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
@@ -134,18 +129,6 @@ impl Service {
         let limit = super::bytes(self.config.value_max);
         if len > limit { Err(Error::TooLarge { what: "bytes of a value", len, limit }) } else { Ok(()) }
     }
-}
-
-/// Takes the outcome of a write.
-pub trait Answer: FnOnce(Result<Written, Error>) + Send + Sync + 'static {}
-
-impl<F: FnOnce(Result<Written, Error>) + Send + Sync + 'static> Answer for F {}
-
-/// An answer, and the wait for it.
-fn waiting() -> (impl Answer, impl Future<Output = Result<Written, Error>>) {
-    let (give, answered) = oneshot::channel();
-    let answer = move |answer| drop(give.send(answer));
-    (answer, async { answered.await.unwrap_or(Err(Error::Store(store::Error::OutcomeUnknown))) })
 }
 
 /// How many writes came to what. The counters are looked up by label once, not with each write.

@@ -20,7 +20,7 @@ pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, outpu
     connection.shared.messages.inc();
     let taken = match protocol::plain_get(text) {
         Some(get) => answer_now(connection, &get, now, output).or_else(|| begin_get(connection, &get)),
-        None => begin_call(connection, text),
+        None => begin_write(connection, text),
     };
     if taken.is_some() {
         return;
@@ -32,7 +32,7 @@ pub(super) fn take(connection: &Arc<Connection>, text: &str, now: Instant, outpu
 /// Answers a plain `get` from L1.
 fn answer_now(connection: &Arc<Connection>, get: &PlainGet<'_>, now: Instant, output: &mut Vec<u8>) -> Option<()> {
     let service = &connection.shared.service;
-    let large = service.get_now(get.collection, get.key, now, |entry, stale| {
+    let large = service.answer_local(get.collection, get.key, now, |entry, stale| {
         if entry.bytes() > SMALL_BYTES {
             return Some(Answer { state: entry.state().clone(), stale, source: Source::Local });
         }
@@ -52,7 +52,7 @@ fn begin_get(connection: &Arc<Connection>, get: &PlainGet<'_>) -> Option<()> {
     let service = &connection.shared.service;
     let record = service.record(get.collection, get.key).ok()?;
     let (request, id, asked) = (connection.begin_request(get.id.len()), get.id.to_owned(), record.clone());
-    service.get_then(asked, move |answer| match answer {
+    service.answer_miss(asked, move |answer| match answer {
         Ok(found) if !large::is_small(&record, &found) => {
             large::answer(request, id, record, (Some(found), None), write_record);
         }
@@ -64,10 +64,10 @@ fn begin_get(connection: &Arc<Connection>, get: &PlainGet<'_>) -> Option<()> {
     Some(())
 }
 
-/// Begins a single request that needs no task; `None` for anything else.
-fn begin_call(connection: &Arc<Connection>, text: &str) -> Option<()> {
+/// Begins a single write, which needs no task; `None` for anything else.
+fn begin_write(connection: &Arc<Connection>, text: &str) -> Option<()> {
     let call = protocol::parse_single(text)?;
-    let begin = methods::begin(&call)?;
+    let write = methods::write(&connection.shared.service, &call)?;
     let (request, id) = (connection.begin_request(text.len()), call.id.map(str::to_owned));
     let answer = move |result: Result<Written, RpcError>| match (result, id) {
         (Ok(_), None) => {}
@@ -82,7 +82,10 @@ fn begin_call(connection: &Arc<Connection>, text: &str) -> Option<()> {
             _ => request.connection().post(|out| codec::result(out, &id, |out| written.write(out))),
         },
     };
-    begin(&connection.shared.service, call.params, Box::new(answer));
+    match write {
+        Ok(write) => write.begin(answer),
+        Err(error) => answer(Err(error)),
+    }
     Some(())
 }
 

@@ -4,8 +4,12 @@
 
 pub mod latency;
 
+use std::collections::BTreeMap;
+
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
+    proto::{Metric, MetricFamily},
 };
 
 pub use latency::Latency;
@@ -53,12 +57,36 @@ impl Telemetry {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
-    /// The sum of a metric's values over its labels; `None` when there is no such metric.
-    pub fn value(&self, name: &str) -> Option<f64> {
-        let families = self.registry.gather();
-        let family = families.iter().find(|family| family.name() == name)?;
-        Some(family.get_metric().iter().map(|m| m.get_counter().get_value() + m.get_gauge().get_value()).sum())
+    /// Every counter and gauge as it stands now.
+    pub fn read(&self) -> Reading {
+        Reading(self.registry.gather())
     }
+}
+
+/// The counters and gauges of a node at one moment.
+pub struct Reading(Vec<MetricFamily>);
+
+impl Reading {
+    /// The sum of a metric's values over its labels; `None` when there is no such metric, or none of its labels was used.
+    pub fn sum(&self, name: &str) -> Option<u64> {
+        Some(self.family(name)?.iter().map(value).sum())
+    }
+
+    /// A metric's values by the value of its label; under "" where it has none.
+    pub fn by_label(&self, name: &str) -> BTreeMap<String, u64> {
+        let label =
+            |metric: &Metric| metric.get_label().first().map_or_else(String::new, |label| label.value().to_owned());
+        self.family(name).unwrap_or_default().iter().map(|metric| (label(metric), value(metric))).collect()
+    }
+
+    fn family(&self, name: &str) -> Option<&[Metric]> {
+        self.0.iter().find(|family| family.name() == name).map(MetricFamily::get_metric)
+    }
+}
+
+/// A negative gauge reads as zero.
+fn value(metric: &Metric) -> u64 {
+    (metric.get_counter().get_value() + metric.get_gauge().get_value()) as u64
 }
 
 #[cfg(test)]
@@ -71,8 +99,13 @@ mod tests {
         let sources = telemetry.counters("freshet_tiers_answers_total", "Answers by source.", "source");
         sources.with_label_values(&["local"]).inc_by(3);
         sources.with_label_values(&["store"]).inc();
-        assert_eq!(telemetry.value("freshet_tiers_answers_total"), Some(4.0));
+        telemetry.gauge("freshet_tiers_answers_total_open", "Help.").set(7);
+        let reading = telemetry.read();
+        assert_eq!(reading.sum("freshet_tiers_answers_total"), Some(4));
+        let by_label = BTreeMap::from([("local".into(), 3), ("store".into(), 1)]);
+        assert_eq!(reading.by_label("freshet_tiers_answers_total"), by_label);
+        assert_eq!(reading.by_label("freshet_tiers_answers_total_open"), BTreeMap::from([(String::new(), 7)]));
+        assert_eq!((reading.sum("nothing"), reading.by_label("nothing").len()), (None, 0));
         assert!(telemetry.text().contains("freshet_tiers_answers_total{source=\"local\"} 3"));
-        assert_eq!(telemetry.value("nothing"), None);
     }
 }

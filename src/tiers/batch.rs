@@ -9,7 +9,6 @@ use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
-use tokio::sync::oneshot;
 
 use super::read_queue::{Batch, Caller, Callers, Join, ReadQueue};
 use crate::{
@@ -50,26 +49,13 @@ impl Batcher {
         Batcher { store, queues: Arc::default(), statements }
     }
 
-    /// Reads one record on the primary.
+    /// Reads one record on the primary and hands it to `answer`, which runs between two statements and must not block. It
+    /// costs no task and no timer of its own. A caller whose limit is no shorter than that of the callers before it is
+    /// answered by its deadline; any other has to keep its deadline itself.
     ///
     /// # Errors
     /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops this caller only; the statement runs on for others.
-    pub async fn load(&self, id: &RecordId, join: Join, deadline: Deadline) -> Result<Loaded, Error> {
-        let (give, answered) = oneshot::channel();
-        self.load_then(id, join, deadline, move |answer| drop(give.send(answer)));
-        match deadline.limit(answered).await {
-            Err(_) => Err(Error::Deadline),
-            Ok(answer) => answer.unwrap_or_else(|_| abandoned()),
-        }
-    }
-
-    /// Reads one record on the primary and hands it, or the error of [`Self::load`], to `answer`, which runs between two
-    /// statements and must not block. It costs no task and no timer of its own. A caller whose limit is no shorter than that
-    /// of the callers before it is answered by its deadline.
-    pub fn load_then(
+    pub fn load(
         &self,
         id: &RecordId,
         join: Join,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntCounter;
 
 use crate::{
+    completion,
     record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
     store::Error,
@@ -143,9 +144,13 @@ impl Tiers {
         }
     }
 
-    /// [`Self::get`] without wishes of a record that L1 has just not answered; what it comes to is handed to `answer`,
-    /// which must not block. Mostly it costs no task: only where the first load does not settle it.
-    pub fn get_then(
+    /// Answers a plain read that [`Self::answer_local`] could not: the filter denies the record, or a single load settles it
+    /// when it completes. `answer` must not block.
+    ///
+    /// [`Self::get`] may read several times and wait between, and so is a future. Nearly every miss of a fresh node needs one
+    /// load only; this spares it the task that would have to poll that future. Where one load is not enough, it runs
+    /// [`Self::get`] in a task.
+    pub fn answer_miss(
         &self,
         id: RecordId,
         deadline: Deadline,
@@ -160,7 +165,7 @@ impl Tiers {
         }
         self.inner.store_reads.inc();
         let (tiers, record) = (self.clone(), id.clone());
-        self.inner.batcher.load_then(&id, Join::Any, deadline, move |loaded| {
+        self.inner.batcher.load(&id, Join::Any, deadline, move |loaded| {
             let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
                 Ok(Some((state, stale))) => answer(Ok(tiers.counted(Answer { state, stale, source: Source::Store }))),
@@ -191,7 +196,9 @@ impl Tiers {
         let mut join = if options.min_stamp.is_some() { Join::Later } else { Join::Any };
         while !deadline.passed() {
             self.inner.store_reads.inc();
-            let loaded = self.inner.batcher.load(id, join, deadline).await?;
+            let (answer, loaded) = completion::channel(|| Err(Error::shutting_down()));
+            self.inner.batcher.load(id, join, deadline, answer);
+            let loaded = deadline.limit(loaded).await.map_err(|_| Error::Deadline)??;
             if let Some(settled) = self.settle(id, &loaded, options) {
                 return Ok(settled);
             }

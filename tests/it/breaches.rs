@@ -179,7 +179,7 @@ async fn a_client_that_neither_reads_nor_answers_is_ended() {
     }
     drop(writer);
     crate::harness::until("the stuck client is ended", async || node.metric("freshet_session_open").await == 0.0).await;
-    assert!(node.metric("freshet_session_closed_total{code=\"4408\"}").await >= 1.0);
+    assert!(node.metrics().by_label("freshet_session_closed_total")["4408"] >= 1);
     drop(stuck);
     node.stop().await;
 }

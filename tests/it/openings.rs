@@ -5,11 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::Response;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::harness::{Kind, Node, Socket, within};
+use crate::harness::{Events, Kind, Node, Socket};
 
 /// Far less than a read of a locked partition waits for.
 const SOON: Duration = Duration::from_secs(4);
@@ -62,45 +61,23 @@ async fn keys_that_cannot_be_read_keep_no_others_of_their_subscription() {
 async fn keys_that_cannot_be_read_keep_no_others_of_their_stream() {
     let (node, locked, free, mut session) = start(60, 40).await;
     let keys = [&locked[..], &free[..]].concat().iter().map(|key| format!("key={key}")).collect::<Vec<_>>().join("&");
-    let request = reqwest::Client::new().get(node.http(&format!("/v1/products?{keys}")));
-    let mut stream = request.header("accept", "text/event-stream").send().await.expect("answered");
-    let mut text = String::new();
+    let mut stream = Events::open(&node, &format!("/v1/products?{keys}"), "").await;
     let begun = Instant::now();
     let mut seen = HashSet::new();
     while seen.len() < free.len() {
-        let key = next(&mut stream, &mut text).await["key"].as_str().map(str::to_owned).expect("a key");
+        let key = stream.next().await.1["key"].as_str().map(str::to_owned).expect("a key");
         assert!(free.contains(&key) && seen.insert(key));
     }
     node.database().run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
-    let event = next(&mut stream, &mut text).await;
+    let (_, event) = stream.next().await;
     assert_eq!((event["key"].as_str(), &event["value"]["stock"]), (Some(&*free[0]), &json!(7)));
     assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
 
     session.execute("COMMIT").await.expect("unlock");
     let mut late = HashSet::new();
     while late.len() < locked.len() {
-        late.insert(next(&mut stream, &mut text).await["key"].as_str().map(str::to_owned));
+        late.insert(stream.next().await.1["key"].as_str().map(str::to_owned));
     }
     drop(stream);
     node.stop().await;
-}
-
-/// The record of a stream's next event.
-async fn next(stream: &mut Response, text: &mut String) -> Value {
-    within("an event", async {
-        loop {
-            if let Some((block, rest)) = text.split_once("\n\n") {
-                let (data, rest) =
-                    (block.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned), rest.to_owned());
-                *text = rest;
-                match data {
-                    Some(data) => return serde_json::from_str(&data).expect("a record"),
-                    None => continue,
-                }
-            }
-            let chunk = stream.chunk().await.expect("open").expect("more");
-            text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
-        }
-    })
-    .await
 }

@@ -5,76 +5,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Kind, Node, Socket, both, node::config, until, within};
-
-/// A stream read block by block.
-struct Stream {
-    response: Response,
-    text: String,
-}
-
-/// What an empty line ends.
-#[derive(Debug)]
-enum Block {
-    Event { id: String, record: Value },
-    Retry(u64),
-}
+use crate::harness::{Events, Kind, Node, Socket, both, events::Block, node::config, until, within};
 
 fn http() -> Client {
     Client::builder().no_proxy().build().expect("a client")
-}
-
-impl Stream {
-    /// Opens `path`, behind the event `last` where there is one.
-    async fn open(node: &Node, path: &str, last: &str) -> Self {
-        let request = http().get(node.http(path)).header("last-event-id", last).header("accept", "text/event-stream");
-        let response = within("the head", request.send()).await.expect("answered");
-        assert_eq!(response.status(), 200);
-        let mut stream = Stream { response, text: String::new() };
-        assert!(matches!(stream.block().await, Some(Block::Retry(2_000))));
-        stream
-    }
-
-    /// The next block; `None` when the stream has ended as a whole.
-    async fn block(&mut self) -> Option<Block> {
-        loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-                return Some(match (field("id: "), field("data: "), field("retry: ")) {
-                    (Some(id), Some(data), None) => {
-                        Block::Event { id: id.to_owned(), record: serde_json::from_str(data).expect("a record") }
-                    }
-                    (None, None, Some(wait)) => Block::Retry(wait.parse().expect("milliseconds")),
-                    _ => panic!("neither event nor retry: {block:?}"),
-                });
-            }
-            match within("a block", self.response.chunk()).await.expect("a stream that ends whole") {
-                Some(chunk) => self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8")),
-                None => {
-                    assert_eq!(self.text, "", "half an event");
-                    return None;
-                }
-            }
-        }
-    }
-
-    async fn event(&mut self) -> (String, Value) {
-        match self.block().await {
-            Some(Block::Event { id, record }) => (id, record),
-            other => panic!("no event but {other:?}"),
-        }
-    }
-
-    /// Key and stock of the next event.
-    async fn stock(&mut self) -> (String, Value) {
-        let (_, record) = self.event().await;
-        (record["key"].as_str().expect("a key").to_owned(), record["value"]["stock"].clone())
-    }
 }
 
 async fn put(socket: &mut Socket, key: &str, stock: u64) -> String {
@@ -88,19 +25,19 @@ async fn each_key_begins_with_its_state_and_every_id_names_what_was_sent_of_all(
     let node = Node::start(kind).await;
     let mut socket = Socket::open(&node).await;
     let a = put(&mut socket, "a", 1).await;
-    let mut stream = Stream::open(&node, "/v1/products/a/events?key=b", "").await;
-    assert_eq!(stream.event().await.1["stamp"], a);
-    let (id, absent) = stream.event().await;
+    let mut stream = Events::open(&node, "/v1/products/a/events?key=b", "").await;
+    assert_eq!(stream.next().await.1["stamp"], a);
+    let (id, absent) = stream.next().await;
     assert_eq!((&absent["key"], &absent["value"]), (&json!("b"), &Value::Null));
     assert_eq!(id, format!("{a},{}", absent["stamp"].as_str().expect("a stamp")));
     let b = put(&mut socket, "b", 2).await;
-    assert_eq!(stream.event().await.0, format!("{a},{b}"));
+    assert_eq!(stream.next().await.0, format!("{a},{b}"));
     let gone = socket.ok("delete", json!(["products", "a"])).await;
-    let (id, record) = stream.event().await;
+    let (id, record) = stream.next().await;
     assert_eq!((&record["value"], &record["stamp"]), (&Value::Null, &gone["stamp"]));
     assert_eq!(id, format!("{},{b}", gone["stamp"].as_str().expect("a stamp")));
     let back = put(&mut socket, "a", 3).await;
-    let (id, record) = stream.event().await;
+    let (id, record) = stream.next().await;
     assert!(record["version"].as_u64() > gone["version"].as_u64(), "{record} after {gone}");
     assert_eq!(id, format!("{back},{b}"));
     node.stop().await;
@@ -112,10 +49,10 @@ async fn a_resumed_stream_begins_with_what_was_missed_and_repeats_absent_keys_on
     put(&mut socket, "a", 1).await;
     put(&mut socket, "b", 1).await;
     let path = "/v1/products?key=a&key=absent&key=b";
-    let mut stream = Stream::open(&node, path, "").await;
+    let mut stream = Events::open(&node, path, "").await;
     let (mut last, mut keys) = (String::new(), HashSet::new());
     for _ in 0..3 {
-        let (id, record) = stream.event().await;
+        let (id, record) = stream.next().await;
         keys.insert(record["key"].to_string());
         last = id;
     }
@@ -123,16 +60,17 @@ async fn a_resumed_stream_begins_with_what_was_missed_and_repeats_absent_keys_on
     drop(stream);
     put(&mut socket, "b", 2).await;
     let newest = put(&mut socket, "b", 3).await;
-    let mut stream = Stream::open(&node, path, &last).await;
-    let ((first, one), (last, two)) = (stream.event().await, stream.event().await);
+    let mut stream = Events::open(&node, path, &last).await;
+    let ((first, one), (last, two)) = (stream.next().await, stream.next().await);
     assert_ne!(first, last);
     let (absent, b) = if one["key"] == "b" { (two, one) } else { (one, two) };
     assert_eq!((&absent["key"], &absent["value"]), (&json!("absent"), &Value::Null));
     assert_eq!((&b["key"], &b["stamp"]), (&json!("b"), &json!(newest)));
     drop(stream);
     put(&mut socket, "a", 9).await;
-    let mut stream = Stream::open(&node, path, &last).await;
-    assert_eq!(stream.stock().await, ("a".to_owned(), json!(9)));
+    let mut stream = Events::open(&node, path, &last).await;
+    let (_, record) = stream.next().await;
+    assert_eq!((&record["key"], &record["value"]["stock"]), (&json!("a"), &json!(9)));
     node.stop().await;
 }
 
@@ -142,8 +80,8 @@ async fn a_drained_stream_ends_whole_and_says_when_to_come_back(kind) {
     let node = Node::start_with(kind, config).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
-        let mut stream = Stream::open(&node, "/v1/products/a/events", "").await;
-        stream.event().await;
+        let mut stream = Events::open(&node, "/v1/products/a/events", "").await;
+        stream.next().await;
         streams.push(stream);
     }
     let stopping = tokio::spawn(node.stop());
@@ -165,12 +103,12 @@ async fn a_stream_resumed_after_history_was_lost_begins_with_a_reset() {
     let mut socket = Socket::open(&node).await;
     put(&mut socket, "a", 1).await;
     let path = "/v1/products/a/events";
-    let (last, before) = Stream::open(&node, path, "").await.event().await;
+    let (last, before) = Events::open(&node, path, "").await.next().await;
     node.database()
         .run("UPDATE feed.shard_state SET gen = gen + 1; SELECT setval('feed.vseq', nextval('feed.vseq') + 4294967296)")
         .await;
     // The node learns of it with its next poll; a stream that was there before is told, too.
-    let (id, record) = Stream::open(&node, path, &last).await.event().await;
+    let (id, record) = Events::open(&node, path, &last).await.next().await;
     assert_eq!((&record["reset"], &record["value"]), (&json!(true), &before["value"]));
     assert!(id.starts_with("2."), "{id}");
     node.stop().await;
@@ -187,17 +125,17 @@ async fn a_stream_is_resumed_on_another_node() {
     let (path, mut last) = ("/v1/products/a/events?key=b", String::new());
     let (mut seen, mut written) = (Vec::new(), 0);
     for node in [&first, &second, &first, &second] {
-        let mut stream = Stream::open(node, path, &last).await;
+        let mut stream = Events::open(node, path, &last).await;
         // One change while nobody listens, and two that are followed; the first stream begins with both keys.
         for _ in 0..if last.is_empty() { 2 } else { 1 } {
-            let (id, record) = stream.event().await;
+            let (id, record) = stream.next().await;
             last = id;
             seen.push(record);
         }
         for _ in 0..2 {
             written += 1;
             put(&mut socket, "a", written).await;
-            let (id, record) = stream.event().await;
+            let (id, record) = stream.next().await;
             last = id;
             seen.push(record);
         }

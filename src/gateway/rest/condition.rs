@@ -76,7 +76,7 @@ impl Condition {
             }
             _ => return self.run_at_current(service, id, command).await,
         };
-        Ok(command.run(service, id.clone(), Conditions { if_stamp, idempotency_key }).await?)
+        Ok(command.request(service, id.clone(), Conditions { if_stamp, idempotency_key }).await?)
     }
 
     /// Writes to the state that is there, if it is one of those admitted; again when another write came between.
@@ -87,7 +87,7 @@ impl Condition {
                 return Err(conflict(answer.state.stamp));
             }
             let conditions = Conditions { if_stamp: Some(answer.state.stamp), idempotency_key: None };
-            match command.run(service, id.clone(), conditions).await {
+            match command.request(service, id.clone(), conditions).await {
                 Err(service::Error::Store(store::Error::Conflict { current })) => {
                     answer = service.get(id, &ReadOptions { min_stamp: Some(current), stale_max: None }).await?;
                 }

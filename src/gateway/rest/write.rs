@@ -19,7 +19,7 @@ use crate::{
         methods::{IDEMPOTENCY_KEY_BYTES_MAX, VALUE_DEPTH_MAX},
     },
     record::{Patch, RecordId, Stamp, State as RecordState, patch::Members},
-    service::{self, Conditions, Service},
+    service::{self, Conditions, Service, WriteRequest},
     store::Written,
     tiers::ReadOptions,
 };
@@ -36,16 +36,11 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(
-        &self,
-        service: &Service,
-        id: RecordId,
-        conditions: Conditions,
-    ) -> Result<Written, service::Error> {
+    pub(super) fn request<'a>(&self, service: &'a Service, id: RecordId, conditions: Conditions) -> WriteRequest<'a> {
         match self {
-            Command::Put(value) => service.put(id, value, conditions).await,
-            Command::Patch(patch) => service.patch(id, patch.clone(), conditions).await,
-            Command::Delete => service.delete(id, conditions).await,
+            Command::Put(value) => service.put(id, value, conditions),
+            Command::Patch(patch) => service.patch(id, patch.clone(), conditions),
+            Command::Delete => service.delete(id, conditions),
         }
     }
 }

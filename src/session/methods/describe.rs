@@ -1,4 +1,4 @@
-//! `describe`: what a collection consists of.
+//! `describe` and `rpc.discover`: what a collection consists of, and what is served here.
 
 use serde::Serialize;
 
@@ -7,6 +7,9 @@ use crate::{
     protocol::{Code, DescribeParams, RpcError},
     record::{Collection, ColumnKind},
 };
+
+/// The OpenRPC document, for people and programs.
+const DOCUMENT: &str = include_str!("../../../docs/openrpc.json");
 
 #[derive(Serialize)]
 struct Description<'a> {
@@ -22,12 +25,16 @@ struct Column<'a> {
     kind: &'static str,
 }
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
+pub(super) async fn describe(call: Call<'_>) -> Result<Reply, Failure> {
     let params = DescribeParams::parse(call.params)?;
     let collection = call.service().collection(&params.collection)?;
     let body = serde_json::to_vec(&Description::of(collection));
     let body = body.map_err(|error| RpcError::new(Code::Internal, format!("failed to write it as JSON: {error}")))?;
     Ok(body.into())
+}
+
+pub(super) async fn discover(_: Call<'_>) -> Result<Reply, Failure> {
+    Ok(DOCUMENT.as_bytes().to_vec().into())
 }
 
 impl<'a> Description<'a> {

@@ -1,30 +1,23 @@
-//! The methods of the wire: one file each, one line in the table.
+//! The methods of the wire, each one line in the table.
 
-mod delete;
 mod describe;
-mod discover;
-mod get;
-mod get_many;
-mod patch;
-mod put;
+mod read;
 mod subscribe;
-mod unsubscribe;
-mod written;
+mod write;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
 
 use super::{Connection, Shared};
 use crate::{
     protocol::{Code, Method, Request, RpcError},
     service::{Charge, Error, Service},
-    store,
 };
 
-pub(super) use written::{Value, Written, write as write_written};
+use write::WriteCall;
+pub(super) use write::{Value, Written, write_written};
 
 /// Who asks.
 pub enum Caller {
@@ -89,11 +82,6 @@ impl From<Error> for Failure {
     }
 }
 
-/// Takes what a write came to.
-pub(super) type Answer = Box<dyn FnOnce(Result<Written, RpcError>) + Send + Sync>;
-/// A method that takes no task while it waits: its answer is handed over.
-type Begin = fn(&Service, Option<&RawValue>, Answer);
-
 /// How many records a request asks for, about: each key of a list has a comma behind it.
 pub(super) fn records_of(request: &Request<'_>) -> usize {
     match (Method::from_name(&request.method), request.params) {
@@ -103,22 +91,15 @@ pub(super) fn records_of(request: &Request<'_>) -> usize {
     }
 }
 
-/// How to carry `request` out without a task, where its method can.
-pub(super) fn begin(request: &Request<'_>) -> Option<Begin> {
-    Some(match Method::from_name(&request.method)? {
-        Method::Put => put::begin,
-        Method::Patch => patch::begin,
-        Method::Delete => delete::begin,
+/// The write that `request` asks for; `None` if it asks for something else.
+pub(super) fn write<'a>(service: &'a Service, request: &Request<'_>) -> Option<Result<WriteCall<'a>, RpcError>> {
+    let parse: write::Parse = match Method::from_name(&request.method)? {
+        Method::Put => write::put,
+        Method::Patch => write::patch,
+        Method::Delete => write::delete,
         _ => return None,
-    })
-}
-
-/// Carries such a method out in a task.
-async fn wait_for(begin: Begin, call: Call<'_>) -> Result<Reply, Failure> {
-    let (give, answered) = oneshot::channel();
-    begin(call.service(), call.params, Box::new(move |answer| drop(give.send(answer))));
-    let written = answered.await.map_err(|_| Error::Store(store::Error::OutcomeUnknown))??;
-    written.reply(call.service(), call.charge).await
+    };
+    Some(parse(service, request.params))
 }
 
 /// What a method gets to work with.
@@ -150,15 +131,15 @@ type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Reply, Failure>>;
 /// The dispatch table.
 fn handler(method: Method) -> Option<Handler> {
     Some(match method {
-        Method::Get => |call| Box::pin(get::run(call)),
-        Method::GetMany => |call| Box::pin(get_many::run(call)),
-        Method::Put => |call| Box::pin(wait_for(put::begin, call)),
-        Method::Patch => |call| Box::pin(wait_for(patch::begin, call)),
-        Method::Delete => |call| Box::pin(wait_for(delete::begin, call)),
-        Method::Describe => |call| Box::pin(describe::run(call)),
-        Method::Subscribe => |call| Box::pin(subscribe::run(call)),
-        Method::Unsubscribe => |call| Box::pin(unsubscribe::run(call)),
-        Method::Discover => |call| Box::pin(discover::run(call)),
+        Method::Get => |call| Box::pin(read::get(call)),
+        Method::GetMany => |call| Box::pin(read::get_many(call)),
+        Method::Put => |call| Box::pin(write::run(write::put, call)),
+        Method::Patch => |call| Box::pin(write::run(write::patch, call)),
+        Method::Delete => |call| Box::pin(write::run(write::delete, call)),
+        Method::Describe => |call| Box::pin(describe::describe(call)),
+        Method::Subscribe => |call| Box::pin(subscribe::subscribe(call)),
+        Method::Unsubscribe => |call| Box::pin(subscribe::unsubscribe(call)),
+        Method::Discover => |call| Box::pin(describe::discover(call)),
         Method::Authenticate => return None,
     })
 }

@@ -1,17 +1,20 @@
-//! `subscribe`: a snapshot of each key, then every newer state.
+//! `subscribe` and `unsubscribe`: a snapshot of each key, then every newer state, until the client has enough.
 
 use std::{collections::HashSet, sync::Arc};
 
 use super::{Call, Failure, Reply};
 use crate::{
     hub::SlotId,
-    protocol::{Code, RpcError, SubscribeParams, codec},
+    protocol::{Code, RpcError, SubscribeParams, UnsubscribeParams, codec},
     service::{Opening, Snapshots},
-    session::{Connection, large, outgoing::push},
+    session::{
+        Connection, large,
+        outgoing::{push, subscription_number},
+    },
     tiers::Answer,
 };
 
-pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
+pub(super) async fn subscribe(call: Call<'_>) -> Result<Reply, Failure> {
     let connection = call.session()?.clone();
     let params = SubscribeParams::parse(call.params)?;
     let mut keys = HashSet::new();
@@ -27,6 +30,22 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, Failure> {
     let mut body = Vec::new();
     codec::subscription(&mut body, subscription);
     Ok(Reply { then: Some(Box::pin(open_all(connection, subscription, openings, slots))), ..Reply::from(body) })
+}
+
+/// Ends a subscription.
+pub(super) async fn unsubscribe(call: Call<'_>) -> Result<Reply, Failure> {
+    let params = UnsubscribeParams::parse(call.params)?;
+    let connection = call.session()?;
+    let slots = subscription_number(&params.id)
+        .and_then(|number| connection.with_outgoing(|outgoing| outgoing.subscriptions.remove(&number)));
+    let Some(slots) = slots else { return Ok(b"false".to_vec().into()) };
+    for slot in slots {
+        // The hub's lock is never taken under the connection's.
+        if let Some((topic, place)) = connection.with_outgoing(|outgoing| outgoing.slots.remove(slot)) {
+            call.service().hub().unwatch(&topic, place);
+        }
+    }
+    Ok(b"true".to_vec().into())
 }
 
 /// Makes a slot for each key and registers it with the hub, before anything is read.

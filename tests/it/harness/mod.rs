@@ -5,6 +5,7 @@
 
 mod both;
 mod database;
+pub mod events;
 pub mod node;
 mod poller;
 mod process;
@@ -17,6 +18,7 @@ mod watcher;
 
 pub(crate) use both::both;
 pub use database::{TestDatabase, blank_database, database, empty_database};
+pub use events::Events;
 pub use node::{Kind, Node, until, within};
 pub use poller::Poller;
 pub use process::Process;

@@ -7,7 +7,7 @@ use freshet::{
     config::Config,
     service::Service,
     store::postgres,
-    telemetry::Telemetry,
+    telemetry::{Reading, Telemetry},
     tiers::{Tiers, freshness::Verdict},
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -132,13 +132,14 @@ impl Node {
         self.database.as_ref().expect("a node over a database of its own")
     }
 
-    /// The sum of a metric over its labels; `name{label="value"}` for one of them.
+    /// The node's counters and gauges as they stand now.
+    pub fn metrics(&self) -> Reading {
+        self.telemetry.read()
+    }
+
+    /// The sum of a metric over its labels.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.telemetry.text();
-        let lines = text.lines().filter(|line| line.starts_with(name));
-        let values: Vec<f64> = lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-        assert!(!values.is_empty() || text.contains(name.split('{').next().expect("a name")), "no metric {name}");
-        values.iter().sum()
+        self.metrics().sum(name).unwrap_or_else(|| panic!("no metric {name}")) as f64
     }
 
     /// Drains the node and waits for its end.

@@ -47,11 +47,15 @@ impl Process {
         node
     }
 
-    /// A metric without labels.
+    /// A metric without labels, from the text that another process serves; [`Node::metric`](super::Node::metric) reads this
+    /// one's.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = reqwest::get(format!("http://{}/metrics", self.operations)).await.expect("metrics");
         let text = text.text().await.expect("text");
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        let line = text
+            .lines()
+            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
+            .unwrap_or_default();
         line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 

@@ -1,4 +1,8 @@
 //! A WebSocket client made of bytes: it answers no ping, breaks rules when told to, and reads only when asked.
+//!
+//! `freshet bench` has frames of its own (`src/cli/bench/frame.rs`). They are apart on purpose: the load generator sends
+//! lawful frames with a mask of zeros, which costs it nothing, while these must be able to break any rule and have a mask
+//! that shows whether the node applies it; and the tests need no feature of the binary.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,16 +1,18 @@
-//! Reads several records of one collection.
+//! Reads: one record, or several of one collection.
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     protocol::codec::RECORD_HEAD_BYTES_MAX,
-    record::{Key, RecordId},
-    tiers::{Answer, ReadOptions},
+    record::{Key, RecordId, RecordRef},
+    tiers::{Answer, ReadOptions, entry::Entry},
 };
 
 use super::{Charge, Error, Service};
@@ -30,6 +32,39 @@ impl Records {
 }
 
 impl Service {
+    /// Answers from this process's cache without waiting, if it can: `answer` is given the entry and, where it is not
+    /// proven to be fresh, its age. `key` is taken as it came: a text that is not canonical is simply not found here.
+    /// `now` is when the question was read.
+    pub fn answer_local<R>(
+        &self,
+        collection: &str,
+        key: &str,
+        now: Instant,
+        answer: impl FnOnce(&Entry, Option<Duration>) -> R,
+    ) -> Option<R> {
+        let collection = self.catalogue().find(collection)?.id;
+        self.tiers.answer_local(RecordRef { collection, key }, &ReadOptions::default(), now, answer)
+    }
+
+    /// Reads one record through the tiers; absence is an answer.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when nothing could answer in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops this caller only.
+    pub async fn get(&self, id: &RecordId, options: &ReadOptions) -> Result<Answer, Error> {
+        Ok(self.tiers.get(id, options, self.deadline()).await?)
+    }
+
+    /// Answers a plain read that [`Self::answer_local`] could not, mostly without a task; see [`Tiers::answer_miss`].
+    /// `answer` must not block.
+    ///
+    /// [`Tiers::answer_miss`]: crate::tiers::Tiers::answer_miss
+    pub fn answer_miss(&self, id: RecordId, answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static) {
+        self.tiers.answer_miss(id, self.deadline(), move |result| answer(result.map_err(Error::from)));
+    }
+
     /// Reads `keys`; misses share statements. What the records will take in an answer is charged as each arrives.
     ///
     /// # Errors
@@ -53,13 +88,13 @@ impl Service {
         let mut times = vec![0; ids.len()];
         order.iter().for_each(|&at| times[at] += 1);
         let deadline = self.deadline();
-        let charged = std::sync::atomic::AtomicUsize::new(0);
+        let charged = AtomicUsize::new(0);
         let read = stream::iter(ids.into_iter().zip(times))
             .map(async |(id, times): (RecordId, usize)| {
                 let answer = self.tiers.get(&id, options, deadline).await?;
                 let bytes = times * answer_bytes(&id.key, &answer);
                 charge.take(bytes)?;
-                charged.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+                charged.fetch_add(bytes, Ordering::Relaxed);
                 Ok::<_, Error>((id, answer))
             })
             .buffered(limit.max(1))
@@ -82,8 +117,8 @@ impl Service {
         for key in keys {
             let key = collection.key(key)?;
             order.push(match places.entry(key) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(place) => {
+                hash_map::Entry::Occupied(known) => *known.get(),
+                hash_map::Entry::Vacant(place) => {
                     ids.push(RecordId::new(collection.id, place.key().clone()));
                     *place.insert(ids.len() - 1)
                 }
