@@ -44,5 +44,6 @@ pub mod service;
 pub mod session;
 pub mod shutdown;
 pub mod store;
+mod sync;
 pub mod telemetry;
 pub mod tiers;

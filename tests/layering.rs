@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("record", 0),
     ("telemetry", 0),
     ("shutdown", 0),
+    ("sync", 0),
 ];
 
 fn floor(module: &str) -> Option<u8> {

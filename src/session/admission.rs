@@ -1,36 +1,37 @@
-//! How many requests of one connection are under way, and when its reader must pause for them. A long request counts for
-//! several, since its text is held until it is answered.
+//! How many requests of one connection are under way, and when its reader must pause for them.
+//!
+//! Promises: a reader that pauses is woken when what it waits for is freed, whatever else happens at that moment
+//! (`tests/loom/tests/admission.rs` checks it in every order: ends of requests, a flush of unsent bytes, and both). Here the
+//! reader's waker alone orders the steps. The count is `SeqCst` because a drain sets its flag and then looks at the count,
+//! while a request is counted out and then looks at the flag, which loom does not check.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Waker,
+use std::task::Waker;
+
+use crate::sync::{
+    AtomicWaker,
+    atomic::{AtomicUsize, Ordering},
 };
-
-use futures_util::task::AtomicWaker;
-
-use super::Connection;
-
-/// A request counts once, and once more for each so many bytes of its text.
-const BYTES_OF_ONE: usize = 32 * 1024;
 
 /// A connection's requests under way, and its reader where it waits for room.
 #[derive(Default)]
-pub(super) struct Admission {
+pub struct Admission {
     in_flight: AtomicUsize,
     reader: AtomicWaker,
 }
 
 impl Admission {
     /// Requests under way.
-    pub(super) fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }
 
+    /// Counts a request of `weight` in.
+    pub fn begin(&self, weight: usize) {
+        self.in_flight.fetch_add(weight, Ordering::SeqCst);
+    }
+
     /// Whether the reader must pause since `is_full`; if so, `waker` is woken when it should look again.
-    pub(super) fn must_pause(&self, waker: &Waker, is_full: impl Fn() -> bool) -> bool {
+    pub fn must_pause(&self, waker: &Waker, is_full: impl Fn() -> bool) -> bool {
         if !is_full() {
             return false;
         }
@@ -39,41 +40,15 @@ impl Admission {
         is_full()
     }
 
-    /// Lets a reader that pauses look again.
-    pub(super) fn wake_reader(&self) {
+    /// Lets a reader that pauses look again; to be called after something was freed, not before.
+    pub fn wake_reader(&self) {
         self.reader.wake();
     }
 
     /// Counts a request of `weight` out; true if it was the last.
-    pub(super) fn end(&self, weight: usize) -> bool {
+    pub fn end(&self, weight: usize) -> bool {
         let was_last = self.in_flight.fetch_sub(weight, Ordering::SeqCst) == weight;
         self.wake_reader();
         was_last
-    }
-}
-
-/// A request under way: counted in when made, and out when dropped.
-pub(super) struct Admitted {
-    connection: Arc<Connection>,
-    weight: usize,
-}
-
-impl Admitted {
-    /// A request of `bytes`.
-    pub(super) fn new(connection: Arc<Connection>, bytes: usize) -> Self {
-        let weight = 1 + bytes / BYTES_OF_ONE;
-        connection.admission.in_flight.fetch_add(weight, Ordering::SeqCst);
-        Admitted { connection, weight }
-    }
-
-    /// The connection it came over.
-    pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.connection.end_request(self.weight);
     }
 }

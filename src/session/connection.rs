@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
     time::{Duration, Instant},
@@ -19,9 +19,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Shared,
-    admission::{Admission, Admitted},
+    admission::Admission,
+    admitted::Admitted,
     close::{close_frame, close_label},
     outgoing::Outgoing,
+    send_task::SendTask,
 };
 use crate::protocol::{CloseCode, codec};
 
@@ -49,8 +51,8 @@ pub struct Connection {
     /// Told when the unsent bytes have been taken by the socket, when the connection ended and, while the node drains, when no
     /// request is under way.
     pub(super) room: Notify,
-    /// A task waits for the socket to take more.
-    pub(super) draining: AtomicBool,
+    /// Waits for the socket to take more.
+    pub(super) send_task: SendTask,
     /// The reader ends when this fires.
     pub(super) ended: CancellationToken,
     close_code: AtomicU32,
@@ -79,7 +81,7 @@ impl Connection {
                 tasks,
                 admission: Admission::default(),
                 room: Notify::new(),
-                draining: AtomicBool::new(false),
+                send_task: SendTask::default(),
                 ended: CancellationToken::new(),
                 close_code: AtomicU32::new(u32::from(CloseCode::Normal.number())),
                 opened: Instant::now(),

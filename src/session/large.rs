@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
 
-use super::{Connection, admission::Admitted};
+use super::{Connection, admitted::Admitted};
 use crate::{
     protocol::{Code, RpcError, codec},
     record::{RecordId, Stamp},

@@ -6,6 +6,7 @@
 //! the operations to `service`, and which slots have something new to `hub`.
 
 mod admission;
+mod admitted;
 mod close;
 mod connection;
 mod frames;
@@ -17,6 +18,7 @@ mod reader;
 mod registry;
 mod requests;
 mod respond;
+mod send_task;
 mod sending;
 
 use std::{

@@ -1,7 +1,7 @@
 //! What a connection still has to send: the bytes its socket did not take, and the marks of its subscriptions.
 //!
 //! When a socket takes no more in the middle of a push, the rest is kept as unsent bytes, the connection counts as
-//! blocked, and a task waits for the socket ([`sending`](super::sending)). Further changes only mark slots; a slot that
+//! blocked, and a task waits for the socket ([`sending`](super::sending), [`send_task`](super::send_task)). Further changes only mark slots; a slot that
 //! is marked already costs nothing. The client's requests are not read while more than the limit of
 //! [`Config`](super::Config) are unsent. When the socket has taken them, the marked slots are sent with the latest state of
 //! each, not the ones between. So a client that stops reading ends on the same state as all others, with versions rising,

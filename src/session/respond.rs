@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Connection, Sessions, Shared,
-    admission::Admitted,
+    admitted::Admitted,
     large::{self, Alone},
     methods::{self, Again, Caller, Failure, Reply},
 };

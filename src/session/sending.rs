@@ -1,6 +1,7 @@
-//! How a connection sends: what its socket does not take waits among the unsent bytes, and a task waits for the socket.
+//! How a connection sends: what its socket does not take waits among the unsent bytes, and a task waits for the socket
+//! ([`send_task`](super::send_task), which says how it is handed over and which test checks it).
 
-use std::{cell::RefCell, sync::atomic::Ordering};
+use std::cell::RefCell;
 
 use super::{Connection, outgoing::Progress};
 use crate::{
@@ -81,25 +82,20 @@ impl Connection {
     /// Starts the task that waits for the socket, unless it runs already. Only a socket that blocked ever has one.
     fn send_later(&self) {
         let Some(this) = self.this.upgrade() else { return };
-        if !self.draining.swap(true, Ordering::AcqRel) {
+        if self.send_task.must_start() {
             self.shared.blocked.inc();
             self.tasks().spawn(async move { this.send_unsent().await });
         }
     }
 
     async fn send_unsent(&self) {
-        while self.is_writable().await {
+        let flush = || {
             // Its pongs may stand behind requests that wait for room: a client that reads is alive.
             self.heard();
-            if self.flush() != Progress::Blocked {
-                // Cleared before the last look: whoever blocks from here on starts a task of their own.
-                self.draining.store(false, Ordering::Release);
-                if self.outgoing.lock().unsent_len() == 0 || self.draining.swap(true, Ordering::AcqRel) {
-                    return;
-                }
-            }
-        }
-        self.draining.store(false, Ordering::Release);
+            self.flush() != Progress::Blocked
+        };
+        let has_unsent = || self.outgoing.lock().unsent_len() > 0;
+        self.send_task.run(|| self.is_writable(), flush, has_unsent).await;
     }
 
     /// Waits until the socket takes more; false when the connection is over. A client that takes nothing for too long may

@@ -10,7 +10,8 @@
 //! ours raise needs nothing from the cache: an evicted entry may still be used, and the change that would make it wrong
 //! raises the count whether the cache holds the entry or not. A change raises it before it begins and lowers the number of
 //! changes in progress after it; no entry is kept while one is in progress.
-//! (`readers_never_step_back_while_a_record_changes`)
+//! (`readers_never_step_back_while_a_record_changes`; the tests of `tests/loom/tests/thread_cache.rs` check this file and
+//! [`super::seqcount`] in every order of two readers and a change, and of one reader and two changes)
 
 mod budget;
 mod kept;
@@ -45,7 +46,7 @@ thread_local! {
 }
 
 /// The threads' memory, and the counts that say whether their entries still stand.
-pub(super) struct ThreadCaches {
+pub struct ThreadCaches {
     budget: Arc<Budget>,
     counts: Box<[SeqCount]>,
     hasher: RandomState,
@@ -53,21 +54,26 @@ pub(super) struct ThreadCaches {
 
 impl ThreadCaches {
     /// Nothing is kept yet of a cache of `capacity` bytes, which about as many threads read as there are cores.
-    pub(super) fn new(capacity: u64) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::with(Budget::new(capacity / PART, cores))
+    pub fn new(capacity: u64) -> Self {
+        Self::with_counts(capacity, COUNTS)
     }
 
-    fn with(budget: Budget) -> Self {
+    /// [`Self::new`] with so many sequence counts, a power of two.
+    pub fn with_counts(capacity: u64, counts: usize) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::with(Budget::new(capacity / PART, cores), counts)
+    }
+
+    fn with(budget: Budget, counts: usize) -> Self {
         ThreadCaches {
             budget: Arc::new(budget),
-            counts: (0..COUNTS).map(|_| SeqCount::default()).collect(),
+            counts: (0..counts).map(|_| SeqCount::default()).collect(),
             hasher: RandomState::default(),
         }
     }
 
     /// Answers from the entry that this thread keeps of `record`, else from what `fetch` finds in the shared cache.
-    pub(super) fn read<R>(
+    pub fn read<R>(
         &self,
         record: &RecordRef<'_>,
         now: Instant,
@@ -122,17 +128,17 @@ impl ThreadCaches {
     }
 
     /// Announces that the shared cache's entry of `record` is about to change, until the guard is dropped.
-    pub(super) fn change(&self, record: &RecordRef<'_>) -> Changing<'_> {
+    pub fn change(&self, record: &RecordRef<'_>) -> Changing<'_> {
         Changing::begin(std::slice::from_ref(self.count(self.hasher.hash_one(record))))
     }
 
     /// [`Self::change`] for every record.
-    pub(super) fn change_all(&self) -> Changing<'_> {
+    pub fn change_all(&self) -> Changing<'_> {
         Changing::begin(&self.counts)
     }
 
     fn count(&self, hash: u64) -> &SeqCount {
-        &self.counts[hash as usize % COUNTS]
+        &self.counts[hash as usize & (self.counts.len() - 1)]
     }
 }
 
@@ -228,7 +234,7 @@ mod tests {
     #[test]
     fn many_threads_together_stay_within_the_bound_and_give_back_as_they_end() {
         const MAX: u64 = 1 << 20;
-        let caches = Arc::new(ThreadCaches::with(Budget::new(MAX, 2)));
+        let caches = Arc::new(ThreadCaches::with(Budget::new(MAX, 2), COUNTS));
         let (filled, may_end) = (Arc::new(Barrier::new(17)), Arc::new(Barrier::new(17)));
         let threads: Vec<_> = (0..16)
             .map(|n| {
@@ -254,10 +260,10 @@ mod tests {
 
     #[test]
     fn a_thread_forgets_what_it_kept_of_a_cache_that_is_gone() {
-        let first = ThreadCaches::with(Budget::new(1 << 20, 1));
+        let first = ThreadCaches::with(Budget::new(1 << 20, 1), COUNTS);
         read_many(&first, 0..10);
         drop(first);
-        let second = ThreadCaches::with(Budget::new(1 << 20, 1));
+        let second = ThreadCaches::with(Budget::new(1 << 20, 1), COUNTS);
         read_many(&second, 0..10);
         assert_eq!(KEPT.with_borrow(Vec::len), 1);
         assert!(second.budget.drawn() > 0);
