@@ -1,4 +1,4 @@
-//! Why an operation failed, and how the wire says so. The only place where errors become JSON-RPC.
+//! Why an operation failed, and how the wire says so. The only place where its errors become JSON-RPC.
 
 use std::time::Duration;
 
