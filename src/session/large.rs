@@ -10,16 +10,13 @@ use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
 
-use super::{Connection, admitted::Admitted};
+use super::{Connection, admitted::Admitted, methods::Written, requests::write_record};
 use crate::{
     protocol::{Code, RpcError, codec},
-    record::{RecordId, Stamp},
+    record::RecordId,
     service::{Error, answer_bytes, budget::SMALL_BYTES},
     tiers::{Answer, ReadOptions},
 };
-
-/// Writes the result of a request from the record it is about.
-pub(super) type WriteResult = fn(&mut Vec<u8>, &RecordId, &Answer);
 
 /// Whether `answer` may be put together beside others.
 pub(super) fn is_small(record: &RecordId, answer: &Answer) -> bool {
@@ -42,45 +39,52 @@ pub(super) async fn alone(connection: &Connection) -> Result<Alone<'_>, RpcError
     Ok(alone)
 }
 
-/// Answers the request `id` with a large record: with what was `found`, if nothing is in its way, else with what is
-/// read when its turn has come. A record that is read again is at least at `min_stamp`.
-pub(super) fn answer(
-    request: Admitted,
-    id: String,
-    record: RecordId,
-    (found, min_stamp): (Option<Answer>, Option<Stamp>),
-    write: WriteResult,
-) {
+/// Answers the `get` with the request id `id` with a large record: with the one that was `found` if no other large answer is
+/// waiting, else with the one that is read when the connection has come to it.
+pub(super) fn answer_get(request: Admitted, id: String, record: RecordId, found: Answer) {
     let tasks = request.connection().tasks().clone();
     tasks.spawn(async move {
         let connection = request.connection();
-        // Nobody else may wait with what it found, or each of many requests would hold a record.
-        let is_first = connection.large.try_lock().is_ok();
-        let found = found.filter(|_| is_first);
-        if let Err(error) = answer_alone(connection, &id, &record, (found, min_stamp), write).await {
+        // Only the first may wait with what it found, or each of many requests would hold a record.
+        let found = Some(found).filter(|_| connection.large.try_lock().is_ok());
+        if let Err(error) = send_record(connection, &id, &record, found).await {
             connection.refuse(Some(&id), &error);
         }
     });
 }
 
-async fn answer_alone(
+/// Answers the write with the request id `id`, whose value is large or has to be read.
+pub(super) fn answer_write(request: Admitted, id: String, written: Written) {
+    let tasks = request.connection().tasks().clone();
+    tasks.spawn(async move {
+        let connection = request.connection();
+        let Ok(_alone) = alone(connection).await else { return };
+        let service = &connection.shared.service;
+        let charge = service.answers().charge(service.config().answer_bytes_max());
+        let reply = written.read(service, &charge).await;
+        let mut out = Vec::with_capacity(charge.taken() + id.len() + codec::RESULT_HEAD_BYTES_MAX);
+        codec::result(&mut out, &id, reply.write);
+        connection.send_whole(out);
+    });
+}
+
+async fn send_record(
     connection: &Arc<Connection>,
     id: &str,
     record: &RecordId,
-    (found, min_stamp): (Option<Answer>, Option<Stamp>),
-    write: WriteResult,
+    found: Option<Answer>,
 ) -> Result<(), RpcError> {
     let _alone = alone(connection).await?;
     let service = &connection.shared.service;
     let found = match found {
         Some(found) => found,
-        None => service.get(record, &ReadOptions { min_stamp, stale_max: None }).await?,
+        None => service.get(record, &ReadOptions::default()).await?,
     };
     let charge = service.answers().charge(service.config().answer_bytes_max());
     let bytes = answer_bytes(&record.key, &found);
     charge.take(bytes).map_err(|error| explained(error, bytes))?;
     let mut out = Vec::with_capacity(bytes + id.len() + codec::RESULT_HEAD_BYTES_MAX);
-    codec::result(&mut out, id, |out| write(out, record, &found));
+    codec::result(&mut out, id, |out| write_record(out, record, &found));
     connection.send_whole(out);
     Ok(())
 }

@@ -42,7 +42,7 @@ fn answer_now(connection: &Arc<Connection>, get: &PlainGet<'_>, now: Instant, ou
     if let Some(found) = large {
         let record = service.record(get.collection, get.key).ok()?;
         let request = connection.begin_request(get.id.len());
-        large::answer(request, get.id.to_owned(), record, (Some(found), None), write_record);
+        large::answer_get(request, get.id.to_owned(), record, found);
     }
     Some(())
 }
@@ -53,9 +53,7 @@ fn begin_get(connection: &Arc<Connection>, get: &PlainGet<'_>) -> Option<()> {
     let record = service.record(get.collection, get.key).ok()?;
     let (request, id, asked) = (connection.begin_request(get.id.len()), get.id.to_owned(), record.clone());
     service.answer_miss(asked, move |answer| match answer {
-        Ok(found) if !large::is_small(&record, &found) => {
-            large::answer(request, id, record, (Some(found), None), write_record);
-        }
+        Ok(found) if !large::is_small(&record, &found) => large::answer_get(request, id, record, found),
         Ok(found) => {
             request.connection().post(|out| codec::result(out, &id, |out| write_record(out, &record, &found)));
         }
@@ -73,12 +71,8 @@ fn begin_write(connection: &Arc<Connection>, text: &str) -> Option<()> {
         (Ok(_), None) => {}
         (Err(error), id) => request.connection().refuse(id.as_deref(), &error),
         (Ok(written), Some(id)) => match &written.value {
-            Value::Gone => {
-                large::answer(request, id, written.record, (None, Some(written.stamp)), methods::write_written);
-            }
-            Value::Known(value) if value.len() > SMALL_BYTES => {
-                large::answer(request, id, written.record, (None, Some(written.stamp)), methods::write_written);
-            }
+            Value::Gone => large::answer_write(request, id, written),
+            Value::Known(value) if value.len() > SMALL_BYTES => large::answer_write(request, id, written),
             _ => request.connection().post(|out| codec::result(out, &id, |out| written.write(out))),
         },
     };

@@ -143,25 +143,21 @@ impl<'a> Responder<'a, '_> {
             Err(Failure::NoRoom(again)) => again,
         };
         let limit = self.shared.service.config().answer_bytes_max();
-        let outcome = match self.caller {
-            Caller::Http => Err(Failure::NoRoom(again)),
-            Caller::Session(connection) => {
-                if alone.is_none() {
-                    *alone = Some(large::alone(connection).await?);
-                    self.charge.raise_limit(limit);
-                }
-                match again {
-                    Again::Call => self.call(request).await,
-                    Again::Read(written) => written.read(&self.shared.service, self.charge).await,
-                }
-            }
-        };
-        match outcome {
-            Ok(reply) => Ok(reply),
-            Err(Failure::Refused(error)) => Err(error),
-            Err(Failure::NoRoom(Again::Call)) => Err(Error::AnswerTooLarge { limit }.into()),
+        if let Caller::Session(connection) = self.caller
+            && alone.is_none()
+        {
+            *alone = Some(large::alone(connection).await?);
+            self.charge.raise_limit(limit);
+        }
+        match again {
             // It has been written: an answer without the value says so, an error would not.
-            Err(Failure::NoRoom(Again::Read(written))) => Ok(written.without_value()),
+            Again::Read(written) => Ok(written.read(&self.shared.service, self.charge).await),
+            Again::Call if matches!(self.caller, Caller::Http) => Err(Error::AnswerTooLarge { limit }.into()),
+            Again::Call => match self.call(request).await {
+                Ok(reply) => Ok(reply),
+                Err(Failure::Refused(error)) => Err(error),
+                Err(Failure::NoRoom(_)) => Err(Error::AnswerTooLarge { limit }.into()),
+            },
         }
     }
 

@@ -152,18 +152,21 @@ async fn http_answers_are_bounded_as_well() {
     until("the memory is given back", async || node.metric("freshet_service_answer_bytes").await == 0.0).await;
 }
 
-/// Takes what large answers may take, with clients that do not read, until less than one more answer of eight is left. The
-/// sockets' buffers take a part of each, which is not held.
-async fn take_all(node: &Process) -> Vec<Raw> {
-    let mut greedy = Vec::new();
-    until("they hold all there is", async || {
+/// Adds clients that do not read until there is no room for the neighbour's large answer; returns them and its refusal. The
+/// sockets' buffers take a part of each answer, which is not held, so their number is not known.
+async fn take_all(node: &Process, neighbour: &mut Raw) -> (Vec<Raw>, Value) {
+    let all = json!(["products", (0..8).map(|at| format!("r{at}")).collect::<Vec<_>>()]);
+    let (mut greedy, mut refused) = (Vec::new(), Value::Null);
+    until("there is no room", async || {
         let mut client = Raw::narrow_at(node.public, 4096).await;
-        client.request(1, "get_many", &json!(["products", ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"]])).await;
+        client.request(1, "get_many", &all).await;
         greedy.push(client);
-        node.metric("freshet_service_answer_bytes").await > 27e6
+        neighbour.request(2, "get_many", &all).await;
+        refused = neighbour.value().await["error"].take();
+        !refused.is_null()
     })
     .await;
-    greedy
+    (greedy, refused)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,12 +175,10 @@ async fn when_large_answers_hold_all_they_may_small_ones_still_come() {
         Process::start(&[("FRESHET__SERVICE__ANSWERS_MAX", "32 MiB"), ("FRESHET__SESSION__SEND_LIMIT", "12s")]).await;
     let mut neighbour = Raw::narrow_at(node.public, 1 << 20).await;
     fill(&mut neighbour, 8).await;
-    let mut greedy = take_all(&node).await;
+    let (mut greedy, refused) = take_all(&node, &mut neighbour).await;
+    assert_eq!(refused["data"]["reason"], "overloaded", "{refused}");
+    assert!(refused["data"]["retry_after_ms"].is_u64());
     the_neighbour_is_served(&mut neighbour).await;
-    neighbour.request(2, "get_many", &json!(["products", (0..8).map(|at| format!("r{at}")).collect::<Vec<_>>()])).await;
-    let refused = neighbour.value().await;
-    assert_eq!(refused["error"]["data"]["reason"], "overloaded", "{:.200}", refused.to_string());
-    assert!(refused["error"]["data"]["retry_after_ms"].is_u64());
 
     // Who takes nothing of much is let go, and there is room again.
     until("the memory is given back", async || node.metric("freshet_service_answer_bytes").await == 0.0).await;
@@ -200,4 +201,26 @@ async fn http_clients_that_do_not_read_are_let_go() {
     until("its answer waits", async || node.metric("freshet_service_answer_bytes").await > 5e6).await;
     the_neighbour_is_served(&mut neighbour).await;
     until("the memory is given back", async || node.metric("freshet_service_answer_bytes").await == 0.0).await;
+}
+
+/// An error would say that nothing was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_value_has_no_room_in_the_answer_is_answered_with_its_stamp() {
+    let node = Process::start(&[("FRESHET__SERVICE__ANSWERS_MAX", "1 KiB")]).await;
+    let mut client = Raw::narrow_at(node.public, 1 << 20).await;
+    fill(&mut client, 1).await;
+    let patch = json!({"collection": "products", "key": "r0", "increment": {"stock": 1}, "return": true});
+    client.request(1, "patch", &patch).await;
+    let alone = client.value().await;
+    let patch = |id| json!({"jsonrpc": "2.0", "id": id, "method": "patch", "params": patch});
+    client.send_text(&json!([patch(2)]).to_string()).await;
+    let batched = client.value().await;
+    for answer in [&alone, &batched[0]] {
+        assert!(
+            answer["result"]["stamp"].is_string() && answer["result"]["value"].is_null(),
+            "{:.300}",
+            answer.to_string()
+        );
+    }
+    assert!(batched[0]["result"]["version"].as_u64() > alone["result"]["version"].as_u64());
 }

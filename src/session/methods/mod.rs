@@ -17,7 +17,7 @@ use crate::{
 };
 
 use write::WriteCall;
-pub(super) use write::{Value, Written, write_written};
+pub(super) use write::{Value, Written};
 
 /// Who asks.
 pub enum Caller {

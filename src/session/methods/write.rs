@@ -11,7 +11,7 @@ use crate::{
     record::{RecordId, Stamp},
     service::{Charge, Conditions, Service, WriteRequest, answer_bytes},
     store,
-    tiers::{Answer, ReadOptions},
+    tiers::ReadOptions,
 };
 
 /// The write that a request asks for. It happens when it is begun, which takes no task, or run.
@@ -104,7 +104,7 @@ impl Written {
     pub(super) async fn reply(self, service: &Service, charge: &Charge) -> Result<Reply, Failure> {
         let bytes = match &self.value {
             Value::Unwanted => 0,
-            Value::Gone => return self.read(service, charge).await,
+            Value::Gone => return Ok(self.read(service, charge).await),
             Value::Known(value) => codec::RECORD_HEAD_BYTES_MAX + self.record.key.as_str().len() + value.len(),
         };
         match charge.take(bytes) {
@@ -113,15 +113,17 @@ impl Written {
         }
     }
 
-    /// The answer with the record as it stands, which may be newer than what was written. Where that cannot be read, the
-    /// stamp alone: an error would say that nothing was written.
-    pub(in crate::session) async fn read(self, service: &Service, charge: &Charge) -> Result<Reply, Failure> {
+    /// The answer with the record as it stands, which may be newer than what was written. Where that cannot be read or has
+    /// no room, the stamp alone: an error would say that nothing was written.
+    pub(in crate::session) async fn read(self, service: &Service, charge: &Charge) -> Reply {
         let options = ReadOptions { min_stamp: Some(self.stamp), stale_max: None };
-        let Ok(found) = service.get(&self.record, &options).await else { return Ok(self.without_value()) };
-        if charge.take(answer_bytes(&self.record.key, &found)).is_err() {
-            return Err(Failure::NoRoom(Again::Read(self)));
+        match service.get(&self.record, &options).await {
+            Ok(found) if charge.take(answer_bytes(&self.record.key, &found)).is_ok() => Reply::of(move |out| {
+                let state = &found.state;
+                codec::written(out, self.record.key.as_str(), state.stamp, state.value.as_deref());
+            }),
+            _ => self.without_value(),
         }
-        Ok(Reply::of(move |out| write_written(out, &self.record, &found)))
     }
 
     /// The answer with the stamp alone.
@@ -134,9 +136,4 @@ impl Written {
         let value = if let Value::Known(value) = &self.value { Some(&value[..]) } else { None };
         codec::written(out, self.record.key.as_str(), self.stamp, value);
     }
-}
-
-/// Writes the answer of a write that left the record as `found`.
-pub(in crate::session) fn write_written(out: &mut Vec<u8>, record: &RecordId, found: &Answer) {
-    codec::written(out, record.key.as_str(), found.state.stamp, found.state.value.as_deref());
 }
