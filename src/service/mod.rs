@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use budget::{Budget, Charge};
 pub use error::Error;
 pub use read::{Records, answer_bytes};
-pub use snapshots::{Opening, Snapshot, Snapshots};
+pub use snapshots::{Opening, Permits, Snapshot, Snapshots};
 use write::Outcomes;
 pub use write::{Conditions, WriteRequest};
 

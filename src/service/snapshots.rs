@@ -48,14 +48,28 @@ impl Opening {
 pub struct Snapshots {
     service: Service,
     openings: Arc<[Opening]>,
-    permits: Arc<Semaphore>,
-    at_once: usize,
+    permits: Permits,
     queue: VecDeque<Unread>,
     reading: FuturesUnordered<BoxFuture<'static, Result<Snapshot, Unread>>>,
     waiting: FuturesUnordered<BoxFuture<'static, Unread>>,
 }
 
-/// A snapshot; until it is dropped, its watcher may have one fewer under way.
+/// How many snapshots of one watcher are read, or were read and are not dropped yet, whatever number of its subscriptions
+/// share them. Cheap to clone.
+#[derive(Clone)]
+pub struct Permits {
+    semaphore: Arc<Semaphore>,
+    count: usize,
+}
+
+impl Permits {
+    /// `count` of them, at least one.
+    pub fn new(count: usize) -> Self {
+        Permits { semaphore: Arc::new(Semaphore::new(count.max(1))), count: count.max(1) }
+    }
+}
+
+/// A snapshot; until it is dropped, its watcher may have one fewer in flight.
 pub struct Snapshot {
     /// Whose it is, as a place in the list of openings.
     pub place: usize,
@@ -78,14 +92,12 @@ impl Unread {
 }
 
 impl Snapshots {
-    /// Reads `openings`. The `permits` bound how many snapshots are read, or were read and are not dropped yet, whatever
-    /// number of subscriptions share them.
-    pub fn new(service: Service, openings: Vec<Opening>, permits: Arc<Semaphore>) -> Self {
+    /// Reads `openings`, as many side by side as the `permits` allow.
+    pub fn new(service: Service, openings: Vec<Opening>, permits: Permits) -> Self {
         let queue = (0..openings.len()).map(Unread::new).collect();
         Snapshots {
             service,
             openings: openings.into(),
-            at_once: permits.available_permits().max(1),
             permits,
             queue,
             reading: FuturesUnordered::new(),
@@ -104,7 +116,7 @@ impl Snapshots {
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Snapshot> {
         loop {
-            while self.reading.len() < self.at_once
+            while self.reading.len() < self.permits.count
                 && let Some(unread) = self.queue.pop_front()
             {
                 self.reading.push(Box::pin(read(
@@ -133,10 +145,10 @@ impl Snapshots {
 async fn read(
     service: Service,
     openings: Arc<[Opening]>,
-    permits: Arc<Semaphore>,
+    permits: Permits,
     mut unread: Unread,
 ) -> Result<Snapshot, Unread> {
-    let Ok(permit) = permits.acquire_owned().await else { return Err(unread) };
+    let Ok(permit) = permits.semaphore.acquire_owned().await else { return Err(unread) };
     let Opening { id, since } = &openings[unread.place];
     let options = ReadOptions { min_stamp: *since, stale_max: None };
     match tokio::time::timeout(unread.patience, service.get(id, &options)).await {

@@ -25,7 +25,10 @@ use super::{
     outgoing::Outgoing,
     send_task::SendTask,
 };
-use crate::protocol::{CloseCode, codec};
+use crate::{
+    protocol::{CloseCode, codec},
+    service::Permits,
+};
 
 /// Snapshots that are read for a connection side by side.
 const OPENINGS_AT_ONCE: usize = 64;
@@ -45,7 +48,7 @@ pub struct Connection {
     /// Records that requests in tasks may ask for side by side.
     pub(super) reads: Semaphore,
     /// Snapshots of its subscriptions that are read side by side.
-    pub(super) openings: Arc<Semaphore>,
+    pub(super) openings: Permits,
     /// Held while a large answer is put together and until it is with the socket or among the unsent bytes.
     pub(super) large: tokio::sync::Mutex<()>,
     /// Told when the unsent bytes have been taken by the socket, when the connection ended and, while the node drains, when no
@@ -72,7 +75,7 @@ impl Connection {
         let connection = registry.registry.add(|place| {
             Arc::new_cyclic(|this| Connection {
                 outgoing: Mutex::new(Outgoing::new(Arc::new(writing), unsent)),
-                openings: Arc::new(Semaphore::new(OPENINGS_AT_ONCE)),
+                openings: Permits::new(OPENINGS_AT_ONCE),
                 reads: Semaphore::new(shared.config.requests_max),
                 large: tokio::sync::Mutex::default(),
                 shared,

@@ -57,6 +57,25 @@ async fn keys_that_cannot_be_read_keep_no_others_of_their_subscription() {
     node.stop().await;
 }
 
+/// The first subscription has every place in which a connection reads snapshots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_read_keep_no_other_subscription() {
+    let (node, locked, free, _session) = start(120, 100).await;
+    let mut watcher = Socket::open(&node).await;
+    let (first, second) = locked.split_at(64);
+    watcher.ok("subscribe", json!({"collection": "products", "keys": first})).await;
+    let begun = Instant::now();
+    let second = [second, &free].concat();
+    watcher.ok("subscribe", json!({"collection": "products", "keys": second})).await;
+    let mut seen = HashSet::new();
+    while seen.len() < free.len() {
+        let key = watcher.push().await["key"].as_str().map(str::to_owned).expect("a key");
+        assert!(free.contains(&key) && seen.insert(key));
+    }
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_cannot_be_read_keep_no_others_of_their_stream() {
     let (node, locked, free, mut session) = start(60, 40).await;
