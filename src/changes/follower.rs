@@ -30,7 +30,7 @@ const PAUSE_IDLE: Duration = Duration::from_millis(25);
 /// The longest a read of changed records may take, and one of a shard that did not answer the last.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 const SUSPECT_LIMIT: Duration = Duration::from_secs(5);
-/// Changes applied before other tasks have their turn. Chosen, not measured.
+/// Changes applied before the follower yields to other tasks. Chosen, not measured.
 const STEP: usize = 128;
 
 /// Tails the outbox; lowers no floor, loses no change.
@@ -141,7 +141,7 @@ impl Follower {
         }
     }
 
-    /// Applies a poll in steps, other tasks having their turn in between. The proof comes last: until then nobody takes what
+    /// Applies a poll in steps and yields to other tasks between them. The proof comes last: until then no reader takes what
     /// is cached for newer than it is.
     async fn take(&mut self, poll: Poll) {
         let is_first = std::mem::take(&mut self.is_first);

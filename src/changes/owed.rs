@@ -104,8 +104,8 @@ impl<T> Owed<T> {
 
     /// Owes a record; one that is owed already keeps its place, and what is known about it.
     pub(super) fn add(&mut self, shard: ShardId, id: RecordId, about: T) {
-        let (age, id_of_line) = (self.next, (id.collection, shard));
-        let partition = self.partitions.entry(id_of_line).or_default();
+        let (age, partition_id) = (self.next, (id.collection, shard));
+        let partition = self.partitions.entry(partition_id).or_default();
         if partition.owed.contains_key(&id.key) {
             return;
         }
@@ -113,7 +113,7 @@ impl<T> Owed<T> {
         partition.queue.push_back((age, id.key.clone()));
         partition.owed.insert(id.key, about);
         if partition.queue.len() == 1 && partition.state == State::Idle {
-            self.ready.insert(age, id_of_line);
+            self.ready.insert(age, partition_id);
         }
     }
 

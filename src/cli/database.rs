@@ -89,7 +89,7 @@ impl Named {
     }
 }
 
-/// The value of DATABASE_URL; an empty one is none.
+/// The value of DATABASE_URL, unless it is empty.
 pub fn variable() -> Option<String> {
     std::env::var(VARIABLE).ok().filter(|url| !url.is_empty())
 }

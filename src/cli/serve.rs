@@ -43,8 +43,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
 }
 
 impl Args {
-    /// Where records are kept, as [`Named`] orders it. There is no default: data in a folder that nobody chose is not
-    /// found again, and data in memory is lost.
+    /// The place for records, in the order of [`Named`]. There is no default: an operator would not find data again in a
+    /// folder that was not chosen, and data in memory is lost.
     fn place(&self, config: &Config) -> Result<Place, Error> {
         if self.node.memory {
             return Ok(Place::Memory);

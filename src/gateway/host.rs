@@ -98,7 +98,7 @@ pub fn can_be_listed(text: &str) -> bool {
 }
 
 /// The host of `authority`, a host with or without a port, without its final dot. IPv6 addresses keep their brackets.
-/// `None` when it is none.
+/// `None` if `authority` is malformed.
 ///
 /// # Source
 /// RFC 9110, section 7.2, with `uri-host` of RFC 3986, section 3.2.2.

@@ -1,7 +1,7 @@
 //! The task that sends a connection's unsent bytes once its socket takes more.
 //!
 //! Promises: while bytes are unsent because the socket took no more, one task waits for the socket, and never two; none is lost
-//! when the task ends at the moment at which somebody else leaves bytes (`tests/loom/tests/send_task.rs` checks it in every
+//! when the task ends at the moment at which a sender leaves bytes (`tests/loom/tests/send_task.rs` checks it in every
 //! order).
 
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ pub struct SendTask {
 }
 
 impl SendTask {
-    /// To be asked by whoever left bytes unsent, when they can be seen: true if the caller must [`Self::run`] the task.
+    /// A sender that has left bytes unsent calls this once they can be seen: true if it must [`Self::run`] the task.
     pub fn must_start(&self) -> bool {
         !self.runs.swap(true, Ordering::AcqRel)
     }
@@ -33,7 +33,7 @@ impl SendTask {
     ) {
         while is_writable().await {
             if flush() {
-                // Cleared before the last look: whoever leaves bytes from here on starts a task of their own.
+                // Cleared before the last look: a sender that leaves bytes from here on starts another task.
                 self.end();
                 if !has_unsent() || !self.must_start() {
                     return;

@@ -9,7 +9,7 @@ use crate::record::Position;
 
 /// The position from which on the floors of a level are complete, and a moment that does as well: each floor that was
 /// dropped had been raised before it, so a read of the primary that begins later shows what it stood for, whatever its
-/// position. Without the moment, reads would be refused for as long as nobody writes marks.
+/// position. Without the moment, reads would be refused for as long as no marks are written.
 ///
 /// Only rises. Position and moment may be read while one of them is being raised: whoever raises them does so before the
 /// step that relies on both, and with a lock between that step and its readers.

@@ -144,7 +144,7 @@ impl Floors {
 
     /// Drops the oldest floors while there are too many.
     fn shed(&self) {
-        // Whoever comes meanwhile need not wait: the one who drops looks at the number again.
+        // Other threads need not wait: the one that drops floors looks at the number again.
         let Some(_shedding) = self.shedding.try_lock() else { return };
         while self.len() > self.floors_max {
             let Some(oldest) = self.parts.iter().filter_map(|part| part.lock().oldest()).min() else { return };

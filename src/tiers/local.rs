@@ -21,9 +21,9 @@ use crate::record::{RecordId, RecordRef, Stamp, State};
 
 /// What the cache's own nodes take for an entry, counted with a heap profile of moka 0.12.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
-/// Records that share a turn to be changed, by hash, are one in so many. moka has a lock for each key of its own
+/// Lock stripes, which records share by hash. moka has a lock for each key of its own
 /// (`and_compute_with`), which costs a map's insert and removal, and allocations, each time.
-const TURNS: usize = 1024;
+const STRIPES: usize = 1024;
 /// The share of its lifetime by which an entry's expiry is spread.
 const JITTER: f64 = 0.1;
 
@@ -53,7 +53,7 @@ impl Default for Config {
 pub struct Local {
     entries: Cache<RecordId, Arc<Entry>, foldhash::fast::RandomState>,
     caches: Arc<ThreadCaches>,
-    turns: Arc<[Mutex<()>]>,
+    stripes: Arc<[Mutex<()>]>,
     hasher: foldhash::fast::RandomState,
     lifetime: Lifetime,
 }
@@ -71,7 +71,7 @@ impl Local {
         Local {
             entries,
             caches: Arc::new(ThreadCaches::new(config.capacity.as_u64())),
-            turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
+            stripes: std::iter::repeat_with(Mutex::default).take(STRIPES).collect(),
             hasher: foldhash::fast::RandomState::default(),
             lifetime,
         }
@@ -96,7 +96,7 @@ impl Local {
     /// while no other thread changes the entry, and says `None` when the state offered is too old.
     pub fn install(&self, id: &RecordId, admit: impl FnOnce() -> Option<State>) -> Option<State> {
         let record = id.as_ref();
-        let _turn = self.turn(&record);
+        let _stripe = self.lock_stripe(&record);
         let _changing = self.caches.change(&record);
         let state = admit()?;
         match self.entries.get(&record) {
@@ -113,7 +113,7 @@ impl Local {
     /// Removes an entry that is older than `stamp`.
     pub fn remove_older(&self, id: &RecordId, stamp: Stamp) {
         let record = id.as_ref();
-        let _turn = self.turn(&record);
+        let _stripe = self.lock_stripe(&record);
         let _changing = self.caches.change(&record);
         if self.entries.get(&record).is_some_and(|entry| entry.state().stamp < stamp) {
             self.entries.invalidate(&record);
@@ -121,8 +121,8 @@ impl Local {
     }
 
     /// Waits until no other thread changes the entry of `record`.
-    fn turn(&self, record: &RecordRef<'_>) -> MutexGuard<'_, ()> {
-        self.turns[self.hasher.hash_one(record) as usize % TURNS].lock()
+    fn lock_stripe(&self, record: &RecordRef<'_>) -> MutexGuard<'_, ()> {
+        self.stripes[self.hasher.hash_one(record) as usize % STRIPES].lock()
     }
 
     /// Forgets everything that stands now.

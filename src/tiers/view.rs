@@ -22,8 +22,7 @@ impl View {
         }
     }
 
-    /// Every change visible at the proof's position, and before its moment, has been applied. The position first: what the
-    /// certificate vouches for must not be judged by older floors.
+    /// Every change visible at the proof's position, and before its moment, has been applied.
     pub(super) fn advance(&self, proof: Proof) {
         self.floors.advance(proof.position);
         self.freshness.prove(proof.begun);

@@ -92,7 +92,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     settled(node.await).and(played)
 }
 
-/// Where records are kept: where it is said, else in a private PostgreSQL, else, where there is none, in memory.
+/// The place that was named; else a private PostgreSQL; else, if no PostgreSQL is installed, memory.
 /// DATABASE_URL is not looked at: it may name a database that is no place for a shop's sales.
 fn place(node: &NodeArgs, config: &Config) -> Place {
     match Named::first(None, node.data_dir.as_deref(), config, None) {

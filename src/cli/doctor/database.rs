@@ -100,7 +100,7 @@ fn of_marks(feed: &Feed) -> Finding {
             let nodes = counted(feed.followers.unsigned_abs() as usize, "node");
             Finding::ok(check, format!("newest mark {} old, {nodes} connected", lasting(age)))
         }
-        // Whoever leads may lose the lead over each failure, so that nodes follow counts as well.
+        // The leader may lose the lead at each failure, so it counts as well that nodes follow.
         Some(age) if feed.is_led || feed.followers > 0 => Finding::fail(
             check,
             format!("nodes are running, and the database takes no marks: the newest is {} old", lasting(age)),

@@ -77,7 +77,7 @@ impl Postgres {
     /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
     pub async fn open(config: Config, deadline: Deadline) -> Result<Self, Error> {
         feed::lead::settle_identity(&config, deadline).await?;
-        // Not one of the pool's: whoever has locked a table of the feed for a moment is waited for.
+        // Not a pooled connection: those do not wait for a table of the feed that is locked for a moment.
         let mut connection = pool::connect(&config.options("reads")?, deadline.at_most(config.connect_limit)).await?;
         let described = deadline.limit(describe::tables(&mut connection)).await;
         let mut tables = described.map_err(|_| Error::Deadline)??;

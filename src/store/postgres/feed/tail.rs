@@ -120,7 +120,7 @@ impl Tail {
             Some(_) => kept && generations.is_none(),
         };
         match (before, &mut self.behind) {
-            // Whatever was left over is read anew with all the rest.
+            // Leftovers are read anew with all the rest.
             _ if !complete => self.behind = None,
             (None, _) => {}
             (Some(before), None) if !whole => self.behind = Some(Behind::begin(&self.shared, before, proof)),

@@ -43,7 +43,7 @@ impl Shared {
         }
         self.reads.lock(place);
         loop {
-            // The wait for the lock is the pause between two tries, and the others of the collection have their turns.
+            // The wait for the lock is the pause between two tries. Other reads of the collection get the connection in between.
             if let Some(fetched) = self.read_for(Purpose::Wait, place, keys, deadline).await? {
                 self.reads.unlock(place);
                 return Ok(fetched);

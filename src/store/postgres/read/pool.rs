@@ -4,7 +4,7 @@
 //! Who could make the others wait, and what bounds it:
 //!
 //! - A shard: its reads go out one statement at a time for each purpose, clients' and the follower's
-//!   ([`batch`](crate::store::batch)), so it holds two connections at the most.
+//!   (`tiers/batch.rs`), so it holds two connections at the most.
 //! - A collection has many shards: [`shares`](super::shares) leaves a third of the connections to the others.
 //! - A locked relation: a statement waits [`LOCK_LIMIT_MS`] for a lock. If that was in vain, it leaves its connection to
 //!   others, and the shard is known as locked: its reads are tried here, one at a time for each collection, on
@@ -19,7 +19,7 @@ use std::{collections::HashSet, time::Instant};
 
 use parking_lot::Mutex;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
-use tokio::sync::{Mutex as Turn, MutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::shares::{Share, Shares};
 use crate::{
@@ -59,21 +59,22 @@ pub struct ReadPool {
     /// The user of `shares` that is none of the collections.
     feed: usize,
     waiting: Pool,
-    turns: Vec<Turn<()>>,
+    /// Held by the one read of each collection that waits for a lock.
+    tries: Vec<AsyncMutex<()>>,
     /// Shards whose last read met a lock.
     locked: Mutex<HashSet<Place>>,
 }
 
-/// A borrowed connection. Unless it is given back, it is closed.
+/// A borrowed connection. Unless it is released, it is closed.
 pub struct ReadConnection<'p> {
     connection: PooledConnection<'p>,
     _right: Right<'p>,
 }
 
-/// What bounds the number of those who borrow. Given up after the connection, so that whoever has it next finds one.
+/// What bounds the number of those who borrow. Dropped after the connection, so that its next owner finds one.
 enum Right<'p> {
     Share(#[expect(dead_code, reason = "held until the connection is given up")] Share),
-    Turn(#[expect(dead_code, reason = "held until the connection is given up")] MutexGuard<'p, ()>),
+    Try(#[expect(dead_code, reason = "held until the connection is given up")] MutexGuard<'p, ()>),
 }
 
 impl ReadConnection<'_> {
@@ -103,7 +104,7 @@ impl ReadPool {
             shares: Shares::new(connections as usize, collections + 1),
             feed: collections,
             waiting: Pool::new(config, options("waiting reads", WAITING_LOCK_LIMIT_MS)?, WAITING_CONNECTIONS),
-            turns: std::iter::repeat_with(Turn::default).take(collections).collect(),
+            tries: std::iter::repeat_with(AsyncMutex::default).take(collections).collect(),
             locked: Mutex::default(),
         })
     }
@@ -122,8 +123,8 @@ impl ReadPool {
         match purpose {
             Purpose::Read => self.share(user, deadline).await,
             Purpose::Wait => {
-                let turn = deadline.limit(self.turns[user].lock()).await.map_err(|_| Error::Deadline)?;
-                Ok(ReadConnection { connection: self.waiting.acquire(deadline).await?, _right: Right::Turn(turn) })
+                let one = deadline.limit(self.tries[user].lock()).await.map_err(|_| Error::Deadline)?;
+                Ok(ReadConnection { connection: self.waiting.acquire(deadline).await?, _right: Right::Try(one) })
             }
         }
     }

@@ -22,7 +22,7 @@ const TRANSACTION_ROWS: i64 = 1_000;
 
 /// The rows that are not visible in a snapshot of `xmax` $1 and transactions in progress $2, in two parts, each limited.
 /// Of those in progress the outbox is asked only about the committed ones: the rows of one that still runs, or was rolled
-/// back, are visible to nobody, and there may be millions of them to look at.
+/// back, are invisible, and there may be millions of them to look at.
 ///
 /// # Source
 /// docs/coherence.md, R15.
