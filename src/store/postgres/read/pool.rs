@@ -11,7 +11,7 @@
 //!   [`WAITING_CONNECTIONS`] beside those of all, until the lock is gone or their callers' time is.
 //! - A statement that its callers gave up closes its connection, and others are opened: connections idle since before it
 //!   began are closed with it, as the link may be dead. Those that have answered since stay.
-//! - Probes of readiness ([`health`](crate::store::postgres::health)), scans and the tail use none of these connections.
+//! - Probes of readiness ([`health`](crate::store::postgres::operate::health)), scans and the tail use none of these connections.
 //!
 //! Bystanders in `tests/it/locked_reads.rs` show it.
 
