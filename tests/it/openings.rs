@@ -1,17 +1,11 @@
 //! Subscriptions and streams that begin while some of their keys cannot be read.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Instant};
 
 use serde_json::json;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::harness::{Events, Kind, Node, Socket};
-
-/// Far less than a read of a locked partition waits for.
-const SOON: Duration = Duration::from_secs(4);
+use crate::harness::{Events, Kind, Node, Socket, node::SOON};
 
 /// A node with products, `count` keys of partition 17, which is locked until the session returned ends, and as many keys
 /// of others.

@@ -12,7 +12,11 @@ use freshet::{
 };
 use serde_json::json;
 
-use crate::harness::{Link, Node, Proxy, Socket, Watcher, database, durable_server, node::config, until};
+use crate::harness::{
+    Link, Node, Proxy, Socket, Watcher, database, durable_server,
+    node::{SOON, config},
+    until,
+};
 
 /// Freshness is lost within tenths of a second, operations end within two.
 fn impatient() -> Config {
@@ -59,12 +63,12 @@ async fn an_outage(link: Link, code: i64) {
         let aged = client.ok("get", json!(["products", key])).await;
         assert!(aged["stale_ms"].as_u64().is_some_and(|age| age >= 400), "{aged}");
         assert_eq!((&aged["stamp"], &aged["value"]), (&cached["stamp"], &cached["value"]));
-        assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
         let begun = Instant::now();
         let exact = json!({"collection": "products", "key": key, "max_stale_ms": 0});
         assert_eq!(client.refused("get", exact).await["code"], code);
         assert_eq!(client.refused("get", json!(["products", "k9"])).await["code"], code);
-        assert!(begun.elapsed() < Duration::from_secs(5), "two of them took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(4) + SOON, "two of them took {:?}", begun.elapsed());
     }
     let put = json!({"collection": "products", "key": "k5", "value": {"name": "n", "price": 2}});
     let refused = client.refused("put", put.clone()).await;

@@ -106,7 +106,7 @@ async fn change(writer: &mut Raw, times: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stuck_readers_are_cheap_and_their_neighbour_sees_every_state() {
     const STUCK: usize = 300;
-    let node = Process::start(&[]).await;
+    let node = Process::start(&[("FRESHET__SESSION__HEARTBEAT_INTERVAL", "600s")]).await;
     let keys: Vec<_> = (0..50).map(|key| format!("k{key}")).collect();
     let subscribe = json!({"collection": "products", "keys": keys});
     let mut writer = Raw::narrow_at(node.public, 1 << 20).await;
