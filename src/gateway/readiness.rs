@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{resilience::Deadline, service::Service, store::Store, tiers::freshness::Verdict};
+use crate::{
+    resilience::Deadline,
+    service::Service,
+    store::Store,
+    tiers::freshness::{Freshness, Verdict},
+};
 
 /// How long the store may take to say that it is there.
 const STORE_LIMIT: Duration = Duration::from_secs(1);
@@ -16,6 +21,9 @@ const STORE_LIMIT: Duration = Duration::from_secs(1);
 /// So long without a new mark, of which 20 are written a second, and the database most likely takes no writes: no
 /// candidate could lead it, or the leader can not write.
 const MARK_LIMIT: Duration = Duration::from_secs(10);
+
+/// So long after the newest page of a backlog, it is taken to come no further. A page takes a few hundredths of a second.
+const PAGE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The checks behind `/readyz`. Cheap to clone.
 #[derive(Clone)]
@@ -74,17 +82,45 @@ impl Readiness {
     }
 
     fn check_feed(&self) -> Check {
-        let freshness = self.service.tiers().freshness();
-        let (ok, detail) = match freshness.verdict() {
-            Verdict::Fresh if freshness.since_mark() > MARK_LIMIT => (
-                false,
-                format!("the database takes no marks: the newest is {} s old", freshness.since_mark().as_secs()),
-            ),
-            Verdict::Fresh => (true, "every change is applied".into()),
-            Verdict::Usable(age) | Verdict::Expired(age) => {
-                (false, format!("changes of the last {} ms may be missing", age.as_millis()))
-            }
-        };
+        let (ok, detail) = judge(self.service.tiers().freshness());
         Check { name: "feed", ok, detail }
+    }
+}
+
+/// Whether the feed is fit to send clients here, and why. All nodes read a large transaction at once, and later changes go
+/// past it: to be unready then would take every node from its balancer, for nothing.
+fn judge(freshness: &Freshness) -> (bool, String) {
+    let missing = |age: Duration| format!("changes of the last {} ms may be missing", age.as_millis());
+    match freshness.verdict() {
+        Verdict::Fresh if freshness.since_mark() > MARK_LIMIT => {
+            (false, format!("the database takes no marks: the newest is {} s old", freshness.since_mark().as_secs()))
+        }
+        Verdict::Fresh => (true, "every change is applied".into()),
+        Verdict::Usable(age) | Verdict::Expired(age) => match freshness.since_page() {
+            Some(since) if since <= PAGE_LIMIT => (true, format!("reads a large transaction; {}", missing(age))),
+            _ => (false, missing(age)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::tiers;
+
+    #[test]
+    fn a_node_that_reads_a_backlog_is_ready_and_one_that_hears_nothing_is_not() {
+        let freshness = Freshness::new(Default::default());
+        assert!(!judge(&freshness).0, "nothing was proven");
+        let config = tiers::freshness::Config { fresh: Duration::ZERO, ..Default::default() };
+        let freshness = Freshness::new(config);
+        freshness.prove(Instant::now());
+        let (ok, detail) = judge(&freshness);
+        assert!(!ok && detail.ends_with("may be missing"), "{detail}");
+        freshness.meet_page();
+        let (ok, detail) = judge(&freshness);
+        assert!(ok && detail.starts_with("reads a large transaction"), "{detail}");
     }
 }

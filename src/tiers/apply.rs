@@ -29,6 +29,7 @@ impl Tiers {
             let id = RecordId::new(change.collection, change.key.clone());
             self.take_note(&id, Stamp::new(self.generation_of(&id), change.version), change.deleted);
         }
+        self.inner.view.freshness.meet_page();
     }
 
     fn take_note(&self, id: &RecordId, stamp: Stamp, deleted: bool) {

@@ -61,13 +61,16 @@ pub struct Freshness {
     proven: AtomicU64,
     /// The newest mark that was seen, and when it was seen first.
     marked: Mutex<(Position, Instant)>,
+    /// When the newest page of a backlog was applied.
+    paged: Mutex<Option<Instant>>,
 }
 
 impl Freshness {
     /// Nothing is proven yet.
     pub fn new(config: Config) -> Self {
         let start = Instant::now();
-        Freshness { config, start, proven: AtomicU64::new(0), marked: Mutex::new((Position::default(), start)) }
+        let marked = Mutex::new((Position::default(), start));
+        Freshness { config, start, proven: AtomicU64::new(0), marked, paged: Mutex::default() }
     }
 
     /// The database shows mark `newest`.
@@ -82,6 +85,16 @@ impl Freshness {
     /// history is pruned, and the database most likely takes no writes.
     pub fn since_mark(&self) -> Duration {
         self.marked.lock().1.elapsed()
+    }
+
+    /// A page of a backlog has been applied, which proves nothing before the last one.
+    pub fn meet_page(&self) {
+        *self.paged.lock() = Some(Instant::now());
+    }
+
+    /// How long ago a page of a backlog was applied, if ever.
+    pub fn since_page(&self) -> Option<Duration> {
+        self.paged.lock().map(|at| at.elapsed())
     }
 
     /// Every change visible before `moment` has been applied.
