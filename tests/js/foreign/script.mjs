@@ -118,14 +118,10 @@ async function subscriptions(call, follow) {
   const at = { collection: "products", key: key() };
   const [first, second] = [new Pushes(), new Pushes()];
   const stop = await follow({ collection: "products", keys: [at.key, "absent"] }, first.take);
+  // In any order: each comes as soon as its key could be read.
   const snapshots = [await first.next(), await first.next()];
-  assert.deepEqual(
-    snapshots.map((record) => [record.key, record.value]),
-    [
-      [at.key, null],
-      ["absent", null],
-    ],
-  );
+  assert.deepEqual(new Set(snapshots.map((record) => record.key)), new Set([at.key, "absent"]));
+  assert.ok(snapshots.every((record) => record.value === null));
   await call("put", { ...at, value: { ...TEA, stock: 0 } });
   assert.equal(await first.stock(), 0);
   await follow({ collection: "products", keys: at.key }, second.take);
