@@ -6,10 +6,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    changes::{Follower, Relay},
+    changes::{Counters, Follower, Relay},
     config::Config,
     gateway::{Gateway, Page, Readiness},
     hub::Hub,
+    record::DatabaseId,
     resilience::Deadline,
     service::Service,
     session::Sessions,
@@ -72,8 +73,8 @@ pub enum Error {
 /// Where records are kept.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// In this database.
-    Database(postgres::Config),
+    /// In these databases, each of which owns some of the shards.
+    Databases(Vec<postgres::Config>),
     /// In a private PostgreSQL that keeps its data in this folder.
     Private(PathBuf),
     /// In this process.
@@ -116,15 +117,18 @@ impl App {
         let gateway =
             Gateway::new(config.gateway.clone(), sessions.clone(), telemetry.clone(), readiness.clone(), page);
         let tasks = Tasks::new();
-        let relay = Relay::new(store.clone(), &telemetry);
-        tasks.spawn("relay", |stop| relay.run(stop));
-        let follower = Follower::new(store.clone(), tiers.clone(), hub.clone(), &telemetry);
-        tasks.spawn("follower", |stop| follower.run(stop));
+        let counters = Counters::new(&telemetry);
+        for database in store.databases() {
+            let relay = Relay::new(database, store.clone(), &counters);
+            tasks.spawn("relay", |stop| relay.run(stop));
+            let follower = Follower::new(database, store.clone(), tiers.clone(), hub.clone(), &counters);
+            tasks.spawn("follower", |stop| follower.run(stop));
+            let filtered = tiers.clone();
+            tasks.spawn("filters", move |stop| keep_filters(filtered, database, stop));
+        }
         tasks.spawn("hub", |stop| hub.run(stop));
         let beating = sessions.clone();
         tasks.spawn("heartbeat", |stop| beating.keep_alive(stop));
-        let filtered = tiers.clone();
-        tasks.spawn("filters", |stop| keep_filters(filtered, stop));
         let (accepting, operating) = (Tasks::new(), Tasks::new());
         Ok(App {
             private,
@@ -227,8 +231,8 @@ async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<Pri
             let memory = Memory::new(config.collections.clone(), config.shards)?;
             Ok((Store::Memory(Arc::new(memory)), None))
         }
-        Place::Database(database) => {
-            let postgres = Postgres::open(database.clone(), Deadline::after(OPEN_LIMIT)).await?;
+        Place::Databases(databases) => {
+            let postgres = Postgres::open(databases.clone(), Deadline::after(OPEN_LIMIT)).await?;
             Ok((Store::Postgres(Arc::new(postgres)), None))
         }
         Place::Private(folder) => {
@@ -250,18 +254,18 @@ async fn open_private(config: &Config, private: &PrivateServer) -> Result<Store,
     let url = private.url(DATABASE);
     let placement = Placement { modulus: config.shards, shards: 0..=config.shards - 1 };
     migrate::migrate(&url, None, &placement).await?;
-    let postgres = Postgres::open(postgres::Config::at(url), Deadline::after(OPEN_LIMIT)).await?;
+    let postgres = Postgres::open(vec![postgres::Config::at(url)], Deadline::after(OPEN_LIMIT)).await?;
     Ok(Store::Postgres(Arc::new(postgres)))
 }
 
-/// Builds filters once the feed is followed, and again when they are worn: while it is not, a filter would miss what
+/// Builds the filters of a database once its feed is followed, and again when they are worn: while it is not, a filter would miss what
 /// changes during the scan, and nobody would ask it.
-async fn keep_filters(tiers: Tiers, stop: CancellationToken) {
+async fn keep_filters(tiers: Tiers, database: DatabaseId, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(FILTER_INTERVAL)).await.is_some() {
         tiers.observe();
-        if tiers.freshness().verdict() != Verdict::Fresh {
+        if tiers.freshness_of(database).verdict() != Verdict::Fresh {
             continue;
         }
-        stop.run_until_cancelled(tiers.build_filters()).await;
+        stop.run_until_cancelled(tiers.build_filters(database)).await;
     }
 }

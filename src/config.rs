@@ -133,6 +133,44 @@ impl Config {
         Ok(config)
     }
 
+    /// A name that two databases have.
+    fn repeated_name(&self) -> Option<&str> {
+        let names: Vec<&str> = self.databases.iter().map(|database| &*database.name).collect();
+        names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name)
+    }
+
+    /// What is wrong with the placement of shards: each belongs to one database, and all do.
+    fn misplaced(&self) -> Option<String> {
+        let (shards, mut owners) = (self.shards, vec![None; self.shards as usize]);
+        for database in &self.databases {
+            let name = &database.name;
+            let range = match &database.shards {
+                Some(range) => range.numbers(),
+                None if self.databases.len() == 1 => 0..=shards - 1,
+                None => {
+                    return Some(format!(
+                        "\"{name}\" has none; with several databases each needs some, such as \"0-7\""
+                    ));
+                }
+            };
+            if *range.end() >= shards {
+                return Some(format!(
+                    "\"{name}\" has {}-{}, and there are {shards}: 0-{}",
+                    range.start(),
+                    range.end(),
+                    shards - 1
+                ));
+            }
+            for shard in range {
+                if let Some(owner) = owners[shard as usize].replace(name) {
+                    return Some(format!("{shard} belongs to \"{owner}\" and to \"{name}\"; take it out of one"));
+                }
+            }
+        }
+        let unowned = owners.iter().position(Option::is_none).filter(|_| !self.databases.is_empty());
+        unowned.map(|shard| format!("{shard} belongs to no database; give each of 0-{} to one", shards - 1))
+    }
+
     /// Refuses what cannot work.
     fn check(&self) -> Result<(), Error> {
         let rate = self.tiers.filter.false_positive_rate;
@@ -140,9 +178,11 @@ impl Config {
         let impossible = |key, message: &str| Err(Error::Impossible { key, message: message.to_owned() });
         match () {
             () if self.shards == 0 || self.shards > 10_000 => impossible("shards", "must be between 1 and 10000"),
-            () if self.databases.len() > 1 => {
-                impossible("database", "this release serves one database; leave one [[database]]")
-            }
+            () if let Some(name) = self.repeated_name() => impossible(
+                "database.name",
+                &format!("\"{name}\" is given to two databases; give each a name of its own"),
+            ),
+            () if let Some(message) = self.misplaced() => impossible("database.shards", &message),
             () if !(rate > 0.0 && rate < 1.0) => {
                 impossible("tiers.filter.false_positive_rate", "must be above 0 and below 1, such as 0.01")
             }
@@ -208,6 +248,24 @@ mod tests {
         assert_eq!((config.session.batch_max, config.gateway.listen.port()), (7, 9));
     }
 
+    /// Two databases, with more keys for each.
+    fn two(first: &str, second: &str) -> String {
+        let entry = |name, more| format!("[[database]]\nname = \"{name}\"\nurl = \"{name}\"\n{more}\n");
+        entry("a", first) + &entry("b", second)
+    }
+
+    #[test]
+    fn the_example_of_a_cluster_can_be_used() {
+        let config = read(include_str!("../config/cluster-64x8.toml"), &[]).expect("the example is valid");
+        assert_eq!((config.shards, config.databases.len()), (64, 8));
+    }
+
+    #[test]
+    fn several_databases_share_the_shards() {
+        let config = read(&two("shards = \"0-31\"", "shards = \"32-63\""), &[]).expect("reads");
+        assert_eq!(config.databases.len(), 2);
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         for (text, variables, expected) in [
@@ -218,7 +276,12 @@ mod tests {
             ("[gateway]\nhosts = [\"https://shop.example\"]", &[], "gateway.hosts"),
             ("[tiers.filter]\nfalse_positive_rate = 2.0", &[], "false_positive_rate"),
             ("[tiers.local]\nttl = \"soon\"", &[], "ttl"),
-            ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "one database"),
+            ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "database.name"),
+            ("shards = 4\n[[database]]\nurl = \"a\"\nshards = \"0-4\"", &[], "there are 4"),
+            ("[[database]]\nurl = \"a\"\nshards = \"7-0\"", &[], "names no shards"),
+            (&two("shards = \"0-31\"", ""), &[], "\"b\" has none"),
+            (&two("shards = \"0-31\"", "shards = \"31-63\""), &[], "31 belongs to \"a\" and to \"b\""),
+            (&two("shards = \"0-31\"", "shards = \"33-63\""), &[], "32 belongs to no database"),
             ("", &[("FRESHET__SESSION__BATCH", "1")], "FRESHET__SESSION__BATCH"),
             ("", &[("FRESHET__SHARDS__X", "1")], "FRESHET__SHARDS__X"),
             ("shards = ", &[], "test.toml"),

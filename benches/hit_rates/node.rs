@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use freshet::{
     completion,
     hub::Hub,
-    record::{Change, Position, Stamp},
+    record::{Change, DatabaseId, Position, Stamp},
     resilience::Deadline,
     service::{self, Service},
     store::{self, Proof},
@@ -47,7 +47,7 @@ impl<'a> Node<'a> {
         };
         let telemetry = Telemetry::new();
         let tiers = Tiers::new(&config, shop.store.clone(), &telemetry);
-        tiers.advance(Proof { position: Position(0), begun: Instant::now() });
+        tiers.advance(DatabaseId(0), Proof { position: Position(0), begun: Instant::now() });
         let batcher = Batcher::new(shop.store.clone(), telemetry.counter("statements", "Of the follower."));
         let hub = Hub::new(&telemetry);
         let service = Service::new(service::Config::default(), shop.store.clone(), tiers, hub, &telemetry);
@@ -73,7 +73,7 @@ impl Cache for Node<'_> {
         let held = tiers.holds(id);
         let change =
             Change { collection: id.collection, key: id.key.clone(), version: written.stamp.version, deleted: false };
-        tiers.note(&change, tiers.applied());
+        tiers.note(DatabaseId(0), &change, tiers.applied(DatabaseId(0)));
         assert!(!tiers.holds(id), "an entry is gone once its record has changed");
         if held {
             let (answer, loaded) = completion::channel(|| Err(store::Error::shutting_down()));

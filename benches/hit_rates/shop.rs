@@ -10,7 +10,7 @@ use freshet::{
         Memory, Operation, Store, Write, Written,
         memory::{ColumnSchema, DataType, Schema},
     },
-    tiers::{entry::Entry, local::Local},
+    tiers::{entry::Entry, era::Eras, local::Local},
 };
 use tokio::runtime::Runtime;
 
@@ -92,7 +92,8 @@ fn weigh(runtime: &Runtime, store: &Store, ids: &[RecordId]) -> Vec<u64> {
     let read = store.read(ShardId(0), CollectionId(0), &keys, Deadline::after(crate::LONG));
     let fetched = runtime.block_on(read).expect("read");
     let states = fetched.rows.iter().map(|row| row.state(fetched.generation));
-    let entries = ids.iter().zip(states).map(|(id, state)| Entry::new(id.clone(), state, Instant::now()));
+    let era = Eras::new(1).of(ShardId(0));
+    let entries = ids.iter().zip(states).map(|(id, state)| Entry::new(id.clone(), state, Instant::now(), era));
     entries.map(|entry| u64::from(Local::weight(&entry))).collect()
 }
 

@@ -4,7 +4,7 @@ use std::{hint::black_box, sync::Arc};
 
 use criterion::Criterion;
 use freshet::{
-    record::{CollectionId, Key, RecordId, RecordRef, patch::Members},
+    record::{CollectionId, DatabaseId, Key, RecordId, RecordRef, patch::Members},
     store::{
         Memory, Operation, Store, Write,
         memory::{ColumnSchema, DataType, Schema},
@@ -68,7 +68,7 @@ fn show(filters: &Filters, rate: f64, fill: f64) {
 fn built(store: &Store, rate: f64) -> Filters {
     let config = Config { false_positive_rate: rate, keys_min: CAPACITY, headroom: 1.0, ..Config::default() };
     let filters = Filters::new(config, store.catalogue());
-    let keys = runtime().block_on(filters.build(store, COLLECTION)).expect("built");
+    let keys = runtime().block_on(filters.build(store, DatabaseId(0), COLLECTION)).expect("built");
     // Two keys that share all their bits count as one.
     assert!(keys > STORED * 99 / 100, "{keys} keys were taken in");
     filters

@@ -1,4 +1,4 @@
-//! Every node's reader of the change feed.
+//! Every node's reader of the change feed of a database.
 //!
 //! One loop takes whatever comes first: a poll, a read of changed records, the end of a pause. None waits for another: while
 //! a poll is out, or its connection has fallen silent, reads come in and reach their watchers, and the other way round.
@@ -12,14 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     hub::Hub,
-    record::{Change, Key, RecordId},
+    record::{Change, DatabaseId, Key, RecordId},
     resilience::{Backoff, Deadline},
     store::{Error, Fetched, Poll, Store},
-    telemetry::Telemetry,
     tiers::{Loaded, Tiers},
 };
 
-use super::owed::{Batch, Owed, PartitionId, Record};
+use super::{
+    counters::Counters,
+    owed::{Batch, Owed, PartitionId, Record},
+};
 
 /// The pause between polls while changes come in, and its limit when none do.
 ///
@@ -42,6 +44,7 @@ const STEP: usize = 128;
 /// order makes this safe. The floor rises before the watchers are looked up, and a watcher registers before it reads;
 /// so either it is found here, or its read comes after the floor and shows the change itself.
 pub struct Follower {
+    database: DatabaseId,
     store: Store,
     tiers: Tiers,
     hub: Hub,
@@ -79,9 +82,15 @@ enum Event {
 }
 
 impl Follower {
-    /// A follower that keeps `tiers` current and tells `hub`.
-    pub fn new(store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
+    /// A follower of `database` that keeps `tiers` current and tells `hub`.
+    pub fn new(database: DatabaseId, store: Store, tiers: Tiers, hub: Hub, counters: &Counters) -> Self {
+        let name = [store.name(database)];
         Follower {
+            database,
+            changes: counters.changes.with_label_values(&name),
+            resyncs: counters.resyncs.with_label_values(&name),
+            statements: counters.statements.with_label_values(&name),
+            position: counters.position.with_label_values(&name),
             store,
             tiers,
             hub,
@@ -92,22 +101,18 @@ impl Follower {
             pause: PAUSE_ACTIVE,
             is_first: true,
             is_failing: false,
-            changes: telemetry.counter("freshet_changes_applied_total", "Changes taken from the feed."),
-            resyncs: telemetry.counter("freshet_changes_resyncs_total", "Times that history was lost and read anew."),
-            statements: telemetry.counter("freshet_changes_statements_total", "Statements that read what had changed."),
-            position: telemetry.gauge("freshet_changes_position", "The newest mark applied."),
         }
     }
 
     /// Follows until `stop`. An outage of the database is waited out; the place in the feed is kept.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut tail = self.store.tail();
+        let mut tail = self.store.tail(self.database);
         let mut due = Timer::now();
         loop {
             self.begin_reads();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.tiers.reset_met() => self.owe_watched(),
+                () = self.tiers.reset_met(self.database) => self.owe_watched(),
                 Some(event) = self.in_flight.next() => self.meet(event),
                 polled = async {
                     sleep_until(due).await;
@@ -123,7 +128,7 @@ impl Follower {
         match polled {
             Ok(poll) => {
                 if std::mem::take(&mut self.is_failing) {
-                    tracing::info!("the change feed answers again");
+                    tracing::info!(database = self.store.name(self.database), "the change feed answers again");
                     self.backoff.reset();
                 }
                 self.pause = if poll.changes.is_empty() { (self.pause * 2).min(PAUSE_IDLE) } else { PAUSE_ACTIVE };
@@ -134,7 +139,7 @@ impl Follower {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    tracing::warn!(%error, "the change feed does not answer; cached records will be marked as stale");
+                    tracing::warn!(%error, database = self.store.name(self.database), "the change feed does not answer; cached records will be marked as stale");
                 }
                 self.backoff.next_wait()
             }
@@ -156,29 +161,32 @@ impl Follower {
             self.changes.inc_by(changes.len() as u64);
             tokio::task::yield_now().await;
         }
-        self.tiers.freshness().meet_mark(poll.position);
+        self.tiers.freshness_of(self.database).meet_mark(poll.position);
         if let Some(proof) = poll.proof {
-            self.tiers.advance(proof);
+            self.tiers.advance(self.database, proof);
             self.position.set(i64::try_from(proof.position.0).unwrap_or(i64::MAX));
         }
     }
 
     fn start_over(&mut self, poll: &Poll, is_first: bool) {
-        self.tiers.reset(poll.position, poll.generations.as_deref());
+        self.tiers.reset(self.database, poll.position, poll.generations.as_deref());
         self.owe_watched();
         if !is_first {
             self.resyncs.inc();
-            tracing::warn!("the feed's history was lost; every cached and watched record is read anew");
+            tracing::warn!(
+                database = self.store.name(self.database),
+                "the feed's history was lost; every cached and watched record of it is read anew"
+            );
         }
     }
 
     fn apply(&mut self, change: &Change, poll: &Poll) {
         let id = RecordId::new(change.collection, change.key.clone());
-        if !self.tiers.is_news(&id, change.version) && self.hub.has_seen(id.as_ref(), change.version) {
+        if !self.tiers.is_news(self.database, &id, change.version) && self.hub.has_seen(id.as_ref(), change.version) {
             return;
         }
         let held = self.tiers.holds(&id);
-        self.tiers.note(change, poll.position);
+        self.tiers.note(self.database, change, poll.position);
         if !held && !self.hub.is_watched(id.as_ref()) {
             return;
         }
@@ -192,7 +200,7 @@ impl Follower {
     /// Of a backlog only what somebody watches is read: to keep all the rest current that was cached would be to read much of
     /// a table, while the changes of others wait.
     fn apply_backlog(&mut self, changes: &[Change], poll: &Poll, moment: Instant) {
-        self.tiers.note_backlog(changes, poll.position, moment);
+        self.tiers.note_backlog(self.database, changes, poll.position, moment);
         for change in changes {
             let id = RecordId::new(change.collection, change.key.clone());
             if !self.hub.has_seen(id.as_ref(), change.version) {
@@ -213,20 +221,26 @@ impl Follower {
 
     fn owe(&mut self, id: RecordId, since: Instant) {
         // A key without a shard is in no table.
-        if let Ok(shard) = self.store.shard_of(&id) {
+        if let Ok(shard) = self.store.shard_of(id.as_ref()) {
             self.owed.add(shard, id, since);
         }
     }
 
-    /// Nobody knows what changed, nor when.
+    /// Nobody knows what changed here, nor when.
     fn owe_watched(&mut self) {
         let now = Instant::now();
-        self.hub.watched().into_iter().for_each(|id| self.owe(id, now));
+        for id in self.hub.watched() {
+            if let Ok(shard) = self.store.shard_of(id.as_ref())
+                && self.store.owner(shard).ok() == Some(self.database)
+            {
+                self.owed.add(shard, id, now);
+            }
+        }
     }
 
     /// Begins to read what is owed, as far as there is room.
     fn begin_reads(&mut self) {
-        while let Some(batch) = self.owed.next(|collection| self.store.keys_at_once(collection)) {
+        while let Some(batch) = self.owed.next(|collection| self.store.keys_at_once(self.database, collection)) {
             self.statements.inc();
             let (store, (collection, shard)) = (self.store.clone(), batch.partition);
             self.in_flight.push(Box::pin(async move {
@@ -248,7 +262,8 @@ impl Follower {
                 let again = rows.filter_map(|(record, row)| {
                     let id = RecordId::new(partition.0, record.key.clone());
                     let state = row.state(fetched.generation);
-                    let loaded = Loaded { state, position: fetched.position, shard: partition.1, begun };
+                    let (database, position, shard) = (fetched.database, fetched.position, partition.1);
+                    let loaded = Loaded { state, database, position, shard, begun };
                     self.pass_on(&id, &loaded, record)
                 });
                 let again = again.collect();

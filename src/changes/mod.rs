@@ -10,9 +10,11 @@
 //! - [`relay`]: elected, one for each database: writes marks and deletes what is past its retention.
 //! - [`follower`]: every node: tails the outbox and applies what it finds.
 
+mod counters;
 pub mod follower;
 mod owed;
 pub mod relay;
 
+pub use counters::Counters;
 pub use follower::Follower;
 pub use relay::Relay;

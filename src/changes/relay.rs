@@ -7,10 +7,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    record::DatabaseId,
     resilience::Backoff,
     store::{Error, Lead, Store},
-    telemetry::Telemetry,
 };
+
+use super::counters::Counters;
 
 /// A mark's distance from the next.
 const MARK_INTERVAL: Duration = Duration::from_millis(50);
@@ -25,18 +27,21 @@ const CANDIDACY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_s
 /// docs/coherence.md, section 3; without a bus the relay has nothing to publish, since every node tails the outbox
 /// itself (section 5).
 pub struct Relay {
+    database: DatabaseId,
     store: Store,
     marks: IntCounter,
     leads: IntGauge,
 }
 
 impl Relay {
-    /// A relay for `store`.
-    pub fn new(store: Store, telemetry: &Telemetry) -> Self {
+    /// A relay for a database of `store`.
+    pub fn new(database: DatabaseId, store: Store, counters: &Counters) -> Self {
+        let name = [store.name(database)];
         Relay {
+            database,
+            marks: counters.marks.with_label_values(&name),
+            leads: counters.leads.with_label_values(&name),
             store,
-            marks: telemetry.counter("freshet_changes_marks_total", "Marks this node has committed as the leader."),
-            leads: telemetry.gauge("freshet_changes_leads", "1 while this node leads the database."),
         }
     }
 
@@ -58,11 +63,11 @@ impl Relay {
     }
 
     async fn stand_and_lead(&self) -> Result<(), Error> {
-        let Some(lead) = self.store.lead().await? else { return Ok(()) };
-        tracing::info!("leads: marks the change feed");
+        let Some(lead) = self.store.lead(self.database).await? else { return Ok(()) };
+        tracing::info!(database = self.store.name(self.database), "leads: marks the change feed");
         self.leads.set(1);
         let lost = self.lead(lead).await;
-        tracing::warn!(error = %lost, "leads no longer");
+        tracing::warn!(error = %lost, database = self.store.name(self.database), "leads no longer");
         Err(lost)
     }
 

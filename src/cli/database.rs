@@ -70,21 +70,22 @@ pub struct Target {
 /// What a command was told to work on.
 #[derive(Clone, Debug)]
 pub enum Named {
-    /// A database that somebody else runs.
-    Database(postgres::Config),
+    /// Databases that somebody else runs.
+    Databases(Vec<postgres::Config>),
     /// The folder of a private PostgreSQL.
     Folder(PathBuf),
 }
 
 impl Named {
-    /// The first of: `url` and `folder`, which the command line gave; the configured database; `variable`, which is the
-    /// value of DATABASE_URL; the configured folder. A URL gets the settings of the configured database, if there is one.
+    /// The first of: `url` and `folder`, which the command line gave; the configured databases; `variable`, which is the
+    /// value of DATABASE_URL; the configured folder. A URL gets the settings of the first configured database, if there is
+    /// one.
     pub fn first(url: Option<&str>, folder: Option<&Path>, config: &Config, variable: Option<&str>) -> Option<Self> {
-        let given = url.map(|url| Named::Database(configured(config, url)));
+        let given = url.map(|url| Named::Databases(vec![configured(config, url)]));
         given
             .or_else(|| folder.map(|folder| Named::Folder(folder.to_owned())))
-            .or_else(|| config.databases.first().map(|database| Named::Database(database.clone())))
-            .or_else(|| variable.map(|url| Named::Database(postgres::Config::at(url))))
+            .or_else(|| Some(config.databases.clone()).filter(|all| !all.is_empty()).map(Named::Databases))
+            .or_else(|| variable.map(|url| Named::Databases(vec![postgres::Config::at(url)])))
             .or_else(|| config.data_dir.clone().map(Named::Folder))
     }
 }
@@ -95,7 +96,7 @@ pub fn variable() -> Option<String> {
 }
 
 impl DatabaseArgs {
-    /// Every database to work on; one today.
+    /// Every database to work on.
     ///
     /// # Errors
     /// [`Error::Config`]; [`Error::Usage`] telling the choices when no database is named and none, or more than one
@@ -104,17 +105,20 @@ impl DatabaseArgs {
         let config = Config::load(self.config.as_deref())?;
         let (url, folder, variable) =
             (self.database_url.as_ref().map(DatabaseUrl::as_str), self.data_dir.as_deref(), variable());
-        let running = |folders: &[PathBuf]| Ok::<_, Error>(configured(&config, &private(folders)?));
-        let database = match Named::first(url, folder, &config, variable.as_deref()) {
-            Some(Named::Database(database)) => database,
+        let running = |folders: &[PathBuf]| Ok::<_, Error>(vec![configured(&config, &private(folders)?)]);
+        let databases = match Named::first(url, folder, &config, variable.as_deref()) {
+            Some(Named::Databases(databases)) => databases,
             Some(Named::Folder(folder)) => running(&[folder])?,
             None => running(&["serve", "demo"].map(|purpose| default_folder().join(purpose)))?,
         };
-        Ok(vec![Target { place: session::shown(&database.url)?, database, shards: config.shards }])
+        let target = |database: postgres::Config| {
+            Ok(Target { place: session::shown(&database.url)?, database, shards: config.shards })
+        };
+        databases.into_iter().map(target).collect()
     }
 }
 
-/// `url` with the settings of the configured database, if there is one.
+/// `url` with the settings of the first configured database, if there is one.
 fn configured(config: &Config, url: &str) -> postgres::Config {
     match config.databases.first() {
         Some(database) => postgres::Config { url: url.to_owned(), ..database.clone() },
@@ -172,7 +176,7 @@ mod tests {
         .expect("a configuration");
         let only_folder: Config = toml::from_str("data_dir = \"/configured\"").expect("a configuration");
         let told = |url, folder, config: &Config, variable| match Named::first(url, folder, config, variable) {
-            Some(Named::Database(database)) => format!("{} by {}", database.url, database.read_connections),
+            Some(Named::Databases(all)) => format!("{} by {}", all[0].url, all[0].read_connections),
             Some(Named::Folder(folder)) => folder.display().to_string(),
             None => "nothing".into(),
         };

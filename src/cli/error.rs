@@ -88,8 +88,13 @@ pub enum Error {
     #[error("failed to {0}")]
     Database(#[from] session::Error),
     /// The database could not be set up.
-    #[error("failed to {0}")]
-    Migrate(#[from] migrate::Error),
+    #[error("{place}: failed to {error}")]
+    Migrate {
+        /// Which one.
+        place: String,
+        /// What failed.
+        error: migrate::Error,
+    },
     /// The database could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -122,7 +127,9 @@ impl Error {
             Error::Away(_) => 69,
             Error::App(app::Error::TaskEnded { .. }) => 70,
             Error::Client(error) => client_code(error),
-            Error::Database(error) | Error::Migrate(migrate::Error::Connect(error)) => database_code(error),
+            Error::Database(error) | Error::Migrate { error: migrate::Error::Connect(error), .. } => {
+                database_code(error)
+            }
             Error::Store(store::Error::Unavailable { .. }) => 69,
             #[cfg(feature = "bench")]
             Error::Bench(bench::Error::Connect { .. }) => 69,
@@ -167,7 +174,7 @@ impl Error {
         match self {
             Error::Client(error) => hint(error).map(str::to_owned),
             Error::Database(error) => Some(error.hint().to_owned()),
-            Error::Migrate(error) => Some(error.hint()),
+            Error::Migrate { error, .. } => Some(error.hint()),
             Error::App(app::Error::Server(server::Error::NoBinaries)) => Some(INSTALL.to_owned()),
             _ => None,
         }

@@ -1,7 +1,8 @@
-//! `freshet migrate`: sets the database up, or with `--check` says what is left to do.
+//! `freshet migrate`: sets the databases up, side by side, or with `--check` says what is left to do.
 
 use std::{path::PathBuf, time::Instant};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{
@@ -10,7 +11,10 @@ use super::{
     figures::{counted, lasting, ranges},
     table::{Cell, Paint, Palette, Table},
 };
-use crate::store::postgres::migrate::{self, Placement, Plan, Report};
+use crate::store::postgres::{
+    migrate::{self, Placement, Plan, Report},
+    shard_range::ShardRange,
+};
 
 /// What to set up.
 #[derive(Debug, clap::Args)]
@@ -25,28 +29,62 @@ pub struct Args {
     check: bool,
 }
 
-/// Runs the migrations and creates missing partitions on every database, one after the other.
+/// Runs the migrations and creates missing partitions on all databases, side by side. All are looked at before any is changed:
+/// while one of them is away, or refuses, nothing is placed.
 ///
 /// # Errors
-/// [`Error::Migrate`] at the first database that fails; [`Error::Found`] when a check finds something to do.
+/// [`Error::Migrate`] for the first database that fails; [`Error::Found`] when a check finds something to do.
 pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
-    let mut todo = 0;
-    for target in args.database.targets()? {
-        let placement = Placement { modulus: target.shards, shards: 0..=target.shards - 1 };
-        if args.check {
-            let plan = migrate::plan(&target.database.url, args.folder.as_deref(), &placement).await?;
-            todo += usize::from(!plan.is_done());
-            output.summary(&Planned::new(&target, &plan), &planned(&target, &plan, output.palette()))?;
-        } else {
-            let began = Instant::now();
-            let report = migrate::migrate(&target.database.url, args.folder.as_deref(), &placement).await?;
-            let took = began.elapsed().as_secs_f64();
-            output.summary(&Done::new(&target, &report), &done(&target, &report, took, output.palette()))?;
+    let targets = args.database.targets()?;
+    let folder = args.folder.as_deref();
+    let planned = targets.iter().map(async |target| {
+        let plan = migrate::plan(&target.database.url, folder, &target.placement()).await;
+        plan.map_err(|error| target.failed(error))
+    });
+    let plans = join_all(planned).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if args.check {
+        return check(&targets, &plans, output);
+    }
+    let migrated = targets.iter().map(async |target| {
+        let began = Instant::now();
+        let report = migrate::migrate(&target.database.url, folder, &target.placement()).await;
+        report.map(|report| (report, began.elapsed().as_secs_f64())).map_err(|error| target.failed(error))
+    });
+    let mut failed = None;
+    for (target, migrated) in targets.iter().zip(join_all(migrated).await) {
+        match migrated {
+            Ok((report, took)) => {
+                output.summary(&Done::new(target, &report), &done(target, &report, took, output.palette()))?;
+            }
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
-    match todo {
-        0 => Ok(()),
-        _ => Err(Error::Found("the database is not up to date; run `freshet migrate` to bring it there".into())),
+    failed.map_or(Ok(()), Err)
+}
+
+fn check(targets: &[Target], plans: &[Plan], output: &mut Output) -> Result<(), Error> {
+    for (target, plan) in targets.iter().zip(plans) {
+        output.summary(&Planned::new(target, plan), &planned(target, plan, output.palette()))?;
+    }
+    let todo = plans.iter().filter(|plan| !plan.is_done()).count();
+    match (todo, targets.len()) {
+        (0, _) => Ok(()),
+        (_, 1) => Err(Error::Found("the database is not up to date; run `freshet migrate` to bring it there".into())),
+        (todo, all) => Err(Error::Found(format!(
+            "{todo} of {all} databases are not up to date; run `freshet migrate` to bring them there"
+        ))),
+    }
+}
+
+impl Target {
+    /// The shards that the database shall have.
+    fn placement(&self) -> Placement {
+        let shards = self.database.shards.as_ref().map_or(0..=self.shards - 1, ShardRange::numbers);
+        Placement { modulus: self.shards, shards }
+    }
+
+    fn failed(&self, error: migrate::Error) -> Error {
+        Error::Migrate { place: self.place.clone(), error }
     }
 }
 
@@ -130,7 +168,8 @@ fn planned(target: &Target, plan: &Plan, palette: Palette) -> String {
 
 fn collections<'a>(names: impl Iterator<Item = &'a String>, target: &Target) -> String {
     let names: Vec<_> = names.map(String::as_str).collect();
-    let shards = counted(target.shards as usize, "shard");
+    let (whole, placed) = (counted(target.shards as usize, "shard"), target.placement().shards.count());
+    let shards = if placed == target.shards as usize { whole } else { format!("{placed} of {whole}") };
     match &names[..] {
         [] => "no collection is partitioned".into(),
         names => format!("{shards} of {}", names.join(", ")),

@@ -51,7 +51,7 @@ impl Args {
         }
         let (url, folder) = (self.database_url.as_ref().map(DatabaseUrl::as_str), self.node.data_dir.as_deref());
         match Named::first(url, folder, config, variable().as_deref()) {
-            Some(Named::Database(database)) => Ok(Place::Database(database)),
+            Some(Named::Databases(databases)) => Ok(Place::Databases(databases)),
             Some(Named::Folder(folder)) => Ok(Place::Private(folder)),
             None => Err(unnamed()),
         }
@@ -73,7 +73,11 @@ fn unnamed() -> Error {
 
 fn say(place: &Place) -> Result<(), Error> {
     match place {
-        Place::Database(database) => tracing::info!(database = session::shown(&database.url)?, "uses the database"),
+        Place::Databases(databases) => {
+            for database in databases {
+                tracing::info!(name = database.name, database = session::shown(&database.url)?, "uses the database");
+            }
+        }
         Place::Private(folder) => tracing::info!(data = %folder.display(), "starts a private PostgreSQL"),
         Place::Memory => tracing::warn!("keeps records in memory: they are gone when the node ends"),
     }

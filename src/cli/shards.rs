@@ -102,7 +102,10 @@ fn described(report: &Report, all: bool, palette: Palette) -> String {
             text.push_str("  no table is tracked: call freshet.track('your_table') in a migration\n\n");
         }
         for collection in &survey.collections {
-            text.push_str(&section(collection, all, palette));
+            // Each database lists what it has; what nobody has is named in the end.
+            let is_shown = |shard: &&Shard| report.databases.len() == 1 || shard.partition.is_some();
+            let shards: Vec<&Shard> = collection.shards.iter().filter(is_shown).collect();
+            text.push_str(&section(collection, &shards, all, palette));
             text.push('\n');
         }
     }
@@ -110,22 +113,24 @@ fn described(report: &Report, all: bool, palette: Palette) -> String {
     text
 }
 
-fn section(collection: &Collection, all: bool, palette: Palette) -> String {
+fn section(collection: &Collection, shards: &[&Shard], all: bool, palette: Palette) -> String {
     let name = palette.paint(Paint::Strong, &collection.name);
     if !is_used(collection) {
         return format!("{name}  has no partition here; `freshet migrate` creates them\n");
     }
-    let (rows, bytes) = totals(&collection.shards);
+    let (rows, bytes) = totals(shards);
+    let whole = counted(collection.shards.len(), "shard");
+    let here = if shards.len() == collection.shards.len() { whole } else { format!("{} of {whole}", shards.len()) };
     let about = format!(
         "{} key {}, {}, about {}, {}",
         collection.key_kind,
         collection.key_column,
-        counted(collection.shards.len(), "shard"),
+        here,
         counted(rows as usize, "row"),
         size(bytes)
     );
     let mut table = Table::headed(["shard", "partition", "state", ">epoch", ">gen", ">rows", ">size"]);
-    for run in collection.shards.chunk_by(|a, b| !all && is_like(a, b)) {
+    for run in shards.chunk_by(|a, b| !all && is_like(a, b)) {
         table.push(row(run));
     }
     format!("{name}  {}\n{}", palette.paint(Paint::Quiet, &about), table.lay_out(palette))
@@ -137,8 +142,8 @@ fn is_like(a: &Shard, b: &Shard) -> bool {
     a.state == b.state && place(a) == place(b)
 }
 
-fn row(run: &[Shard]) -> [Cell; 7] {
-    let (first, last) = (&run[0], &run[run.len() - 1]);
+fn row(run: &[&Shard]) -> [Cell; 7] {
+    let (first, last) = (run[0], run[run.len() - 1]);
     let partition = match (&first.partition, &last.partition) {
         (Some(only), Some(_)) if run.len() == 1 => only.into(),
         (Some(first), Some(last)) => format!("{first} .. {last}").into(),
@@ -167,8 +172,10 @@ fn state(shard: &Shard) -> Cell {
     }
 }
 
-fn totals(shards: &[Shard]) -> (u64, u64) {
-    let sum = |figure: fn(&Shard) -> Option<i64>| shards.iter().filter_map(figure).map(i64::unsigned_abs).sum();
+fn totals(shards: &[&Shard]) -> (u64, u64) {
+    let sum = |figure: fn(&Shard) -> Option<i64>| {
+        shards.iter().filter_map(|shard| figure(shard)).map(i64::unsigned_abs).sum()
+    };
     (sum(|shard| shard.rows), sum(|shard| shard.bytes))
 }
 
@@ -217,12 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_databases_lists_its_own_shards() {
+        let databases = vec![survey("a", &[0, 1, 2, 3]), survey("b", &[4, 5, 6, 7])];
+        let report = Report { databases, owned_by_none: vec![], owned_by_two: vec![] };
+        let text = described(&report, false, Palette { colours: false });
+        assert!(!text.contains("missing") && text.matches("4 of 8 shards").count() == 2, "{text}");
+    }
+
+    #[test]
     fn like_neighbours_share_a_line() {
         let survey = survey("a", &[0, 1, 2, 5, 6, 7]);
-        let text = section(&survey.collections[0], false, Palette { colours: false });
+        let shards: Vec<&Shard> = survey.collections[0].shards.iter().collect();
+        let section = |all| section(&survey.collections[0], &shards, all, Palette { colours: false });
+        let text = section(false);
         let lines: Vec<_> = text.lines().skip(2).map(|line| line.split_whitespace().next().unwrap_or("")).collect();
         assert_eq!(lines, ["0-2", "3-4", "5-7"], "{text}");
         assert!(text.contains("c_000 .. c_002") && text.contains("missing"), "{text}");
-        assert_eq!(section(&survey.collections[0], true, Palette { colours: false }).lines().count(), 10);
+        assert_eq!(section(true).lines().count(), 10);
     }
 }

@@ -7,21 +7,28 @@ use axum::{
     response::Response,
 };
 
-use super::{Edge, query, readiness::Check, refusal::Refusal};
+use super::{
+    Edge, query,
+    readiness::{Check, Outcome},
+    refusal::Refusal,
+};
 
 /// 200 as long as the process answers at all.
 pub(super) async fn livez() -> Response {
     text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".into())
 }
 
-/// 200 when clients should be sent here, else 503 with what failed. `?verbose` lists every check.
+/// 200 when clients should be sent here, else 503; with what failed in both cases. `?verbose` lists every check.
 pub(super) async fn readyz(State(edge): State<Edge>, RawQuery(asked): RawQuery) -> Result<Response, Refusal> {
     let verbose = query::pairs(asked.as_deref())?.iter().any(|(name, _)| name == "verbose");
-    let checks = edge.gateway.readiness.check().await;
-    let ready = checks.iter().all(|check| check.ok);
+    let (outcome, checks) = edge.gateway.readiness.check().await;
     let mut body: String = checks.iter().filter(|check| verbose || !check.ok).map(line).collect();
-    body.push_str(if ready { "ready\n" } else { "not ready\n" });
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (status, last) = match outcome {
+        Outcome::Ready => (StatusCode::OK, "ready\n"),
+        Outcome::Degraded => (StatusCode::OK, "degraded\n"),
+        Outcome::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    };
+    body.push_str(last);
     Ok(text(status, "text/plain; charset=utf-8", body))
 }
 

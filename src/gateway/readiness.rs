@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
+
 use crate::{
+    record::DatabaseId,
     resilience::Deadline,
     service::Service,
     store::Store,
@@ -33,11 +36,22 @@ pub struct Readiness {
     draining: Arc<AtomicBool>,
 }
 
+/// What the checks come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Clients should be sent here.
+    Ready,
+    /// They should, though records of some databases cannot be read or may be old: of the others all is as ever.
+    Degraded,
+    /// They should be sent elsewhere.
+    NotReady,
+}
+
 /// One check with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What was checked.
-    pub name: &'static str,
+    pub name: String,
     /// Whether it held.
     pub ok: bool,
     /// In words, for an operator.
@@ -60,30 +74,46 @@ impl Readiness {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Runs every check. Takes at most a second.
-    pub async fn check(&self) -> [Check; 3] {
-        [self.check_serving(), self.check_store().await, self.check_feed()]
+    /// Runs every check, those of the databases side by side. Takes at most a second.
+    pub async fn check(&self) -> (Outcome, Vec<Check>) {
+        let databases = join_all(self.store.databases().map(|database| self.check_database(database))).await;
+        let serving = self.check_serving();
+        let fit = databases.iter().filter(|checks| checks.iter().all(|check| check.ok)).count();
+        let outcome = match (serving.ok, fit) {
+            (false, _) | (_, 0) => Outcome::NotReady,
+            (true, fit) if fit < databases.len() => Outcome::Degraded,
+            (true, _) => Outcome::Ready,
+        };
+        (outcome, std::iter::once(serving).chain(databases.into_iter().flatten()).collect())
     }
 
     fn check_serving(&self) -> Check {
         let ok = !self.is_draining();
         let detail = if ok { "takes clients" } else { "draining: clients are sent elsewhere" };
-        Check { name: "serving", ok, detail: detail.into() }
+        Check { name: "serving".into(), ok, detail: detail.into() }
     }
 
-    async fn check_store(&self) -> Check {
+    async fn check_database(&self, database: DatabaseId) -> [Check; 2] {
+        let (is_there, answer) = self.check_store(database).await;
+        let (is_followed, age) = judge(self.service.tiers().freshness_of(database));
+        // Where there is one database, nobody needs its name.
+        let of = |what: &str| match self.store.databases().count() {
+            1 => what.to_owned(),
+            _ => format!("{what} {}", self.store.name(database)),
+        };
+        [
+            Check { name: of("store"), ok: is_there, detail: answer },
+            Check { name: of("feed"), ok: is_followed, detail: age },
+        ]
+    }
+
+    async fn check_store(&self, database: DatabaseId) -> (bool, String) {
         let deadline = Deadline::after(STORE_LIMIT);
-        let (ok, detail) = match deadline.limit(self.store.health(deadline)).await {
+        match deadline.limit(self.store.health(database, deadline)).await {
             Ok(Ok(detail)) => (true, detail),
             Ok(Err(error)) => (false, error.to_string()),
             Err(_) => (false, format!("no answer within {STORE_LIMIT:?}")),
-        };
-        Check { name: "store", ok, detail }
-    }
-
-    fn check_feed(&self) -> Check {
-        let (ok, detail) = judge(self.service.tiers().freshness());
-        Check { name: "feed", ok, detail }
+        }
     }
 }
 

@@ -8,7 +8,14 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use super::{Edge, Inner, shop::Shop, sse};
-use crate::{telemetry::latency::Distribution, tiers::freshness::Verdict};
+use crate::{
+    record::DatabaseId,
+    telemetry::latency::Distribution,
+    tiers::{
+        Tiers,
+        freshness::{Freshness, Verdict},
+    },
+};
 
 /// The time between two snapshots.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -34,15 +41,25 @@ struct Snapshot {
     conflations: u64,
     /// How long states took to their watchers' sockets since the snapshot before.
     delivery: Delivery,
-    /// The last mark applied.
-    applied: u64,
-    /// The age of the certificate: how long ago this node knew that it had applied every change.
+    /// The age of the oldest certificate: how long ago this node knew that it had applied every change.
     age_ms: u64,
     fresh: bool,
+    /// Each of them by itself.
+    databases: Vec<Database>,
     local: Local,
     /// Beside the demonstration page only.
     #[serde(skip_serializing_if = "Option::is_none")]
     shop: Option<Shop>,
+}
+
+/// What this node knows of a database.
+#[derive(Debug, Serialize)]
+struct Database {
+    name: String,
+    /// The last mark applied.
+    applied: u64,
+    age_ms: u64,
+    fresh: bool,
 }
 
 /// From commit to socket, at most; each write to a socket counts once, with its oldest state.
@@ -102,9 +119,9 @@ impl Snapshot {
             pushes: count("freshet_session_pushes_total"),
             conflations: count("freshet_session_blocked_total"),
             delivery: delivered.into(),
-            applied: tiers.applied().0,
-            age_ms: u64::try_from(tiers.freshness().age().as_millis()).unwrap_or(u64::MAX),
+            age_ms: age_ms(tiers.freshness()),
             fresh: tiers.freshness().verdict() == Verdict::Fresh,
+            databases: tiers.databases().map(|(id, name)| Database::read(tiers, id, name)).collect(),
             local: Local {
                 entries: tiers.local().entries(),
                 bytes: tiers.local().bytes(),
@@ -113,6 +130,22 @@ impl Snapshot {
             shop: gateway.page.as_ref().map(|page| page.shop.borrow().clone()),
         }
     }
+}
+
+impl Database {
+    fn read(tiers: &Tiers, id: DatabaseId, name: &str) -> Self {
+        let freshness = tiers.freshness_of(id);
+        Database {
+            name: name.to_owned(),
+            applied: tiers.applied(id).0,
+            age_ms: age_ms(freshness),
+            fresh: freshness.verdict() == Verdict::Fresh,
+        }
+    }
+}
+
+fn age_ms(freshness: &Freshness) -> u64 {
+    u64::try_from(freshness.age().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn shares(counts: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {

@@ -93,7 +93,7 @@ fn from_store(error: store::Error, message: String) -> RpcError {
             tracing::debug!(%reason, "answered unavailable");
             RpcError::new(Code::Unavailable, "the store is unavailable").retry_after(RETRY_AFTER)
         }
-        store::Error::NotOwned { shard } => {
+        store::Error::NotOwned { shard } | store::Error::Disputed { shard } => {
             RpcError::new(Code::Unavailable, message).with("shard", shard.0).retry_after(RETRY_AFTER)
         }
         store::Error::Overloaded => RpcError::new(Code::Overloaded, message).retry_after(RETRY_AFTER),

@@ -108,7 +108,7 @@ impl Service {
         token: Option<Token>,
     ) -> WriteRequest<'_> {
         let write = operation.map(|operation| {
-            let is_likely_new = self.tiers.filters().denies(id.as_ref());
+            let is_likely_new = self.tiers.denies(id.as_ref());
             Write { id, operation, if_stamp, token, is_likely_new }
         });
         WriteRequest { service: self, write }
@@ -117,10 +117,12 @@ impl Service {
     /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
     fn install(&self, id: &RecordId, written: &Written, begun: Instant) {
         let Some((value, position)) = &written.installed else { return };
-        let Ok(shard) = self.store.shard_of(id) else { return };
+        let owner = self.store.shard_of(id.as_ref()).and_then(|shard| Ok((shard, self.store.owner(shard)?)));
+        let Ok((shard, database)) = owner else { return };
         let state = State { stamp: written.stamp, value: value.clone() };
         // A newer state may stand already; then that one is published instead, and versions only rise.
-        if let Some(state) = self.tiers.install_written(id, &Loaded { state, position: *position, shard, begun }) {
+        let loaded = Loaded { state, database, position: *position, shard, begun };
+        if let Some(state) = self.tiers.install_written(id, &loaded) {
             self.hub.publish(id, &state, begun);
         }
     }

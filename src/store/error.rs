@@ -21,6 +21,12 @@ pub enum Error {
         /// The shard.
         shard: ShardId,
     },
+    /// More than one database says that it owns the shard.
+    #[error("{shard} is owned by more than one database")]
+    Disputed {
+        /// The shard.
+        shard: ShardId,
+    },
     /// Too many writes are waiting already.
     #[error("too many writes are waiting")]
     Overloaded,
@@ -57,7 +63,8 @@ pub enum Error {
 impl Error {
     /// Whether the same request may succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Deadline | Error::Unavailable { .. } | Error::NotOwned { .. } | Error::Overloaded)
+        let is_owned_badly = matches!(self, Error::NotOwned { .. } | Error::Disputed { .. });
+        is_owned_badly || matches!(self, Error::Deadline | Error::Unavailable { .. } | Error::Overloaded)
     }
 
     /// Nothing is begun any more.
@@ -93,7 +100,13 @@ mod tests {
     #[test]
     fn only_what_time_may_heal_is_retryable() {
         let unavailable = Error::Unavailable { reason: String::new() };
-        for yes in [Error::Deadline, Error::Overloaded, unavailable, Error::NotOwned { shard: ShardId(1) }] {
+        for yes in [
+            Error::Deadline,
+            Error::Overloaded,
+            unavailable,
+            Error::NotOwned { shard: ShardId(1) },
+            Error::Disputed { shard: ShardId(1) },
+        ] {
             assert!(yes.is_retryable(), "{yes}");
         }
         let conflict = Error::Conflict { current: Stamp::ABSENT };

@@ -24,7 +24,7 @@ pub struct Poll {
     /// Set when the changes are a page of a backlog: each read of the primary that begins after this moment shows all of
     /// that backlog, so one base can take the place of a floor for each of its keys.
     pub backlog: Option<Instant>,
-    /// Every shard's generation there, when any differs from the poll before, and with the first poll.
+    /// Every shard's generation there, when that of a known shard differs from the poll before, and with the first poll.
     pub generations: Option<Vec<(ShardId, u32)>>,
     /// False when history was lost since the poll before: whatever was cached must be dropped and read anew.
     pub complete: bool,
@@ -41,7 +41,7 @@ pub struct Proof {
 
 /// A reader of one database's outbox. It keeps its place over failed polls.
 pub enum Tail {
-    /// The outbox of a primary.
+    /// The outbox of a database.
     Postgres(postgres::Tail),
     /// The log of the memory store.
     Memory(memory::Tail),

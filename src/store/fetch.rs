@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
-use crate::record::{Position, Stamp, State};
+use crate::record::{DatabaseId, Position, Stamp, State};
 
 /// Rows of one shard with the position they were read at, all from one snapshot.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// The newest mark that the snapshot showed.
+    /// Where they were read.
+    pub database: DatabaseId,
+    /// The newest mark of it that the snapshot showed.
     pub position: Position,
     /// The shard's epoch there.
     pub epoch: u64,

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod fetch;
 pub mod memory;
 pub mod postgres;
+mod topology;
 pub mod write;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub use write::{Operation, Token, Write, Written};
 
 use crate::{
     completion::Completion,
-    record::{Catalogue, CollectionId, Key, RecordId, ShardId, shard},
+    record::{Catalogue, CollectionId, DatabaseId, Key, RecordId, RecordRef, ShardId},
     resilience::Deadline,
     shutdown::Tasks,
 };
@@ -33,7 +34,7 @@ use crate::{
 /// The store behind one node. Cheap to clone.
 #[derive(Clone)]
 pub enum Store {
-    /// Rows in PostgreSQL.
+    /// Rows in PostgreSQL databases.
     Postgres(Arc<Postgres>),
     /// Rows in this process, gone with it.
     Memory(Arc<Memory>),
@@ -48,13 +49,49 @@ impl Store {
         }
     }
 
+    /// The databases, each of which has a history of its own: the memory store is one.
+    pub fn databases(&self) -> impl Iterator<Item = DatabaseId> + use<> {
+        let count = match self {
+            Store::Postgres(store) => store.databases(),
+            Store::Memory(_) => 1,
+        };
+        (0..).map(DatabaseId).take(count)
+    }
+
+    /// What a database is called.
+    pub fn name(&self, database: DatabaseId) -> &str {
+        match self {
+            Store::Postgres(store) => store.database(database).name(),
+            Store::Memory(_) => "memory",
+        }
+    }
+
+    /// The database that owns `shard`.
+    ///
+    /// # Errors
+    /// [`Error::NotOwned`], [`Error::Disputed`].
+    pub fn owner(&self, shard: ShardId) -> Result<DatabaseId, Error> {
+        match self {
+            Store::Postgres(store) => store.owner(shard),
+            Store::Memory(_) => Ok(DatabaseId(0)),
+        }
+    }
+
+    /// The shards that `database` owns, in order.
+    pub fn owned(&self, database: DatabaseId) -> Vec<ShardId> {
+        match self {
+            Store::Postgres(store) => store.owned(database),
+            Store::Memory(store) => store.shards().collect(),
+        }
+    }
+
     /// The most keys of one statement.
     pub const KEYS_AT_ONCE_MAX: usize = 256;
 
-    /// How many records of a collection should be read at once: fewer where they are large.
-    pub fn keys_at_once(&self, collection: CollectionId) -> usize {
+    /// How many records of a collection should be read at once in a database: fewer where they are large.
+    pub fn keys_at_once(&self, database: DatabaseId, collection: CollectionId) -> usize {
         match self {
-            Store::Postgres(store) => store.keys_at_once(collection),
+            Store::Postgres(store) => store.database(database).keys_at_once(collection),
             Store::Memory(_) => Store::KEYS_AT_ONCE_MAX,
         }
     }
@@ -63,17 +100,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Broken`] for a key that is not canonical for the collection's key type; a parsed [`Key`] always is.
-    pub fn shard_of(&self, id: &RecordId) -> Result<ShardId, Error> {
-        let collection = self.catalogue().get(id.collection);
-        shard::shard_of(collection.key_kind, id.key.as_str(), collection.modulus)
-            .map(ShardId)
-            .ok_or_else(|| Error::broken("compute the shard of a key"))
+    pub fn shard_of(&self, record: RecordRef<'_>) -> Result<ShardId, Error> {
+        self.catalogue().shard_of(record).ok_or_else(|| Error::broken("compute the shard of a key"))
     }
 
     /// Reads `keys` of one shard in one statement on the primary; a row for each, absent ones included, in their order.
     ///
     /// # Errors
-    /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`].
+    /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`], [`Error::Disputed`].
     ///
     /// # Cancel safety
     /// Dropping the future gives the connection up; nothing else is touched.
@@ -127,15 +161,20 @@ impl Store {
         }
     }
 
-    /// Hands every key of a collection to `sink`, in chunks, each shard's from a snapshot taken after the call: a change that
+    /// Hands every key of a collection that a database owns to `sink`, in chunks, each shard's from a snapshot taken after the call: a change that
     /// one of them does not show is in the feed after it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent, or somebody
     /// has locked a partition; the keys handed over so far mean nothing then.
-    pub async fn scan(&self, collection: CollectionId, sink: impl FnMut(&[Key])) -> Result<(), Error> {
+    pub async fn scan(
+        &self,
+        database: DatabaseId,
+        collection: CollectionId,
+        sink: impl FnMut(&[Key]),
+    ) -> Result<(), Error> {
         match self {
-            Store::Postgres(store) => store.scan(collection, sink).await,
+            Store::Postgres(store) => store.database(database).scan(collection, sink).await,
             Store::Memory(store) => {
                 store.scan(collection, sink);
                 Ok(())
@@ -143,43 +182,43 @@ impl Store {
         }
     }
 
-    /// Roughly how many records a collection has.
+    /// Roughly how many records of a collection a database owns.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database does not answer.
-    pub async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
+    pub async fn estimate(&self, database: DatabaseId, collection: CollectionId) -> Result<u64, Error> {
         match self {
-            Store::Postgres(store) => store.estimate(collection).await,
+            Store::Postgres(store) => store.database(database).estimate(collection).await,
             Store::Memory(store) => Ok(store.len(collection) as u64),
         }
     }
 
-    /// A reader of the change feed that starts now: it reports what becomes visible from here on.
-    pub fn tail(&self) -> Tail {
+    /// A reader of a database's change feed that starts now: it reports what becomes visible from here on.
+    pub fn tail(&self, database: DatabaseId) -> Tail {
         match self {
-            Store::Postgres(store) => Tail::Postgres(store.tail()),
+            Store::Postgres(store) => Tail::Postgres(store.database(database).tail()),
             Store::Memory(store) => Tail::Memory(store.tail()),
         }
     }
 
-    /// Tries to become the one node that writes marks and prunes; `None` while another node leads.
+    /// Tries to become the one node that writes marks into a database and prunes it; `None` while another node leads.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database does not answer.
-    pub async fn lead(&self) -> Result<Option<Lead>, Error> {
+    pub async fn lead(&self, database: DatabaseId) -> Result<Option<Lead>, Error> {
         match self {
-            Store::Postgres(store) => Ok(store.lead().await?.map(Lead::Postgres)),
+            Store::Postgres(store) => Ok(store.database(database).lead().await?.map(Lead::Postgres)),
             Store::Memory(_) => Ok(Some(Lead::Memory)),
         }
     }
 
-    /// Says whether the store answers, in words for an operator.
+    /// Says whether a database answers, in words for an operator.
     ///
     /// # Errors
     /// [`Error::Unavailable`] with the reason.
-    pub async fn health(&self, deadline: Deadline) -> Result<String, Error> {
+    pub async fn health(&self, database: DatabaseId, deadline: Deadline) -> Result<String, Error> {
         match self {
-            Store::Postgres(store) => store.health(deadline).await,
+            Store::Postgres(store) => store.health(database, deadline).await,
             Store::Memory(store) => Ok(store.health()),
         }
     }

@@ -7,7 +7,7 @@ pub mod latency;
 use std::collections::BTreeMap;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
     proto::{Metric, MetricFamily},
 };
@@ -39,6 +39,11 @@ impl Telemetry {
     /// A number that rises and falls.
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::new(name, help))
+    }
+
+    /// A family of numbers that rise and fall, told apart by one label.
+    pub fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))
     }
 
     /// A distribution of durations.

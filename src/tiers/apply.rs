@@ -1,49 +1,52 @@
 //! How changes reach the tiers: newer wins, and nothing else does.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use crate::{
-    record::{Change, Position, RecordId, ShardId, Stamp, State},
+    record::{Change, DatabaseId, Position, RecordId, RecordRef, ShardId, Stamp, State},
     store::Proof,
 };
 
-use super::{Tiers, batch::Loaded};
+use super::{Tiers, batch::Loaded, view::View};
 
 impl Tiers {
-    /// Takes note of a change whose state is not at hand: the key's floor rises, and an older entry goes. `seen` is the
-    /// newest mark that the poll showed which reported it.
-    pub fn note(&self, change: &Change, seen: Position) {
+    /// Takes note of a change of `database` whose state is not at hand: the key's floor rises, and an older entry goes. `seen`
+    /// is the newest mark that the poll showed which reported it.
+    pub fn note(&self, database: DatabaseId, change: &Change, seen: Position) {
         let id = RecordId::new(change.collection, change.key.clone());
-        let stamp = Stamp::new(self.generation_of(&id), change.version);
+        let stamp = Stamp::new(self.generation_of(id.as_ref()), change.version);
         // The floor first, the entry second: a fill in between is refused or overwritten.
-        self.inner.view.floors.raise(&id, stamp, !change.deleted, seen);
-        self.take_note(&id, stamp, change.deleted);
+        self.inner.views.of(database).floors.raise(&id, stamp, !change.deleted, seen);
+        self.take_note(database, &id, stamp, change.deleted);
     }
 
-    /// Takes note of changes of a backlog, all of which were visible before `moment` in a snapshot that showed mark `seen`.
-    /// The base rises in place of their floors.
-    pub fn note_backlog(&self, changes: &[Change], seen: Position, moment: Instant) {
+    /// Takes note of changes of a backlog of `database`, all of which were visible before `moment` in a snapshot that showed
+    /// mark `seen`. The base rises in place of their floors.
+    pub fn note_backlog(&self, database: DatabaseId, changes: &[Change], seen: Position, moment: Instant) {
+        let view = self.inner.views.of(database);
         // The base first, the entries second: a fill in between began before `moment` and is refused, or shows them.
-        self.inner.view.raise_base(seen, moment);
+        view.raise_base(seen, moment);
         for change in changes {
             let id = RecordId::new(change.collection, change.key.clone());
-            self.take_note(&id, Stamp::new(self.generation_of(&id), change.version), change.deleted);
+            let stamp = Stamp::new(self.generation_of(id.as_ref()), change.version);
+            self.take_note(database, &id, stamp, change.deleted);
         }
-        self.inner.view.freshness.meet_page();
+        view.freshness.meet_page();
     }
 
-    fn take_note(&self, id: &RecordId, stamp: Stamp, deleted: bool) {
+    fn take_note(&self, database: DatabaseId, id: &RecordId, stamp: Stamp, deleted: bool) {
         self.inner.local.remove_older(id, stamp);
+        let filters = self.filters(database);
         if deleted {
-            self.inner.filters.count_deletion(id.collection);
+            filters.count_deletion(id.collection);
         } else {
-            self.inner.filters.add(id);
+            filters.add(id);
         }
     }
 
     /// Whether L1 holds `id` at an older stamp than `version`, or its floor is lower: the change is news here.
-    pub fn is_news(&self, id: &RecordId, version: u64) -> bool {
-        self.inner.view.floors.get(id).is_none_or(|floor| floor.version < version)
+    pub fn is_news(&self, database: DatabaseId, id: &RecordId, version: u64) -> bool {
+        self.inner.views.of(database).floors.get(id).is_none_or(|floor| floor.version < version)
     }
 
     /// Whether L1 holds the record: keeping it current is worth a read.
@@ -57,15 +60,18 @@ impl Tiers {
     /// # Source
     /// docs/coherence.md, section 4, `install`.
     pub fn install(&self, id: &RecordId, loaded: &Loaded) -> Option<State> {
-        let _standing = self.inner.standings.hold(loaded.begun)?;
-        if !self.meet_generation(loaded.shard, loaded.state.stamp.generation) {
+        let view = self.inner.views.of(loaded.database);
+        let (shard, generation) = (loaded.shard, loaded.state.stamp.generation);
+        let _held = self.inner.standings.hold(shard, generation, loaded.begun, || self.start_over(view, shard))?;
+        // Positions of another database than the owner say nothing here.
+        if self.inner.store.owner(shard).is_ok_and(|owner| owner != loaded.database) {
             return None;
         }
         if loaded.state.value.is_some() {
-            self.inner.filters.add(id);
+            view.filters.add(id);
         }
-        let floors = &self.inner.view.floors;
-        let stands = self.inner.local.install(id, || floors.admit(id, &loaded.state, loaded.position, loaded.begun));
+        let admit = || view.floors.admit(id, &loaded.state, loaded.position, loaded.begun);
+        let stands = self.inner.local.install(id, shard, admit);
         if stands.is_none() {
             self.inner.stale_reads.inc();
         }
@@ -78,44 +84,48 @@ impl Tiers {
         let stands = self.install(id, loaded);
         if stands.is_none() {
             let (stamp, live) = (loaded.state.stamp, loaded.state.value.is_some());
-            self.inner.view.floors.raise(id, stamp, live, self.applied().max(loaded.position));
+            let view = self.inner.views.of(loaded.database);
+            view.floors.raise(id, stamp, live, view.floors.applied().max(loaded.position));
             self.inner.local.remove_older(id, stamp);
             if live {
                 // The floor may go before the feed brings the write; from then on the filter must not deny the key.
-                self.inner.filters.add(id);
+                view.filters.add(id);
             }
         }
         stands
     }
 
-    /// Every change visible at the proof's position, and before its moment, has been applied.
-    pub fn advance(&self, proof: Proof) {
-        self.inner.view.advance(proof);
+    /// Every change of `database` visible at the proof's position, and before its moment, has been applied.
+    pub fn advance(&self, database: DatabaseId, proof: Proof) {
+        self.inner.views.advance(database, proof);
     }
 
-    /// History was lost: everything cached goes, and only what is read from `position` on is accepted. The
-    /// generations that hold there, where they have changed, hold at once: a change that is noted under an older one
-    /// would let reads pass that are older than the change.
-    pub fn reset(&self, position: Position, generations: Option<&[(ShardId, u32)]>) {
-        self.inner.standings.reset(generations.unwrap_or_default(), || {
-            self.inner.view.floors.reset(position);
-            self.inner.local.clear();
-            self.inner.filters.invalidate();
+    /// History of `database` was lost: everything cached of its shards goes, and only what is read from `position` on is
+    /// accepted. The generations that hold there, where they have changed, hold at once: a change that is noted under an
+    /// older one would let reads pass that are older than the change.
+    pub fn reset(&self, database: DatabaseId, position: Position, generations: Option<&[(ShardId, u32)]>) {
+        let view = self.inner.views.of(database);
+        // It may still list shards that another has taken over.
+        let generations: HashMap<_, _> = generations.unwrap_or_default().iter().copied().collect();
+        let owned = self.inner.store.owned(database).into_iter();
+        let shards: Vec<_> = owned.map(|shard| (shard, generations.get(&shard).copied())).collect();
+        self.inner.standings.reset(&shards, || {
+            view.floors.reset(position);
+            shards.iter().for_each(|(shard, _)| self.inner.local.forget(*shard));
+            view.filters.invalidate();
         });
     }
 
-    /// Whether a state of `generation` may be used. A generation above the known one drops what is cached first.
-    fn meet_generation(&self, shard: ShardId, generation: u32) -> bool {
-        self.inner.standings.meet(shard, generation, || {
-            self.inner.local.clear();
-            self.inner.filters.invalidate();
-            self.inner.reset.notify_one();
-        })
+    /// A read has met a new generation of `shard`: what is cached of it goes first.
+    fn start_over(&self, view: &View, shard: ShardId) {
+        self.inner.local.forget(shard);
+        view.filters.invalidate();
+        view.reset.notify_one();
     }
 
     /// The generation known for the record's shard.
-    pub(super) fn generation_of(&self, id: &RecordId) -> u32 {
-        self.inner.store.shard_of(id).map_or(1, |shard| self.inner.standings.generation(shard))
+    pub(super) fn generation_of(&self, record: RecordRef<'_>) -> u32 {
+        self.inner.store.shard_of(record).map_or(1, |shard| self.inner.standings.generation(shard))
     }
 }
 
@@ -133,6 +143,8 @@ mod tests {
         tiers::Config,
     };
 
+    const DATABASE: DatabaseId = DatabaseId(0);
+
     fn tiers() -> Tiers {
         let schema = r#"{"name": "counters", "key": "id", "columns": [{"name": "id", "type": "text"}]}"#;
         let schema: Schema = serde_json::from_str(schema).expect("a schema");
@@ -147,7 +159,7 @@ mod tests {
     /// What a statement that began at `begun` found.
     fn loaded(version: u64, position: u64, begun: Instant) -> Loaded {
         let state = State { stamp: Stamp::new(1, version), value: Some(Bytes::from_static(b"{}")) };
-        Loaded { state, position: Position(position), shard: ShardId(0), begun }
+        Loaded { state, database: DATABASE, position: Position(position), shard: ShardId(0), begun }
     }
 
     /// A moment after every one before.
@@ -159,7 +171,7 @@ mod tests {
     #[test]
     fn a_statement_counts_for_the_time_it_began_in_whenever_it_was_asked_for() {
         let (tiers, before) = (tiers(), later());
-        tiers.reset(Position(5), None);
+        tiers.reset(DATABASE, Position(5), None);
         // Its position may be as good as that of the reset: marks are written now and then.
         assert_eq!(tiers.install(&id(), &loaded(1, 5, before)), None);
         assert!(tiers.install(&id(), &loaded(1, 5, later())).is_some());
@@ -168,7 +180,7 @@ mod tests {
     #[test]
     fn a_write_that_may_not_be_kept_is_a_floor_all_the_same() {
         let (tiers, before) = (tiers(), later());
-        tiers.reset(Position(5), None);
+        tiers.reset(DATABASE, Position(5), None);
         assert!(tiers.install(&id(), &loaded(6, 5, later())).is_some());
         // Begun before the reset, or below the base; committed either way, and answered.
         assert_eq!(tiers.install_written(&id(), &loaded(7, 5, before)), None);
@@ -180,11 +192,11 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_may_not_be_kept_is_known_to_the_filter() {
         let (tiers, before) = (tiers(), later());
-        tiers.build_filters().await;
-        assert!(tiers.filters().denies(id().as_ref()));
-        tiers.note_backlog(&[], Position(3), later());
+        tiers.build_filters(DATABASE).await;
+        assert!(tiers.denies(id().as_ref()));
+        tiers.note_backlog(DATABASE, &[], Position(3), later());
         assert_eq!(tiers.install_written(&id(), &loaded(7, 3, before)), None);
-        assert!(!tiers.filters().denies(id().as_ref()), "its floor may go before the feed brings it");
+        assert!(!tiers.denies(id().as_ref()), "its floor may go before the feed brings it");
     }
 
     #[test]
@@ -192,7 +204,7 @@ mod tests {
         let (tiers, before) = (tiers(), later());
         assert!(tiers.install(&id(), &loaded(6, 1, before)).is_some());
         let change = Change { collection: CollectionId(0), key: id().key, version: 7, deleted: false };
-        tiers.note_backlog(&[change], Position(3), later());
+        tiers.note_backlog(DATABASE, &[change], Position(3), later());
         assert!(!tiers.holds(&id()));
         assert_eq!(tiers.install(&id(), &loaded(6, 4, before)), None);
         assert!(tiers.install(&id(), &loaded(7, 3, later())).is_some());

@@ -13,7 +13,7 @@ use prometheus::IntCounter;
 use super::read_queue::{Batch, Caller, Callers, Join, ReadQueue};
 use crate::{
     completion::Completion,
-    record::{CollectionId, Key, Position, RecordId, ShardId, State},
+    record::{CollectionId, DatabaseId, Key, Position, RecordId, ShardId, State},
     resilience::Deadline,
     store::{Error, Fetched, Store},
 };
@@ -23,7 +23,9 @@ use crate::{
 pub struct Loaded {
     /// The state found.
     pub state: State,
-    /// The position of the read.
+    /// The database that was read.
+    pub database: DatabaseId,
+    /// The position of the read there.
     pub position: Position,
     /// The shard that was read.
     pub shard: ShardId,
@@ -63,7 +65,7 @@ impl Batcher {
         answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static,
     ) {
         let caller = Caller { answer: Completion::new(abandoned, answer), deadline };
-        match self.store.shard_of(id) {
+        match self.store.shard_of(id.as_ref()) {
             Ok(shard) => self.enqueue((id.collection, shard), &id.key, join, caller),
             Err(error) => caller.answer.complete(Err(error)),
         }
@@ -96,7 +98,8 @@ impl Batcher {
 
     /// The next batch. Without one the queue is removed, and the next caller makes another.
     fn dispatch(&self, id: PartitionId) -> Option<Batch> {
-        let keys_max = self.store.keys_at_once(id.0);
+        let owner = self.store.owner(id.1);
+        let keys_max = owner.map_or(Store::KEYS_AT_ONCE_MAX, |owner| self.store.keys_at_once(owner, id.0));
         let mut queues = self.queues.lock();
         let batch = queues.get_mut(&id)?.dispatch(keys_max);
         if batch.is_none() {
@@ -133,9 +136,9 @@ impl Batcher {
         };
         match fetched {
             Ok(fetched) => {
-                let (position, shard) = (fetched.position, id.1);
+                let (database, position, shard) = (fetched.database, fetched.position, id.1);
                 for (row, callers) in fetched.rows.iter().zip(completed) {
-                    let loaded = Loaded { state: row.state(fetched.generation), position, shard, begun };
+                    let loaded = Loaded { state: row.state(fetched.generation), database, position, shard, begun };
                     answer_all(callers, &Ok(loaded));
                 }
             }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::era::Era;
 use crate::{
     protocol::codec,
     record::{RecordId, RecordRef, State},
@@ -24,11 +25,12 @@ pub struct Entry {
     text: Bytes,
     /// When the entry is past its lifetime.
     expires: Instant,
+    era: Era,
 }
 
 impl Entry {
-    /// The entry of `id` in `state`, to be served until `expires`.
-    pub fn new(id: RecordId, state: State, expires: Instant) -> Self {
+    /// The entry of `id` in `state`, to be served until `expires`, or the end of its shard's `era`.
+    pub fn new(id: RecordId, state: State, expires: Instant, era: Era) -> Self {
         let (key, value_len) = (id.key.as_str(), state.value.as_ref().map_or(0, Bytes::len));
         let mut text = Vec::with_capacity(codec::RECORD_HEAD_BYTES_MAX + key.len() + value_len);
         codec::record_head(&mut text, key, &state);
@@ -36,7 +38,7 @@ impl Entry {
         let text = Bytes::from(text);
         let value = state.value.map(|value| text.slice(text.len() - value.len()..));
         let is_plain = text[KEY_AT..].starts_with(key.as_bytes()) && text[KEY_AT + key.len()] == b'"';
-        Entry { id, is_plain, state: State { stamp: state.stamp, value }, text, expires }
+        Entry { id, is_plain, state: State { stamp: state.stamp, value }, text, expires, era }
     }
 
     /// The state.
@@ -47,6 +49,11 @@ impl Entry {
     /// When the entry is past its lifetime.
     pub fn expires(&self) -> Instant {
         self.expires
+    }
+
+    /// The era of its shard in which it was made.
+    pub fn era(&self) -> Era {
+        self.era
     }
 
     /// Whether this is the entry of `record`.
@@ -76,14 +83,21 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{CollectionId, Key, Stamp};
+    use crate::{
+        record::{CollectionId, Key, ShardId, Stamp},
+        tiers::era::Eras,
+    };
+
+    fn era() -> Era {
+        Eras::new(1).of(ShardId(0))
+    }
 
     #[test]
     fn an_entry_writes_what_the_codec_writes_and_holds_the_value_once() {
         for value in [Some(Bytes::from_static(br#"{"price":2.50}"#)), None] {
             let state = State { stamp: Stamp::new(3, 17), value };
             let id = RecordId::new(CollectionId(0), Key::from_database("a\"b"));
-            let entry = Entry::new(id, state.clone(), Instant::now());
+            let entry = Entry::new(id, state.clone(), Instant::now(), era());
             assert_eq!(entry.state(), &state);
             assert!(!entry.is_plain);
             for stale in [None, Some(Duration::from_millis(1_500))] {
@@ -103,7 +117,7 @@ mod tests {
         let keys = ["a", "ab", "a\"b", "a\\", "\\", "\\\\", "\"", "é", "e", "a\n", "\\n"];
         for key in keys {
             let id = RecordId::new(CollectionId(1), Key::from_database(key));
-            let entry = Entry::new(id, State::absent(Stamp::new(1, 1)), Instant::now());
+            let entry = Entry::new(id, State::absent(Stamp::new(1, 1)), Instant::now(), era());
             assert_eq!(entry.is_plain, !key.contains(['"', '\\', '\n']), "{key:?}");
             for other in keys {
                 let is_of = |collection| entry.is_of(&RecordRef { collection: CollectionId(collection), key: other });

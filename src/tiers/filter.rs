@@ -1,4 +1,4 @@
-//! A bloom filter for each collection: a key that no database holds stops here.
+//! A bloom filter for each collection and database: a key that is not there stops here.
 //!
 //! Promises: it denies only what is absent from a scan and from every change applied since before that scan began.
 //! Whether the node is fresh enough to believe a denial is the caller's question. A filter is built beside the one in
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    record::{Catalogue, CollectionId, Key, RecordId, RecordRef},
+    record::{Catalogue, CollectionId, DatabaseId, Key, RecordId, RecordRef},
     resilience::Backoff,
     store::{Error, Store},
 };
@@ -89,7 +89,7 @@ impl Pause {
     }
 }
 
-/// The filters of all collections. Cheap to clone.
+/// The filters of all collections of one database. Cheap to clone.
 #[derive(Clone)]
 pub struct Filters {
     config: Arc<Config>,
@@ -157,19 +157,19 @@ impl Filters {
     ///
     /// # Cancel safety
     /// A half-built filter is never used; the next build replaces it.
-    pub async fn build(&self, store: &Store, collection: CollectionId) -> Result<usize, Error> {
-        let built = self.try_build(store, collection).await;
+    pub async fn build(&self, store: &Store, database: DatabaseId, collection: CollectionId) -> Result<usize, Error> {
+        let built = self.try_build(store, database, collection).await;
         let mut slot = self.slot(collection).write();
         slot.pause = built.as_ref().err().map(|_| Pause::extended(slot.pause.take()));
         built
     }
 
-    async fn try_build(&self, store: &Store, collection: CollectionId) -> Result<usize, Error> {
-        let counted = usize::try_from(store.estimate(collection).await?).unwrap_or(usize::MAX);
+    async fn try_build(&self, store: &Store, database: DatabaseId, collection: CollectionId) -> Result<usize, Error> {
+        let counted = usize::try_from(store.estimate(database, collection).await?).unwrap_or(usize::MAX);
         let mut capacity = self.capacity(counted);
         loop {
             self.slot(collection).write().next = Some(Bits::new(capacity, self.config.false_positive_rate)?);
-            store.scan(collection, |keys| self.take(collection, keys)).await?;
+            store.scan(database, collection, |keys| self.take(collection, keys)).await?;
             let mut slot = self.slot(collection).write();
             match slot.next.take() {
                 // Invalidated meanwhile: a reset will build again.

@@ -103,6 +103,12 @@ impl Freshness {
         self.proven.fetch_max(u64::try_from(nanos).unwrap_or(u64::MAX - 1) + 1, Ordering::AcqRel);
     }
 
+    /// The newest proven moment.
+    pub fn proven(&self) -> Option<Instant> {
+        let nanos = self.proven.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.start + Duration::from_nanos(nanos))
+    }
+
     /// How old what is cached here may be: the time since the newest proven moment or, while nothing is proven, since
     /// the start, before which nothing was cached. Whether anything was proven is said by [`Self::verdict`] alone.
     pub fn age(&self) -> Duration {

@@ -16,8 +16,8 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::{entry::Entry, thread_cache::ThreadCaches};
-use crate::record::{RecordId, RecordRef, Stamp, State};
+use super::{entry::Entry, era::Eras, thread_cache::ThreadCaches};
+use crate::record::{RecordId, RecordRef, ShardId, Stamp, State};
 
 /// What the cache's own nodes take for an entry, counted with a heap profile of moka 0.12.
 const ENTRY_OVERHEAD_BYTES: usize = 160;
@@ -53,14 +53,15 @@ impl Default for Config {
 pub struct Local {
     entries: Cache<RecordId, Arc<Entry>, foldhash::fast::RandomState>,
     caches: Arc<ThreadCaches>,
+    eras: Arc<Eras>,
     stripes: Arc<[Mutex<()>]>,
     hasher: foldhash::fast::RandomState,
     lifetime: Lifetime,
 }
 
 impl Local {
-    /// An empty cache.
-    pub fn new(config: &Config) -> Self {
+    /// An empty cache of records of `shards` shards.
+    pub fn new(config: &Config, shards: u32) -> Self {
         let entries = Cache::builder()
             .max_capacity(config.capacity.as_u64())
             .weigher(|_: &RecordId, entry: &Arc<Entry>| Self::weight(entry))
@@ -71,6 +72,7 @@ impl Local {
         Local {
             entries,
             caches: Arc::new(ThreadCaches::new(config.capacity.as_u64())),
+            eras: Arc::new(Eras::new(shards)),
             stripes: std::iter::repeat_with(Mutex::default).take(STRIPES).collect(),
             hasher: foldhash::fast::RandomState::default(),
             lifetime,
@@ -84,27 +86,29 @@ impl Local {
 
     /// Answers from the entry of a record, if there is one.
     pub fn get<R>(&self, record: &RecordRef<'_>, now: Instant, answer: impl FnOnce(&Entry) -> R) -> Option<R> {
-        self.caches.read(record, now, || self.entries.get(record), answer)
+        // What threads keep needs no look at its era: they forget everything when one ends.
+        self.caches.read(record, now, || self.find(record), answer)
     }
 
-    /// Whether there is an entry; does not count as a use.
+    /// Whether there is an entry, or was one that has been forgotten; does not count as a use.
     pub fn contains(&self, record: &RecordRef<'_>) -> bool {
         self.entries.contains_key(record)
     }
 
     /// Puts what `admit` allows in place of an entry that is older, and returns the state that stands then. `admit` runs
     /// while no other thread changes the entry, and says `None` when the state offered is too old.
-    pub fn install(&self, id: &RecordId, admit: impl FnOnce() -> Option<State>) -> Option<State> {
+    pub fn install(&self, id: &RecordId, shard: ShardId, admit: impl FnOnce() -> Option<State>) -> Option<State> {
         let record = id.as_ref();
         let _stripe = self.lock_stripe(&record);
         let _changing = self.caches.change(&record);
         let state = admit()?;
-        match self.entries.get(&record) {
+        match self.find(&record) {
             Some(entry) if entry.state().stamp > state.stamp => return Some(entry.state().clone()),
             Some(entry) if entry.state().stamp == state.stamp => {}
             _ => {
                 let expires = Instant::now() + self.lifetime.of(&state);
-                self.entries.insert(id.clone(), Arc::new(Entry::new(id.clone(), state.clone(), expires)));
+                self.entries
+                    .insert(id.clone(), Arc::new(Entry::new(id.clone(), state.clone(), expires, self.eras.of(shard))));
             }
         }
         Some(state)
@@ -125,10 +129,14 @@ impl Local {
         self.stripes[self.hasher.hash_one(record) as usize % STRIPES].lock()
     }
 
-    /// Forgets everything that stands now.
-    pub fn clear(&self) {
+    /// Forgets what stands now of `shard`. Its memory is given back as entries make room, or expire.
+    pub fn forget(&self, shard: ShardId) {
         let _changing = self.caches.change_all();
-        self.entries.invalidate_all();
+        self.eras.end(shard);
+    }
+
+    fn find(&self, record: &RecordRef<'_>) -> Option<Arc<Entry>> {
+        self.entries.get(record).filter(|entry| self.eras.is_present(entry.era()))
     }
 
     /// Entries held, about.
@@ -191,18 +199,20 @@ mod tests {
     use super::*;
     use crate::record::{CollectionId, Key};
 
+    const SHARD: ShardId = ShardId(1);
+
     fn state(version: u64) -> State {
         State { stamp: Stamp::new(1, version), value: Some(Bytes::from(vec![b'x'; 1000])) }
     }
 
     #[test]
     fn only_a_newer_state_replaces_an_entry() {
-        let local = Local::new(&Config::default());
+        let local = Local::new(&Config::default(), 4);
         let id = RecordId::new(CollectionId(0), Key::from_database("a"));
-        local.install(&id, || Some(state(2)));
-        let stands = local.install(&id, || Some(state(1)));
+        local.install(&id, SHARD, || Some(state(2)));
+        let stands = local.install(&id, SHARD, || Some(state(1)));
         assert_eq!(stands.map(|state| state.stamp.version), Some(2));
-        assert!(local.install(&id, || None).is_none());
+        assert!(local.install(&id, SHARD, || None).is_none());
         local.remove_older(&id, Stamp::new(1, 2));
         assert!(local.contains(&id.as_ref()));
         local.remove_older(&id, Stamp::new(1, 3));
@@ -210,14 +220,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_is_neither_answered_nor_stands_against_an_older_state() {
+        let local = Local::new(&Config::default(), 4);
+        let id = |key| RecordId::new(CollectionId(0), Key::from_database(key));
+        let version = |key| local.get(&id(key).as_ref(), Instant::now(), |entry| entry.state().stamp.version);
+        local.install(&id("a"), SHARD, || Some(state(7)));
+        local.install(&id("b"), ShardId(2), || Some(state(7)));
+        assert_eq!((version("a"), version("b")), (Some(7), Some(7)), "this thread keeps them");
+        local.forget(SHARD);
+        assert_eq!((version("a"), version("b")), (None, Some(7)));
+        // Of a history in which fewer versions were used.
+        let stands = local.install(&id("a"), SHARD, || Some(state(3)));
+        assert_eq!((stands.map(|state| state.stamp.version), version("a")), (Some(3), Some(3)));
+    }
+
+    #[test]
     fn of_states_installed_at_once_the_newest_stands() {
-        let local = Local::new(&Config::default());
+        let local = Local::new(&Config::default(), 4);
         let id = RecordId::new(CollectionId(0), Key::from_database("a"));
         let versions = AtomicU64::new(1);
         let install = || {
             for _ in 0..20_000 {
                 let version = versions.fetch_add(1, Ordering::Relaxed);
-                local.install(&id, || Some(state(version)));
+                local.install(&id, SHARD, || Some(state(version)));
                 let stands = local.get(&id.as_ref(), Instant::now(), |entry| entry.state().stamp.version);
                 assert!(stands >= Some(version), "{stands:?} stands after {version}");
             }
@@ -227,10 +252,10 @@ mod tests {
 
     #[test]
     fn memory_stays_within_its_bound() {
-        let local = Local::new(&Config { capacity: ByteSize::kib(64), ..Config::default() });
+        let local = Local::new(&Config { capacity: ByteSize::kib(64), ..Config::default() }, 4);
         for n in 0..1_000 {
             let id = RecordId::new(CollectionId(0), Key::from_database(n.to_string()));
-            local.install(&id, || Some(state(1)));
+            local.install(&id, SHARD, || Some(state(1)));
         }
         local.entries.run_pending_tasks();
         assert!(local.bytes() <= 64 * 1024, "{} bytes are held", local.bytes());

@@ -8,6 +8,7 @@ mod apply;
 mod base;
 mod batch;
 pub mod entry;
+pub mod era;
 pub mod filter;
 mod floors;
 pub mod freshness;
@@ -23,9 +24,8 @@ mod view;
 
 use std::sync::Arc;
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 
 pub use batch::{Batcher, Loaded};
 pub use read::{Answer, ReadOptions, Source};
@@ -33,8 +33,18 @@ pub use read_queue::Join;
 
 use read::Answers;
 
-use self::{filter::Filters, freshness::Freshness, local::Local, standing::Standings, view::View};
-use crate::{record::Position, store::Store, telemetry::Telemetry};
+use self::{
+    filter::Filters,
+    freshness::Freshness,
+    local::Local,
+    standing::Standings,
+    view::{View, Views},
+};
+use crate::{
+    record::{CollectionId, DatabaseId, Position, RecordRef},
+    store::Store,
+    telemetry::Telemetry,
+};
 
 /// How the tiers are sized.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -87,15 +97,12 @@ struct Inner {
     store: Store,
     batcher: Batcher,
     local: Local,
-    filters: Filters,
-    view: View,
+    views: Views,
     standings: Standings,
-    /// Set when a read met a new generation: every subscription must be read anew.
-    reset: Notify,
     answers: Answers,
     stale_reads: IntCounter,
     store_reads: IntCounter,
-    age: IntGauge,
+    age: IntGaugeVec,
     local_entries: IntGauge,
     local_bytes: IntGauge,
     floors_held: IntGauge,
@@ -104,21 +111,24 @@ struct Inner {
 impl Tiers {
     /// Empty tiers over `store`.
     pub fn new(config: &Config, store: Store, telemetry: &Telemetry) -> Self {
+        let shards = store.catalogue().iter().map(|collection| collection.modulus).max().unwrap_or(1);
         let inner = Inner {
             batcher: Batcher::new(
                 store.clone(),
                 telemetry.counter("freshet_tiers_statements_total", "Statements that read the store for a client."),
             ),
-            local: Local::new(&config.local),
-            filters: Filters::new(config.filter.clone(), store.catalogue()),
-            view: View::new(config),
-            standings: Standings::default(),
-            reset: Notify::new(),
+            local: Local::new(&config.local, shards),
+            views: Views::new(config, store.databases().count(), store.catalogue()),
+            standings: Standings::new(shards),
             answers: Answers::new(telemetry),
             stale_reads: telemetry
                 .counter("freshet_tiers_stale_reads_total", "Store reads that were older than what the node knew."),
             store_reads: telemetry.counter("freshet_tiers_store_reads_total", "Reads that went to the store."),
-            age: telemetry.gauge("freshet_tiers_age_ms", "The age of the newest proof that every change is applied."),
+            age: telemetry.gauges(
+                "freshet_tiers_age_ms",
+                "The age of the newest proof that every change is applied.",
+                "database",
+            ),
             local_entries: telemetry.gauge("freshet_tiers_local_entries", "Records held in this process, about."),
             local_bytes: telemetry.gauge("freshet_tiers_local_bytes", "Memory that they take, about."),
             floors_held: telemetry.gauge("freshet_tiers_floors", "Keys whose newest version is remembered, about."),
@@ -127,9 +137,24 @@ impl Tiers {
         Tiers { inner: Arc::new(inner) }
     }
 
-    /// The filters of absent keys.
-    pub fn filters(&self) -> &Filters {
-        &self.inner.filters
+    /// The databases behind, with their names.
+    pub fn databases(&self) -> impl Iterator<Item = (DatabaseId, &str)> {
+        self.inner.store.databases().map(|database| (database, self.inner.store.name(database)))
+    }
+
+    /// The filters of absent keys of a database.
+    pub fn filters(&self, database: DatabaseId) -> &Filters {
+        &self.inner.views.of(database).filters
+    }
+
+    /// Whether every database has a filter for the collection in use.
+    pub fn is_filtered(&self, collection: CollectionId) -> bool {
+        self.inner.views.iter().all(|view| view.filters.is_ready(collection))
+    }
+
+    /// Whether a filter says that the record is certainly absent from what was scanned and applied.
+    pub fn denies(&self, record: RecordRef<'_>) -> bool {
+        self.view_of(record).is_some_and(|view| view.filters.denies(record))
     }
 
     /// The cache in this process.
@@ -137,24 +162,40 @@ impl Tiers {
         &self.inner.local
     }
 
-    /// The node's certificate.
+    /// The oldest of the certificates that the node has, one for each database.
     pub fn freshness(&self) -> &Freshness {
-        &self.inner.view.freshness
+        self.inner.views.oldest()
     }
 
-    /// The last mark applied.
-    pub fn applied(&self) -> Position {
-        self.inner.view.floors.applied()
+    /// The certificate for a database.
+    pub fn freshness_of(&self, database: DatabaseId) -> &Freshness {
+        &self.inner.views.of(database).freshness
     }
 
-    /// Builds the filter of every collection that needs one. One that cannot be built keeps no other from it.
-    pub async fn build_filters(&self) {
+    /// The last mark of a database that was applied.
+    pub fn applied(&self, database: DatabaseId) -> Position {
+        self.inner.views.of(database).floors.applied()
+    }
+
+    /// What is known of the database that owns the record; `None` where nobody owns its shard.
+    fn view_of(&self, record: RecordRef<'_>) -> Option<&View> {
+        self.owner_of(record).map(|database| self.inner.views.of(database))
+    }
+
+    fn owner_of(&self, record: RecordRef<'_>) -> Option<DatabaseId> {
+        let shard = self.inner.store.shard_of(record).ok()?;
+        self.inner.store.owner(shard).ok()
+    }
+
+    /// Builds the filter of every collection of a database that needs one. One that cannot be built keeps no other from it.
+    pub async fn build_filters(&self, database: DatabaseId) {
+        let filters = self.filters(database);
         for collection in self.inner.store.catalogue().iter() {
-            if !self.inner.filters.needs_build(collection.id) {
+            if !filters.needs_build(collection.id) {
                 continue;
             }
             let name = &collection.name;
-            match self.inner.filters.build(&self.inner.store, collection.id).await {
+            match filters.build(&self.inner.store, database, collection.id).await {
                 Ok(keys) => tracing::info!(collection = %name, keys, "built the filter of absent keys"),
                 Err(error) => tracing::warn!(
                     %error, collection = %name,
@@ -167,15 +208,18 @@ impl Tiers {
     /// Shows the age of the certificate and the size of L1 to whoever reads the counters.
     pub fn observe(&self) {
         let held = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let age = u64::try_from(self.inner.view.freshness.age().as_millis()).unwrap_or(u64::MAX);
-        self.inner.age.set(held(age));
+        for database in self.inner.store.databases() {
+            let age = u64::try_from(self.freshness_of(database).age().as_millis()).unwrap_or(u64::MAX);
+            self.inner.age.with_label_values(&[self.inner.store.name(database)]).set(held(age));
+        }
         self.inner.local_entries.set(held(self.inner.local.entries()));
         self.inner.local_bytes.set(held(self.inner.local.bytes()));
-        self.inner.floors_held.set(held(self.inner.view.floors.len() as u64));
+        let floors: usize = self.inner.views.iter().map(|view| view.floors.len()).sum();
+        self.inner.floors_held.set(held(floors as u64));
     }
 
-    /// Waits until a read has met a new generation.
-    pub async fn reset_met(&self) {
-        self.inner.reset.notified().await;
+    /// Waits until a read of a database has met a new generation.
+    pub async fn reset_met(&self, database: DatabaseId) {
+        self.inner.views.of(database).reset.notified().await;
     }
 }

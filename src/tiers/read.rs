@@ -94,7 +94,7 @@ impl Tiers {
         answer: impl FnOnce(&Entry, Option<Duration>) -> R,
     ) -> Option<R> {
         // The verdict first, the entry second: what the verdict vouches for was applied before the entry is looked at.
-        let verdict = self.inner.view.freshness.verdict_at(now);
+        let verdict = self.verdict_at(record, now);
         let answered = self.inner.local.get(&record, now, |entry| {
             let state = entry.state();
             if options.min_stamp.is_some_and(|min| state.stamp < min) {
@@ -159,7 +159,7 @@ impl Tiers {
         if let Some(denied) = self.deny(&id, &ReadOptions::default()) {
             return answer(Ok(denied));
         }
-        if self.inner.view.freshness.verdict() != Verdict::Fresh {
+        if self.verdict_at(id.as_ref(), Instant::now()) != Verdict::Fresh {
             // L1 may have something to fall back on, which the store is not waited for as long.
             return self.clone().get_in_task(id, deadline, answer);
         }
@@ -214,7 +214,7 @@ impl Tiers {
     /// it has to be read again: it was overtaken, or is older than the options allows.
     fn settle(&self, id: &RecordId, loaded: &Loaded, options: &ReadOptions) -> Option<(State, Option<Duration>)> {
         // The age first, the install second: what the certificate vouches for was applied before the floors judge the state.
-        let stale = self.inner.view.freshness.staleness(loaded.begun);
+        let stale = self.freshness_of(loaded.database).staleness(loaded.begun);
         let state = self.install(id, loaded)?;
         stale.is_none_or(|age| self.allows(options, age)).then_some((state, stale))
     }
@@ -228,26 +228,32 @@ impl Tiers {
     /// first: a filter that was asked before it may lack what the verdict vouches for. The filter knows no tombstones:
     /// where this node has answered one not long ago, an absence without a version would be a step back.
     fn deny(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
+        let view = self.view_of(id.as_ref())?;
         let denies = options.min_stamp.is_none()
-            && self.inner.view.freshness.verdict() == Verdict::Fresh
-            && self.inner.filters.denies(id.as_ref())
-            && self.inner.view.floors.get(id).is_none();
+            && view.freshness.verdict() == Verdict::Fresh
+            && view.filters.denies(id.as_ref())
+            && view.floors.get(id).is_none();
         denies.then(|| {
-            let state = State::absent(Stamp::new(self.generation_of(id), 0));
+            let state = State::absent(Stamp::new(self.generation_of(id.as_ref()), 0));
             self.counted(Answer { state, stale: None, source: Source::Filter })
         })
     }
 
     fn get_stale(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
-        let age = self.inner.view.freshness.age();
+        let age = self.view_of(id.as_ref()).map_or_else(|| self.freshness().age(), |view| view.freshness.age());
         let state = self.inner.local.get(&id.as_ref(), Instant::now(), |entry| entry.state().clone())?;
         let seen = options.min_stamp.is_none_or(|min| state.stamp >= min);
         let answer = Answer { state, stale: Some(age), source: Source::Stale };
         (seen && self.allows(options, age)).then_some(answer)
     }
 
+    /// What may be done with a cached value of the record.
+    fn verdict_at(&self, record: RecordRef<'_>, now: Instant) -> Verdict {
+        self.inner.views.verdict_at(now, || self.owner_of(record))
+    }
+
     fn allows(&self, options: &ReadOptions, age: Duration) -> bool {
-        age <= options.stale_max.unwrap_or_else(|| self.inner.view.freshness.stale_max())
+        age <= options.stale_max.unwrap_or_else(|| self.freshness().stale_max())
     }
 
     fn counted(&self, answer: Answer) -> Answer {

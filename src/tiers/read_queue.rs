@@ -139,7 +139,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::record::{Position, ShardId, Stamp, State};
+    use crate::record::{DatabaseId, Position, ShardId, Stamp, State};
 
     const KEYS_MAX: usize = 256;
 
@@ -161,7 +161,8 @@ mod tests {
 
     fn answer(callers: impl IntoIterator<Item = Caller>) {
         let state = State::absent(Stamp::ABSENT);
-        let loaded = Loaded { state, position: Position(1), shard: ShardId(0), begun: Instant::now() };
+        let loaded =
+            Loaded { state, database: DatabaseId(0), position: Position(1), shard: ShardId(0), begun: Instant::now() };
         callers.into_iter().for_each(|caller| caller.answer.complete(Ok(loaded.clone())));
     }
 

@@ -16,12 +16,13 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{Config, Loaded, ReadOptions, Tiers};
 use crate::{
-    record::{CollectionId, Key, RecordId, State, patch::Members},
+    record::{CollectionId, DatabaseId, Key, RecordId, State, patch::Members},
     resilience::Deadline,
     store::{Memory, Operation, Store, Tail, Write, Written, memory::Schema},
     telemetry::Telemetry,
 };
 
+const DATABASE: DatabaseId = DatabaseId(0);
 const KEYS: u32 = 3;
 const STEPS: u32 = 400;
 const LIMIT: Duration = Duration::from_secs(5);
@@ -81,7 +82,7 @@ impl World {
         let tiers = Tiers::new(&config, store.clone(), &Telemetry::new());
         let mut delays = SmallRng::seed_from_u64(!seed);
         memory.delay_answers(move || Duration::from_millis(delays.random_range(0..40)));
-        let tail = store.tail();
+        let tail = store.tail(DATABASE);
         let (answered, clients) = (Answered::default(), JoinSet::new());
         let mut world = World { seed, random, memory, store, tiers, tail, answered, clients };
         world.poll(true).await;
@@ -112,7 +113,7 @@ impl World {
             }
             22..28 => self.write_own(),
             28..37 => self.poll(false).await,
-            37 => self.tiers.build_filters().await,
+            37 => self.tiers.build_filters(DATABASE).await,
             _ => self.poll(true).await,
         }
         sleep(Duration::from_millis(self.random.random_range(0..6))).await;
@@ -137,27 +138,30 @@ impl World {
             committed(&answered, &write.id, &written);
             let (value, position) = written.installed.expect("what stands now");
             let state = State { stamp: written.stamp, value };
-            let shard = store.shard_of(&write.id).expect("a shard");
-            tiers.install_written(&write.id, &Loaded { state: state.clone(), position, shard, begun });
+            let shard = store.shard_of(write.id.as_ref()).expect("a shard");
+            tiers.install_written(
+                &write.id,
+                &Loaded { state: state.clone(), database: DATABASE, position, shard, begun },
+            );
             answer(&answered, seed, "a write", &write.id, &state);
         });
     }
 
     /// Polls and applies what it brings; where history `is_lost`, nobody hears of it, and no mark tells before from after.
     async fn poll(&mut self, is_lost: bool) {
-        let applied = self.tiers.applied();
+        let applied = self.tiers.applied(DATABASE);
         let poll = self.tail.poll().await.expect("memory does not fail");
         if is_lost {
-            self.tiers.reset(applied, poll.generations.as_deref());
+            self.tiers.reset(DATABASE, applied, poll.generations.as_deref());
             return;
         }
         for change in &poll.changes {
-            self.tiers.note(change, poll.position);
+            self.tiers.note(DATABASE, change, poll.position);
             let id = RecordId::new(change.collection, change.key.clone());
             let held = self.tiers.local().get(&id.as_ref(), Instant::now(), |entry| entry.state().stamp.version);
             assert!(held.is_none_or(|held| held >= change.version), "seed {}: {held:?} for {change:?}", self.seed);
         }
-        self.tiers.advance(poll.proof.expect("the log bounds a poll"));
+        self.tiers.advance(DATABASE, poll.proof.expect("the log bounds a poll"));
     }
 
     async fn end(mut self) {
@@ -167,7 +171,7 @@ impl World {
         self.poll(false).await;
         for key in 0..KEYS {
             let id = RecordId::new(CollectionId(0), Key::from_database(key.to_string()));
-            let shard = self.store.shard_of(&id).expect("a shard");
+            let shard = self.store.shard_of(id.as_ref()).expect("a shard");
             let row = self.memory.read(shard, id.collection, std::slice::from_ref(&id.key)).rows.remove(0);
             let held = self.tiers.local().get(&id.as_ref(), Instant::now(), |entry| entry.state().clone());
             if let Some(held) = held {

@@ -155,11 +155,19 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::record::{CollectionId, Key, RecordId, Stamp, State};
+    use crate::{
+        record::{CollectionId, Key, RecordId, ShardId, Stamp, State},
+        tiers::era::Eras,
+    };
 
     fn entry(key: &str, version: u64, len: usize, expires: Instant) -> Arc<Entry> {
         let state = State { stamp: Stamp::new(1, version), value: Some(Bytes::from(vec![b'1'; len])) };
-        Arc::new(Entry::new(RecordId::new(CollectionId(0), Key::from_database(key)), state, expires))
+        Arc::new(Entry::new(
+            RecordId::new(CollectionId(0), Key::from_database(key)),
+            state,
+            expires,
+            Eras::new(1).of(ShardId(0)),
+        ))
     }
 
     /// The version answered when the shared cache holds `shared`, and whether it was asked.

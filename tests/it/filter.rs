@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use freshet::{
+    record::DatabaseId,
     service::Conditions,
     tiers::{Answer, ReadOptions, Source, Window},
 };
@@ -18,7 +19,7 @@ async fn get(node: &Node, key: &str) -> Answer {
 
 async fn ready(node: &Node) {
     let products = node.service().catalogue().find("products").expect("products").id;
-    until("the filter is built", async || node.tiers().filters().is_ready(products)).await;
+    until("the filter is built", async || node.tiers().is_filtered(products)).await;
 }
 
 /// Asks for `count` absent keys; returns how many reached the store.
@@ -159,7 +160,7 @@ async fn a_denial_is_no_older_than_a_deletion_that_was_answered() {
     })
     .await;
     let products = node.service().catalogue().find("products").expect("products").id;
-    until("the filter is new", async || !node.tiers().filters().needs_build(products)).await;
+    until("the filter is new", async || !node.tiers().filters(DatabaseId(0)).needs_build(products)).await;
     for _ in 0..20 {
         assert!(get(&node, "k0").await.state.stamp >= answered);
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -177,7 +178,7 @@ async fn a_locked_partition_keeps_neither_a_node_from_starting_nor_other_tables_
     let node = Node::over(&database.url(), config()).await;
     let is_ready = |name: &str| {
         let collection = node.service().catalogue().find(name).expect("a collection").id;
-        node.tiers().filters().is_ready(collection)
+        node.tiers().is_filtered(collection)
     };
     until("the filters of the others are built", async || is_ready("readings") && is_ready("products")).await;
     assert!(!is_ready("parcels"));

@@ -71,7 +71,7 @@ async fn cut_off_from_the_feed(database: &TestDatabase) -> (Node, Proxy) {
     let proxy = Proxy::to(&database.url()).await;
     let node = Node::over(&proxy.url(), config()).await;
     let products = node.service().catalogue().find("products").expect("products").id;
-    until("the filter is built", async || node.tiers().filters().is_ready(products)).await;
+    until("the filter is built", async || node.tiers().is_filtered(products)).await;
     proxy.set_for("tail", Link::BlackHole);
     (node, proxy)
 }

@@ -8,6 +8,7 @@ mod capture;
 mod coherence;
 mod completions;
 mod crash;
+mod databases;
 mod drain;
 mod exact;
 mod feed;

@@ -71,7 +71,7 @@ async fn plans_made_on_empty_tables_stay_cheap() {
     let (a, b) = (Node::over(&database.url(), config()).await, Node::over(&database.url(), unfiltered).await);
     // Building it reads the whole of each table, once.
     let orders = a.service().catalogue().find("orders").expect("orders").id;
-    until("the filter is built", async || a.tiers().filters().is_ready(orders)).await;
+    until("the filter is built", async || a.tiers().is_filtered(orders)).await;
 
     // Every statement is planned here, on tables that are empty or all but.
     let mut first = Shopper::open(&a, &b).await;

@@ -17,7 +17,7 @@ const OF_THE_STORE: [&str; 2] = ["writer", "held writes"];
 #[tokio::test]
 async fn a_node_ends_with_the_first_task_that_ends_and_says_which() {
     let database = database().await;
-    let durable = || Place::Database(postgres::Config::at(database.url()));
+    let durable = || Place::Databases(vec![postgres::Config::at(database.url())]);
     let on_postgres = OF_ANY_NODE.iter().chain(&OF_THE_STORE).map(|&task| (durable(), task));
     let in_memory = OF_ANY_NODE.iter().map(|&task| (Place::Memory, task));
     for (place, task) in on_postgres.chain(in_memory) {

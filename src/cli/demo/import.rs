@@ -59,7 +59,9 @@ async fn is_imported(store: &Store, products: usize) -> Result<bool, Error> {
         return Err(Error::Demo(format!("the store has no collection \"{COLLECTION}\"")));
     };
     let mut held = 0;
-    store.scan(collection.id, |keys| held += keys.len()).await.map_err(demo)?;
+    for database in store.databases() {
+        store.scan(database, collection.id, |keys| held += keys.len()).await.map_err(demo)?;
+    }
     Ok(held >= products)
 }
 

@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     gateway::{Page, Shop},
     service::Service,
-    store::postgres::{server, session},
+    store::postgres::{self, server, session},
 };
 
 /// The collection of the demo, made by the shipped migrations.
@@ -97,7 +97,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
 fn place(node: &NodeArgs, config: &Config) -> Place {
     match Named::first(None, node.data_dir.as_deref(), config, None) {
         _ if node.memory => Place::Memory,
-        Some(Named::Database(database)) => Place::Database(database),
+        Some(Named::Databases(databases)) => Place::Databases(databases),
         Some(Named::Folder(folder)) => Place::Private(folder),
         None if server::find_binaries().is_some() => Place::Private(default_folder().join("demo")),
         None => Place::Memory,
@@ -137,7 +137,7 @@ fn settled(ended: Result<Result<(), app::Error>, JoinError>) -> Result<(), Error
 fn position_file(place: &Place) -> Option<std::path::PathBuf> {
     match place {
         Place::Private(folder) => Some(folder.with_extension("replay")),
-        Place::Database(_) => Some(default_folder().join("demo.replay")),
+        Place::Databases(_) => Some(default_folder().join("demo.replay")),
         Place::Memory => None,
     }
 }
@@ -145,14 +145,17 @@ fn position_file(place: &Place) -> Option<std::path::PathBuf> {
 fn say_starting(place: &Place) {
     match place {
         Place::Private(folder) => eprintln!("starting a private PostgreSQL in {}", folder.display()),
-        Place::Database(_) | Place::Memory => eprintln!("{}", data(place)),
+        Place::Databases(_) | Place::Memory => eprintln!("{}", data(place)),
     }
 }
 
 fn data(place: &Place) -> String {
     match place {
         Place::Private(folder) => folder.display().to_string(),
-        Place::Database(database) => session::shown(&database.url).unwrap_or_else(|error| error.to_string()),
+        Place::Databases(databases) => {
+            let shown = |database: &postgres::Config| session::shown(&database.url).unwrap_or_else(|e| e.to_string());
+            databases.iter().map(shown).collect::<Vec<_>>().join(", ")
+        }
         Place::Memory => "in memory; install postgresql to keep data".to_owned(),
     }
 }

@@ -12,7 +12,9 @@ use ratatui::{
 
 use super::{
     node::{Node, State},
-    overview, tiles,
+    overview,
+    snapshot::Snapshot,
+    tiles,
 };
 use crate::cli::{
     figures::{grouped, lasting},
@@ -150,7 +152,10 @@ pub(super) fn standing(node: &Node, palette: Palette, now: Instant) -> Span<'sta
             Span::styled(format!("away for {away}"), palette.style(Paint::Bad))
         }
         (State::Live, Some(last)) if last.fresh => Span::styled("fresh", palette.style(Paint::Good)),
-        (State::Live, _) => Span::styled("not fresh", palette.style(Paint::Bad)),
+        (State::Live, last) => {
+            let old = last.as_ref().and_then(Snapshot::not_fresh).map_or_else(String::new, |old| format!(": {old}"));
+            Span::styled(harmless(&format!("not fresh{old}")), palette.style(Paint::Bad))
+        }
     }
 }
 

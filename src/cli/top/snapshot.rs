@@ -27,9 +27,19 @@ pub(super) struct Snapshot {
     /// The certificate's age: how long ago the node knew that it had applied every change.
     pub(super) age_ms: u64,
     pub(super) fresh: bool,
+    /// Each database by itself.
+    pub(super) databases: Vec<Database>,
     pub(super) local: Local,
     /// Of the last second; `None` from a node that does not measure it.
     pub(super) delivery: Option<Delivery>,
+}
+
+/// What the node knows of a database.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Database {
+    pub(super) name: String,
+    pub(super) fresh: bool,
 }
 
 /// L1.
@@ -74,6 +84,16 @@ impl Snapshot {
         // Snapshots may arrive in a bunch after a stall. Whole seconds of uptime say within one how far they were apart.
         let uptime = (self.uptime_s - older.uptime_s) as f64;
         self.rates(older, apart.as_secs_f64().clamp((uptime - 1.0).max(0.5), uptime + 1.0))
+    }
+
+    /// Whose certificates are too old, in a few words; nothing where there is one database.
+    pub(super) fn not_fresh(&self) -> Option<String> {
+        let old: Vec<_> = self.databases.iter().filter(|database| !database.fresh).collect();
+        match (&old[..], self.databases.len()) {
+            (_, 0 | 1) | ([], _) => None,
+            ([one], _) => Some(one.name.clone()),
+            (some, all) => Some(format!("{} of {all}", some.len())),
+        }
     }
 
     /// Whether the node began anew after `older`.
@@ -141,6 +161,18 @@ mod tests {
         assert_eq!((rates.share("local"), rates.share("store")), (Some(0.75), Some(0.25)));
         assert_eq!(rates.share("filter"), Some(0.0));
         assert_eq!(Rates::default().share("local"), None);
+    }
+
+    #[test]
+    fn one_database_that_is_too_old_is_named_and_several_are_counted() {
+        let databases = |fresh: &[bool]| {
+            let all: Vec<_> =
+                fresh.iter().map(|fresh| format!(r#"{{"name":"shop-{fresh}","fresh":{fresh}}}"#)).collect();
+            snapshot(&format!(r#"{{"databases":[{}]}}"#, all.join(","))).not_fresh()
+        };
+        assert_eq!((databases(&[]), databases(&[false]), databases(&[true, true])), (None, None, None));
+        assert_eq!(databases(&[true, false]).as_deref(), Some("shop-false"));
+        assert_eq!(databases(&[true, false, false]).as_deref(), Some("2 of 3"));
     }
 
     #[test]

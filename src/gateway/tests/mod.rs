@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Config, Gateway, Page, Readiness, Shop};
 use crate::{
-    changes::{Follower, Relay},
+    changes::{Counters, Follower, Relay},
     hub::Hub,
+    record::DatabaseId,
     service::{self, Service},
     session::{self, Sessions},
     store::{Memory, Store, memory::Schema},
@@ -55,8 +56,11 @@ impl Node {
         let (telemetry, stop) = (Telemetry::new(), CancellationToken::new());
         let tiers = Tiers::new(&tiers::Config::default(), store.clone(), &telemetry);
         let hub = Hub::new(&telemetry);
-        tokio::spawn(Relay::new(store.clone(), &telemetry).run(stop.clone()));
-        tokio::spawn(Follower::new(store.clone(), tiers.clone(), hub.clone(), &telemetry).run(stop.clone()));
+        let counters = Counters::new(&telemetry);
+        tokio::spawn(Relay::new(DatabaseId(0), store.clone(), &counters).run(stop.clone()));
+        tokio::spawn(
+            Follower::new(DatabaseId(0), store.clone(), tiers.clone(), hub.clone(), &counters).run(stop.clone()),
+        );
         tokio::spawn(hub.clone().run(stop.clone()));
         let service = Service::new(service::Config::default(), store.clone(), tiers, hub, &telemetry);
         let sessions = Sessions::new(limits, service.clone(), &telemetry);

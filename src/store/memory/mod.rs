@@ -36,7 +36,7 @@ pub use schema::{ColumnSchema, Schema, SchemaError};
 pub use tail::Tail;
 pub(super) use {datatype::input, jsonb::check_strings};
 
-use crate::record::{Catalogue, CollectionId, Key, ShardId};
+use crate::record::{Catalogue, CollectionId, DatabaseId, Key, ShardId};
 
 use super::{Error, Fetched, Write, Written, write::Resolved};
 use contents::{Contents, EPOCH};
@@ -106,7 +106,13 @@ impl Memory {
     pub fn read(&self, _shard: ShardId, collection: CollectionId, keys: &[Key]) -> Fetched {
         let contents = self.shared.contents.read();
         let rows = keys.iter().map(|key| contents.row(index(collection), key)).collect();
-        Fetched { position: contents.position(), epoch: EPOCH, generation: contents.generation(), rows }
+        Fetched {
+            database: DatabaseId(0),
+            position: contents.position(),
+            epoch: EPOCH,
+            generation: contents.generation(),
+            rows,
+        }
     }
 
     /// [`read`](Self::read), whose answer is on its way for as long as a simulation says.
@@ -152,6 +158,11 @@ impl Memory {
     pub fn scan(&self, collection: CollectionId, mut sink: impl FnMut(&[Key])) {
         let keys = self.shared.contents.read().keys(index(collection));
         keys.chunks(SCAN_CHUNK_LEN).for_each(&mut sink);
+    }
+
+    /// Every shard.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shared.modulus).map(ShardId)
     }
 
     /// How many records a collection has.

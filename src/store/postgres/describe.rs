@@ -1,6 +1,9 @@
 //! What is tracked in a database, read from its catalogues.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
@@ -263,6 +266,12 @@ impl Ownership {
     /// The statements for all shards of a collection that are here.
     pub fn whole(&self, collection: CollectionId) -> Option<Arc<Statements>> {
         self.tables.get(&collection).cloned()
+    }
+
+    /// The shards owned here, of any collection, in order.
+    pub fn owned(&self) -> Vec<ShardId> {
+        let shards: BTreeSet<_> = self.partitions.keys().map(|(_, shard)| *shard).collect();
+        shards.into_iter().collect()
     }
 
     /// The shards owned here of one collection, in order.

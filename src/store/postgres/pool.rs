@@ -16,7 +16,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{failure, identity, session},
+        postgres::{failure, identity, session, shard_range::ShardRange},
     },
 };
 
@@ -24,8 +24,15 @@ use crate::{
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What it is called in logs, metrics and probes: each database has a name of its own.
+    #[serde(default = "Config::name_default")]
+    pub name: String,
     /// `postgres://user:password@host:port/database` of the primary.
     pub url: String,
+    /// The shards that `freshet migrate` places here when the database is first set up; all of them where it is the only one.
+    /// From then on its own tables say which are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<ShardRange>,
     /// Connections that reads share. One collection alone uses two thirds of them at most.
     #[serde(default = "Config::read_connections_default")]
     pub read_connections: u32,
@@ -53,7 +60,9 @@ impl Config {
     /// The defaults, at `url`.
     pub fn at(url: impl Into<String>) -> Self {
         Config {
+            name: Self::name_default(),
             url: url.into(),
+            shards: None,
             read_connections: Self::read_connections_default(),
             write_lanes: Self::write_lanes_default(),
             write_connections: Self::write_connections_default(),
@@ -62,6 +71,10 @@ impl Config {
             retention: Self::retention_default(),
             idempotency_retention: Self::idempotency_retention_default(),
         }
+    }
+
+    fn name_default() -> String {
+        "main".to_owned()
     }
 
     const fn read_connections_default() -> u32 {
@@ -128,7 +141,9 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("name", &self.name)
             .field("url", &session::without_password(&self.url))
+            .field("shards", &self.shards)
             .field("read_connections", &self.read_connections)
             .field("write_lanes", &self.write_lanes)
             .field("write_connections", &self.write_connections)

@@ -144,12 +144,16 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::record::{CollectionId, Key, RecordId, Stamp, State};
+    use crate::{
+        record::{CollectionId, Key, RecordId, ShardId, Stamp, State},
+        tiers::era::Eras,
+    };
 
     fn slot(n: u64) -> Slot {
         let state = State { stamp: Stamp::new(1, 1), value: Some(Bytes::from(vec![b'1'; 1_000])) };
         let id = RecordId::new(CollectionId(0), Key::from_database(n.to_string().as_str()));
-        let entry = Arc::new(Entry::new(id, state, Instant::now() + Duration::from_secs(9)));
+        let entry =
+            Arc::new(Entry::new(id, state, Instant::now() + Duration::from_secs(9), Eras::new(1).of(ShardId(0))));
         Slot { hash: n << 32, count: 0, uses: 0, entry }
     }
 

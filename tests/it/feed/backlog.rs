@@ -7,6 +7,7 @@ use std::{
 };
 
 use freshet::{
+    record::DatabaseId,
     resilience::Deadline,
     store::{Poll, Postgres, Store, Tail, postgres},
 };
@@ -31,7 +32,7 @@ const BYSTANDER: &str = "INSERT INTO products (sku, name, price) VALUES ('by', '
                          ON CONFLICT (sku) DO UPDATE SET price = products.price + 1";
 
 async fn store_of(database: &TestDatabase) -> Store {
-    let opened = Postgres::open(postgres::Config::at(database.url()), Deadline::after(LIMIT)).await;
+    let opened = Postgres::open(vec![postgres::Config::at(database.url())], Deadline::after(LIMIT)).await;
     Store::Postgres(Arc::new(opened.expect("open")))
 }
 
@@ -47,7 +48,7 @@ fn has(poll: &Poll, key: &str) -> bool {
 async fn a_transaction_of_any_size_comes_in_pages_and_nothing_is_proven_before_its_end() {
     let database = database().await;
     let store = store_of(&database).await;
-    let mut tail = store.tail();
+    let mut tail = store.tail(DatabaseId(0));
     assert!(poll(&mut tail).await.proof.is_some());
     // It takes its transaction's number before the next poll, as one does that runs for a while.
     let mut session = database.connect().await;
@@ -94,7 +95,7 @@ async fn a_transaction_of_any_size_comes_in_pages_and_nothing_is_proven_before_i
 async fn a_second_one_while_the_first_is_read_is_read_behind_it() {
     let database = database().await;
     let store = store_of(&database).await;
-    let mut tail = store.tail();
+    let mut tail = store.tail(DatabaseId(0));
     poll(&mut tail).await;
     database.run(&giant("g", 100_000)).await;
     assert!(poll(&mut tail).await.proof.is_none());
@@ -113,7 +114,7 @@ async fn a_second_one_while_the_first_is_read_is_read_behind_it() {
 async fn many_small_transactions_are_taken_in_pages_without_a_backlog() {
     let database = database().await;
     let store = store_of(&database).await;
-    let mut tail = store.tail();
+    let mut tail = store.tail(DatabaseId(0));
     poll(&mut tail).await;
     let small = "DO $$ BEGIN FOR n IN 1..25 LOOP
                      INSERT INTO feed.outbox (collection, key, version, op)
@@ -130,7 +131,7 @@ async fn many_small_transactions_are_taken_in_pages_without_a_backlog() {
 async fn a_backlog_whose_connection_is_killed_is_read_to_its_end() {
     let database = database().await;
     let store = store_of(&database).await;
-    let mut tail = store.tail();
+    let mut tail = store.tail(DatabaseId(0));
     poll(&mut tail).await;
     database.run(&giant("g", 100_000)).await;
     let mut keys = HashSet::new();
@@ -155,9 +156,9 @@ async fn a_backlog_whose_connection_is_killed_is_read_to_its_end() {
 async fn a_backlog_that_was_pruned_before_it_was_read_is_said_to_be_lost() {
     let database = database().await;
     let store = store_of(&database).await;
-    let mut lead = store.lead().await.expect("the database answers").expect("nobody else leads");
+    let mut lead = store.lead(DatabaseId(0)).await.expect("the database answers").expect("nobody else leads");
     lead.mark().await.expect("mark");
-    let mut tail = store.tail();
+    let mut tail = store.tail(DatabaseId(0));
     poll(&mut tail).await;
     database.run(&giant("g", 50_000)).await;
     lead.mark().await.expect("mark");
@@ -186,7 +187,7 @@ async fn a_poll_that_takes_longer_than_a_statement_may_neither_stops_the_feed_no
     database.run(BYSTANDER).await;
     database.run("INSERT INTO products (sku, name, price) VALUES ('g150000', 'in the middle', 1)").await;
     let mut watcher = Watcher::of(&node, &["by", "g150000"]).await;
-    let before = node.tiers().applied();
+    let before = node.tiers().applied(DatabaseId(0));
     let mut session = database.connect().await;
     let update = "UPDATE products SET price = 2 WHERE sku = 'g150000'";
     let sql = format!("BEGIN; {}; {update}; COMMIT", giant("g", 400_000));
@@ -212,7 +213,7 @@ async fn a_poll_that_takes_longer_than_a_statement_may_neither_stops_the_feed_no
     writing.await.expect("joins");
     assert!(longest < SOON, "a bystander waited for {longest:?}");
     until("all of it is applied", async || node.metric("freshet_changes_applied_total").await >= 400_000.0).await;
-    until("the position moves on", async || node.tiers().applied() > before).await;
+    until("the position moves on", async || node.tiers().applied(DatabaseId(0)) > before).await;
     assert_eq!(node.metric("freshet_changes_resyncs_total").await, 0.0, "nothing was lost");
     // Reads go on: the base stands where the backlog was read.
     let mut client = Socket::open(&node).await;

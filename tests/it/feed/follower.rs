@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use freshet::record::DatabaseId;
 use serde_json::json;
 use sqlx::Executor as _;
 
@@ -41,9 +42,9 @@ async fn polls_go_on_while_reads_say_nothing() {
     let mut watcher = Watcher::of(&node, &keys("k", 100)).await;
     proxy.set_for("reads", Link::BlackHole);
     database.run("UPDATE products SET price = 2").await;
-    let before = node.tiers().applied().0;
+    let before = node.tiers().applied(DatabaseId(0)).0;
     let begun = Instant::now();
-    until("the position moves on", async || node.tiers().applied().0 > before + 20).await;
+    until("the position moves on", async || node.tiers().applied(DatabaseId(0)).0 > before + 20).await;
     assert!(begun.elapsed() < SOON, "20 marks took {:?}", begun.elapsed());
     proxy.set_for("reads", Link::Pass);
     watcher.until_true_to(&database).await;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use freshet::tiers::ReadOptions;
+use freshet::{record::DatabaseId, tiers::ReadOptions};
 use futures_util::future::join_all;
 use sqlx::Executor as _;
 
@@ -77,7 +77,7 @@ async fn the_memory_of_floors_is_bounded_and_reads_are_answered_though_no_mark_i
         .await;
     }
     // The next mark comes after every change.
-    let before = node.tiers().applied();
+    let before = node.tiers().applied(DatabaseId(0));
     session.execute("COMMIT").await.expect("unlock");
     let state = async |key: &str| {
         let id = node.service().record("products", key).expect("a key");
@@ -91,7 +91,7 @@ async fn the_memory_of_floors_is_bounded_and_reads_are_answered_though_no_mark_i
             .expect("it is there");
         serde_json::from_slice::<serde_json::Value>(&value).expect("JSON")["price"].clone()
     };
-    until("every change is applied", async || node.tiers().applied() > before).await;
+    until("every change is applied", async || node.tiers().applied(DatabaseId(0)) > before).await;
     for key in &keys {
         assert_eq!(state(key).await, 4, "{key} is older than its last change");
     }

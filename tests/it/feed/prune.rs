@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use freshet::{
+    record::DatabaseId,
     resilience::Deadline,
     store::{Postgres, Store, postgres},
 };
@@ -13,7 +14,7 @@ use crate::harness::{TestDatabase, database, node::LIMIT, until};
 async fn forgetful(database: &TestDatabase) -> Store {
     let mut config = postgres::Config::at(database.url());
     config.retention = Duration::ZERO;
-    Store::Postgres(Arc::new(Postgres::open(config, Deadline::after(LIMIT)).await.expect("open")))
+    Store::Postgres(Arc::new(Postgres::open(vec![config], Deadline::after(LIMIT)).await.expect("open")))
 }
 
 const COUNTS: &str = "SELECT format('%s %s %s', (SELECT count(*) FROM feed.mark), (SELECT count(*) FROM feed.outbox), \
@@ -23,7 +24,7 @@ const COUNTS: &str = "SELECT format('%s %s %s', (SELECT count(*) FROM feed.mark)
 async fn what_is_past_the_retention_goes_but_the_newest_mark() {
     let database = database().await;
     let store = forgetful(&database).await;
-    let mut lead = store.lead().await.expect("the database answers").expect("nobody else leads");
+    let mut lead = store.lead(DatabaseId(0)).await.expect("the database answers").expect("nobody else leads");
     database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1), ('b', 'B', 1)").await;
     database.run("DELETE FROM products WHERE sku = 'a'").await;
     for _ in 0..5 {
@@ -44,7 +45,7 @@ async fn what_is_past_the_retention_goes_but_the_newest_mark() {
 async fn an_old_mark_goes_before_the_changes_that_follow_it() {
     let database = database().await;
     let store = forgetful(&database).await;
-    let mut lead = store.lead().await.expect("the database answers").expect("nobody else leads");
+    let mut lead = store.lead(DatabaseId(0)).await.expect("the database answers").expect("nobody else leads");
     lead.mark().await.expect("mark");
     database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'A', 1)").await;
     lead.mark().await.expect("mark");

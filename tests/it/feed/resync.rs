@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use freshet::tiers::{ReadOptions, Source};
+use freshet::{
+    record::DatabaseId,
+    tiers::{ReadOptions, Source},
+};
 
 use super::keys;
 use crate::harness::{Kind, Link, Node, Proxy, Watcher, database, node::config, until};
@@ -22,10 +25,10 @@ async fn a_node_that_slept_past_the_retention_reads_every_watched_key_anew() {
     let cached = node.service().record("products", "k7").expect("a key");
     node.service().get(&cached, &ReadOptions::default()).await.expect("cached");
     proxy.set_for("tail", Link::Cut);
-    let asleep = node.tiers().applied().0.cast_signed();
+    let asleep = node.tiers().applied(DatabaseId(0)).0.cast_signed();
     database.run("UPDATE products SET stock = 1 WHERE price % 2 = 0; DELETE FROM products WHERE sku = 'k7'").await;
     // What pruning leaves after the retention.
-    until("later marks", async || awake.tiers().applied().0.cast_signed() > asleep + 5).await;
+    until("later marks", async || awake.tiers().applied(DatabaseId(0)).0.cast_signed() > asleep + 5).await;
     database.run(&format!("DELETE FROM feed.mark WHERE n <= {asleep} + 3; DELETE FROM feed.outbox")).await;
     proxy.set_for("tail", Link::Pass);
     watcher.until_true_to(&database).await;
@@ -127,7 +130,7 @@ async fn a_read_that_joins_a_statement_from_before_lost_history_does_not_bring_i
     let before = database.value::<String>(ran).await;
     proxy.set_for("reads", Link::Delay(Duration::from_secs(2)));
     // Marks will be counted from 1 again: the node must be far beyond.
-    until("marks go on", async || node.tiers().applied().0 > 40).await;
+    until("marks go on", async || node.tiers().applied(DatabaseId(0)).0 > 40).await;
     let early = get(&key);
     until("the read ran", async || database.value::<Option<String>>(ran).await.is_some_and(|at| at > before)).await;
     // A change that the feed will never report, as its history is gone, marks and all.

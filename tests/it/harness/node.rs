@@ -88,18 +88,32 @@ impl Node {
 
     /// A node over a database with settings of the test's.
     pub async fn on(database: postgres::Config, config: Config) -> Self {
-        Self::run(config, Place::Database(database)).await
+        Self::over_all(vec![database], config).await
+    }
+
+    /// A node over several databases, all of which answer.
+    pub async fn over_all(databases: Vec<postgres::Config>, config: Config) -> Self {
+        Self::run(config, Place::Databases(databases)).await
+    }
+
+    /// A node over several databases, some of which may not answer: nothing is waited for.
+    pub async fn over_some(databases: Vec<postgres::Config>, config: Config) -> Self {
+        Self::start_in(config, Place::Databases(databases)).await
     }
 
     async fn run(config: Config, place: Place) -> Self {
+        let node = Self::start_in(config, place).await;
+        until("the node follows the feed", async || node.tiers.freshness().verdict() == Verdict::Fresh).await;
+        node
+    }
+
+    async fn start_in(config: Config, place: Place) -> Self {
         let app = App::build(&config, &place, None).await.expect("build a node");
         let (public, operations) = app.addresses();
         let (service, tiers, stop) = (app.service().clone(), app.tiers().clone(), CancellationToken::new());
         let telemetry = app.telemetry().clone();
         let running = tokio::spawn(app.run(stop.clone()));
-        let node = Node { public, operations, service, tiers, telemetry, stop, running, database: None };
-        until("the node follows the feed", async || node.tiers.freshness().verdict() == Verdict::Fresh).await;
-        node
+        Node { public, operations, service, tiers, telemetry, stop, running, database: None }
     }
 
     /// The WebSocket's URL.

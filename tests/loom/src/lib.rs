@@ -21,6 +21,7 @@ macro_rules! thread_local {
 #[path = "../../../src/tiers"]
 pub mod tiers {
     pub mod entry;
+    pub mod era;
     mod seqcount;
     mod thread_cache;
 

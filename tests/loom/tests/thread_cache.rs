@@ -6,8 +6,8 @@ use std::{
 };
 
 use freshet_loom::{
-    record::{CollectionId, Key, RecordId, RecordRef, Stamp, State},
-    tiers::{ThreadCaches, entry::Entry},
+    record::{CollectionId, Key, RecordId, RecordRef, ShardId, Stamp, State},
+    tiers::{ThreadCaches, entry::Entry, era::Eras},
 };
 use loom::{
     sync::atomic::{AtomicU64, Ordering},
@@ -32,10 +32,11 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         let now = Instant::now();
+        let era = Eras::new(1).of(ShardId(0));
         let entry = |version| {
             let state = State::absent(Stamp::new(1, version));
             let id = RecordId::new(RECORD.collection, Key::from_database(RECORD.key));
-            Arc::new(Entry::new(id, state, now + Duration::from_secs(60)))
+            Arc::new(Entry::new(id, state, now + Duration::from_secs(60), era))
         };
         Arc::new(World {
             now,

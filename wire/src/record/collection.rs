@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::{Key, KeyError, KeyKind};
+use super::{Key, KeyError, KeyKind, RecordRef, ShardId, shard};
 
 /// A collection's number in this process's [`Catalogue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +91,12 @@ impl Catalogue {
     /// The collection numbered `id`, which must come from this catalogue.
     pub fn get(&self, id: CollectionId) -> &Arc<Collection> {
         &self.collections[usize::from(id.0)]
+    }
+
+    /// The logical shard of a record; `None` for a key that is not canonical for the collection's key type.
+    pub fn shard_of(&self, record: RecordRef<'_>) -> Option<ShardId> {
+        let collection = self.get(record.collection);
+        shard::shard_of(collection.key_kind, record.key, collection.modulus).map(ShardId)
     }
 
     /// All of them, in order of their numbers.

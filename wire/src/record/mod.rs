@@ -5,6 +5,7 @@
 //! (`store`), where they are kept (`tiers`) and how they look on the wire (`protocol`).
 
 pub mod collection;
+pub mod database;
 pub mod key;
 pub mod patch;
 pub mod position;
@@ -13,6 +14,7 @@ pub mod stamp;
 pub mod state;
 
 pub use collection::{Catalogue, Collection, CollectionId, Column, ColumnKind};
+pub use database::DatabaseId;
 pub use key::{Key, KeyError, KeyKind, RecordId, RecordRef};
 pub use patch::{Patch, PatchError};
 pub use position::Position;

@@ -17,6 +17,7 @@ mod backlog;
 mod page;
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,7 +30,7 @@ use self::{
     page::{Place, Taken},
 };
 use crate::{
-    record::Position,
+    record::{Position, ShardId},
     resilience::{Backoff, Deadline},
     store::{
         Error, Poll, Proof,
@@ -53,6 +54,8 @@ pub struct Tail {
     /// The poll under way.
     polling: Option<BoxFuture<'static, Polled>>,
     behind: Option<Box<Behind>>,
+    /// The shards' generations, as far as polls have reported them.
+    generations: HashMap<ShardId, u32>,
     /// History is known to be lost, and the next poll has to say so.
     is_lost: bool,
 }
@@ -79,7 +82,15 @@ impl Behind {
 
 impl Tail {
     pub(in crate::store::postgres) fn new(shared: Arc<Shared>) -> Self {
-        Tail { shared, connection: None, place: None, polling: None, behind: None, is_lost: false }
+        Tail {
+            shared,
+            connection: None,
+            place: None,
+            polling: None,
+            behind: None,
+            generations: HashMap::new(),
+            is_lost: false,
+        }
     }
 
     pub(in crate::store) async fn poll(&mut self) -> Result<Poll, Error> {
@@ -115,9 +126,11 @@ impl Tail {
         let Taken { place, position, generations, changes, kept, whole } = taken;
         let (proof, before) = (place.proof(), self.place.replace(place));
         let since = before.as_ref().map_or(proof.begun, |before| before.begun);
+        let has_risen = generations.as_deref().is_some_and(|reported| self.meet_generations(reported));
+        let generations = generations.filter(|_| has_risen || before.is_none());
         let complete = match before {
             None => !std::mem::take(&mut self.is_lost),
-            Some(_) => kept && generations.is_none(),
+            Some(_) => kept && !has_risen,
         };
         match (before, &mut self.behind) {
             // Leftovers are read anew with all the rest.
@@ -130,6 +143,15 @@ impl Tail {
         }
         let proof = self.behind.is_none().then_some(proof);
         Poll { position, since, changes, proof, backlog: None, generations, complete }
+    }
+
+    /// Whether the generation of a shard that was known has changed. One that is new here has no history to lose.
+    fn meet_generations(&mut self, reported: &[(ShardId, u32)]) -> bool {
+        let mut has_risen = false;
+        for &(shard, generation) in reported {
+            has_risen |= self.generations.insert(shard, generation).is_some_and(|known| known != generation);
+        }
+        has_risen
     }
 
     /// Takes a page of the backlog; `None` when there is nothing to report yet.

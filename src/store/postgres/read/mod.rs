@@ -14,7 +14,7 @@ pub use self::pool::{ReadPool, WAITING_CONNECTIONS};
 
 use self::pool::{Place, Purpose};
 use crate::{
-    record::{CollectionId, Key, Position, ShardId},
+    record::{CollectionId, DatabaseId, Key, Position, ShardId},
     resilience::Deadline,
     store::{
         Error, Fetched, Row,
@@ -75,7 +75,7 @@ impl Shared {
         }
         match rows {
             Ok(rows) => {
-                let fetched = fetched(&rows, shard, keys.len())?;
+                let fetched = fetched(&rows, self.id, shard, keys.len())?;
                 self.batch_sizes.learn(collection, &fetched.rows);
                 Ok(Some(fetched))
             }
@@ -107,7 +107,7 @@ impl Shared {
     }
 }
 
-fn fetched(rows: &[PgRow], shard: ShardId, keys: usize) -> Result<Fetched, Error> {
+fn fetched(rows: &[PgRow], database: DatabaseId, shard: ShardId, keys: usize) -> Result<Fetched, Error> {
     let first = rows.first().ok_or(Error::NotOwned { shard })?;
     let head = |row: &PgRow| -> Result<_, sqlx::Error> {
         Ok((row.try_get::<Option<i64>, _>(0)?, row.try_get::<i64, _>(1)?, row.try_get::<i64, _>(2)?))
@@ -115,6 +115,7 @@ fn fetched(rows: &[PgRow], shard: ShardId, keys: usize) -> Result<Fetched, Error
     let (position, epoch, gen_) = head(first).map_err(failure::error)?;
     let rows = in_order(keys, rows, row).map_err(failure::error)?;
     Ok(Fetched {
+        database,
         position: Position(position.unwrap_or(0).unsigned_abs()),
         epoch: epoch.unsigned_abs(),
         generation: generation(gen_),

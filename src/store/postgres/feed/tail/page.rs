@@ -77,7 +77,7 @@ pub(super) struct Taken {
     pub(super) place: Place,
     /// The newest mark that any of its pages showed.
     pub(super) position: Position,
-    /// The generations, if they changed.
+    /// The generations, if their sum has changed.
     pub(super) generations: Generations,
     pub(super) changes: Vec<Change>,
     /// The last poll's mark is still there, so nothing after it was pruned.

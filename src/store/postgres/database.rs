@@ -1,0 +1,268 @@
+//! One configured database: its connections, its writer, what it owns. Everything that can fail alone.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::TryStreamExt as _;
+use parking_lot::{Mutex, RwLock};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Config,
+    describe::{self, Ownership, Table},
+    feed::{self, Lead},
+    operate::health::Health,
+    owners::Owners,
+    pool,
+    read::{BatchSizes, ReadPool},
+    shared::Shared,
+    write::{Role, Writer},
+};
+use crate::{
+    completion::Completion,
+    record::{Catalogue, CollectionId, DatabaseId, Key, RecordId, ShardId},
+    resilience::Deadline,
+    shutdown::Tasks,
+    store::{Error, Poll, Store, Write, Written},
+};
+
+/// Keys handed over at once by a scan; others have their turn in between.
+const SCAN_KEYS: usize = 512;
+/// How long a scan waits for a lock on a partition before it is given up, in milliseconds.
+const SCAN_LOCK_LIMIT_MS: u32 = 100;
+
+/// One configured database.
+pub struct Database {
+    id: DatabaseId,
+    config: Config,
+    /// Set when it has been opened, once and for all.
+    open: OnceLock<Open>,
+    /// Why it is not open.
+    trouble: Mutex<String>,
+}
+
+/// What an open database has.
+struct Open {
+    identity: (i64, i64),
+    shared: Arc<Shared>,
+    writer: Writer,
+    health: Health,
+}
+
+/// A database that was looked at, and is not open yet.
+pub(super) struct Described {
+    pub(super) tables: Vec<Table>,
+    /// The server's identifier, and the database's in it.
+    pub(super) identity: (i64, i64),
+    connection: PgConnection,
+    role: Role,
+}
+
+impl Database {
+    /// A database that nobody has asked yet.
+    pub(super) fn new(id: DatabaseId, config: Config) -> Self {
+        let trouble = Mutex::new("it was not asked yet".to_owned());
+        Database { id, config, open: OnceLock::new(), trouble }
+    }
+
+    /// Connects and reads what is tracked there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
+    pub(super) async fn describe(&self, deadline: Deadline) -> Result<Described, Error> {
+        let config = &self.config;
+        feed::lead::settle_identity(config, deadline).await?;
+        // Not a pooled connection: those do not wait for a table of the feed that is locked for a moment.
+        let mut connection = pool::connect(&config.options("reads")?, deadline.at_most(config.connect_limit)).await?;
+        let tables = deadline.limit(describe::tables(&mut connection)).await.map_err(|_| Error::Deadline)??;
+        let role = sqlx::query_as(
+            "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
+        );
+        let (logs, is_lossy) = pool::step(deadline, role.fetch_one(&mut connection)).await?;
+        let identity = sqlx::query_as(
+            "SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint FROM pg_database
+              WHERE datname = current_database()",
+        );
+        let identity = pool::step(deadline, identity.fetch_one(&mut connection)).await?;
+        Ok(Described { tables, identity, connection, role: Role { logs, is_lossy } })
+    }
+
+    /// Begins to serve what was described. The tasks without which nothing is written run in `core`, and what they start in
+    /// `tasks`.
+    ///
+    /// # Errors
+    /// As for [`describe`](Self::describe).
+    pub(super) async fn open(
+        &self,
+        described: Described,
+        catalogue: &Catalogue,
+        owners: &Arc<Owners>,
+        (core, tasks): (&Tasks, &TaskTracker),
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let Described { tables, identity, mut connection, role } = described;
+        let number = |mut table: Table| {
+            table.collection.id = catalogue.find(&table.collection.name)?.id;
+            Some(Arc::new(table))
+        };
+        let mut tables: Vec<_> = tables.into_iter().filter_map(number).collect();
+        tables.sort_unstable_by_key(|table| table.collection.id);
+        let ownership = pool::step(deadline, Ownership::read(&mut connection, &tables)).await?;
+        drop(deadline.limit(connection.close()).await);
+        owners.report(self.id, ownership.owned());
+        let shared = Arc::new(Shared {
+            id: self.id,
+            reads: ReadPool::new(&self.config, tables.len())?,
+            batch_sizes: BatchSizes::new(tables.len()),
+            catalogue: catalogue.clone(),
+            tables,
+            ownership: RwLock::new(Arc::new(ownership)),
+            owners: owners.clone(),
+            config: self.config.clone(),
+        });
+        let writer = Writer::start(shared.clone(), &self.config, role, tasks, core)?;
+        let health = Health::new(shared.clone());
+        // Opened by one task only.
+        drop(self.open.set(Open { identity, shared, writer, health }));
+        Ok(())
+    }
+
+    pub(in crate::store) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn opened(&self) -> Result<&Open, Error> {
+        self.open.get().ok_or_else(|| Error::Unavailable { reason: self.trouble.lock().clone() })
+    }
+
+    /// It cannot be opened now, for `reason`; says so in the log when that is news.
+    pub(super) fn set_trouble(&self, reason: String) {
+        let mut trouble = self.trouble.lock();
+        if *trouble != reason {
+            tracing::error!(database = self.name(), reason, "the database is not served until it can be opened");
+            *trouble = reason;
+        }
+    }
+
+    /// The server's identifier, and the database's in it, once it is open.
+    pub(super) fn identity(&self) -> Option<(i64, i64)> {
+        self.open.get().map(|open| open.identity)
+    }
+
+    pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
+        self.opened().map(|open| &open.shared)
+    }
+
+    /// Reads anew which shards are here.
+    pub(super) async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
+        self.shared()?.refresh_ownership(deadline).await
+    }
+
+    pub(super) fn write(
+        &self,
+        write: Write,
+        shard: ShardId,
+        deadline: Deadline,
+        answer: Completion<Result<Written, Error>>,
+    ) {
+        match self.opened() {
+            Ok(open) => open.writer.write(write, shard, deadline, answer),
+            Err(error) => answer.complete(Err(error)),
+        }
+    }
+
+    pub(super) fn is_writing(&self, id: &RecordId) -> bool {
+        self.open.get().is_some_and(|open| open.writer.is_writing(id))
+    }
+
+    pub(in crate::store) fn keys_at_once(&self, collection: CollectionId) -> usize {
+        self.shared().map_or(Store::KEYS_AT_ONCE_MAX, |shared| shared.batch_sizes.keys_max(collection))
+    }
+
+    pub(in crate::store) async fn scan(
+        &self,
+        collection: CollectionId,
+        mut sink: impl FnMut(&[Key]),
+    ) -> Result<(), Error> {
+        let shared = self.shared()?;
+        let deadline = Deadline::after(self.config.connect_limit);
+        let mut connection = shared.connect("scan", deadline).await?;
+        // No limit in the server: a large table takes its time. On this side each chunk has one, or a link that fell silent
+        // would be waited for until the end of the process.
+        let settings =
+            format!("SET statement_timeout = 0; SET enable_seqscan = on; SET lock_timeout = {SCAN_LOCK_LIMIT_MS}");
+        let limit = || Deadline::after(self.config.statement_limit);
+        pool::step(limit(), sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection)).await?;
+        let ownership = shared.ownership.read().clone();
+        for shard in ownership.shards(collection) {
+            let Ok(statements) = ownership.find(collection, shard) else { continue };
+            let rows = sqlx::query(statements.scan()).fetch(&mut connection);
+            let keys = rows.and_then(async |row| Ok(Key::from_database(row.try_get::<&str, _>(0)?)));
+            let mut chunks = std::pin::pin!(keys.try_chunks(SCAN_KEYS).map_err(|error| error.1));
+            while let Some(keys) = pool::step(limit(), chunks.try_next()).await? {
+                sink(&keys);
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(limit().limit(connection.close()).await);
+        Ok(())
+    }
+
+    pub(in crate::store) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {
+        let shared = self.shared()?;
+        let deadline = Deadline::after(self.config.statement_limit);
+        let mut connection = shared.reads.acquire_for_feed(deadline).await?;
+        let query = sqlx::query_scalar::<_, i64>(
+            "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM feed.shard_table s
+               JOIN pg_class c ON c.oid = s.relation WHERE s.collection = $1",
+        );
+        let name = &shared.catalogue.get(collection).name;
+        let estimate = pool::step(deadline, query.bind(name).fetch_one(connection.connection())).await?;
+        connection.release();
+        Ok(estimate.unsigned_abs())
+    }
+
+    /// A reader of the change feed that starts with its first poll.
+    pub(in crate::store) fn tail(self: &Arc<Self>) -> Tail {
+        Tail { database: self.clone(), tail: None }
+    }
+
+    pub(in crate::store) async fn lead(&self) -> Result<Option<Lead>, Error> {
+        self.shared()?.lead().await
+    }
+
+    pub(super) async fn health(&self, tasks: &TaskTracker, deadline: Deadline) -> Result<String, Error> {
+        self.opened()?.health.check(tasks, deadline).await
+    }
+
+    /// Waits for what is under way, and closes the connections of reads and writes.
+    pub(super) async fn close(&self, deadline: Deadline) {
+        if let Some(open) = self.open.get() {
+            open.writer.close(deadline).await;
+            open.shared.reads.close(deadline).await;
+        }
+    }
+
+    /// Closes the connection of probes, which are tasks of the store.
+    pub(super) async fn close_health(&self, deadline: Deadline) {
+        if let Some(open) = self.open.get() {
+            open.health.close(deadline).await;
+        }
+    }
+}
+
+/// A place in the outbox of a database that may not have been opened yet.
+pub struct Tail {
+    database: Arc<Database>,
+    tail: Option<feed::Tail>,
+}
+
+impl Tail {
+    pub(in crate::store) async fn poll(&mut self) -> Result<Poll, Error> {
+        let tail = match &mut self.tail {
+            Some(tail) => tail,
+            None => self.tail.insert(feed::Tail::new(self.database.shared()?.clone())),
+        };
+        tail.poll().await
+    }
+}

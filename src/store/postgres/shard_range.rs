@@ -1,0 +1,69 @@
+//! Shards as an operator writes them: `0-7`, or `5` for one.
+
+use std::{fmt, ops::RangeInclusive, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Consecutive shards.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ShardRange(RangeInclusive<u32>);
+
+impl ShardRange {
+    /// The numbers of the shards.
+    pub fn numbers(&self) -> RangeInclusive<u32> {
+        self.0.clone()
+    }
+}
+
+impl FromStr for ShardRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (first.trim().parse(), last.trim().parse()) {
+            (Ok(first), Ok(last)) if first <= last => Ok(ShardRange(first..=last)),
+            _ => Err(format!("\"{text}\" names no shards; write \"0-7\", or \"5\" for one")),
+        }
+    }
+}
+
+impl TryFrom<String> for ShardRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ShardRange> for String {
+    fn from(range: ShardRange) -> Self {
+        range.to_string()
+    }
+}
+
+impl fmt::Display for ShardRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.start() == self.0.end() {
+            return self.0.start().fmt(f);
+        }
+        write!(f, "{}-{}", self.0.start(), self.0.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_read_as_they_are_written_and_nothing_else_reads() {
+        for text in ["0-7", "5", "0-0"] {
+            let range: ShardRange = text.parse().expect(text);
+            assert_eq!(range.to_string(), text.trim_end_matches("-0"));
+        }
+        assert_eq!("8 - 15".parse::<ShardRange>().expect("spaces").numbers(), 8..=15);
+        for text in ["", "-", "7-0", "a", "0-", "1,2", "-1"] {
+            assert!(text.parse::<ShardRange>().is_err(), "{text:?}");
+        }
+    }
+}

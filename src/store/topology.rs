@@ -1,0 +1,65 @@
+//! Which database owns which shard: the union of what the databases say of themselves.
+//!
+//! No map is stored anywhere. Each database lists in its own catalogues the shards that it owns, and so a shard can be owned
+//! by one, by none or, after a mistake, by several. Only the first is served; the others are named, and everything else is
+//! served. What a database said last holds while it is away.
+
+use crate::record::{DatabaseId, ShardId};
+
+use super::Error;
+
+/// The owner of every shard that anybody owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// By shard; empty where nobody owns it.
+    owners: Vec<Vec<DatabaseId>>,
+}
+
+impl Topology {
+    /// The union of `reports`: what each database said that it owns.
+    pub fn of<'a>(reports: impl IntoIterator<Item = (DatabaseId, &'a [ShardId])>) -> Self {
+        let mut owners: Vec<Vec<DatabaseId>> = Vec::new();
+        for (database, shards) in reports {
+            for shard in shards {
+                let at = shard.0 as usize;
+                if owners.len() <= at {
+                    owners.resize(at + 1, Vec::new());
+                }
+                owners[at].push(database);
+            }
+        }
+        Topology { owners }
+    }
+
+    /// The one database that owns `shard`.
+    ///
+    /// # Errors
+    /// [`Error::NotOwned`], and [`Error::Disputed`] where several say that they do.
+    pub fn owner(&self, shard: ShardId) -> Result<DatabaseId, Error> {
+        match self.owners.get(shard.0 as usize).map(Vec::as_slice) {
+            Some([owner]) => Ok(*owner),
+            None | Some([]) => Err(Error::NotOwned { shard }),
+            Some(_) => Err(Error::Disputed { shard }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_has_the_one_owner_that_says_so_or_none() {
+        let [first, second] = [DatabaseId(0), DatabaseId(1)];
+        let shards = |numbers: &[u32]| numbers.iter().copied().map(ShardId).collect::<Vec<_>>();
+        let (low, high) = (shards(&[0, 2, 5]), shards(&[1, 5]));
+        let topology = Topology::of([(first, &*low), (second, &*high)]);
+        for (shard, owner) in [(0, first), (1, second), (2, first)] {
+            assert_eq!(topology.owner(ShardId(shard)).ok(), Some(owner));
+        }
+        for shard in [3, 4, 6, 1_000] {
+            assert!(matches!(topology.owner(ShardId(shard)), Err(Error::NotOwned { shard: of }) if of.0 == shard));
+        }
+        assert!(matches!(topology.owner(ShardId(5)), Err(Error::Disputed { shard: ShardId(5) })));
+    }
+}

@@ -1,0 +1,12 @@
+//! Which of the configured databases something is of.
+
+/// A database's number in this process: its place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatabaseId(pub u16);
+
+impl DatabaseId {
+    /// Its place among the databases.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
