@@ -4,7 +4,7 @@ import { Trace } from "/chart.js";
 import { element, write } from "/element.js";
 import { bytes, count, milliseconds, percent, rate } from "/format.js";
 import { showShop } from "/shop.js";
-import { Rates, Stats } from "/stats.js";
+import { notFresh, Rates, Stats } from "/stats.js";
 
 const SPAN_MS = 60_000;
 // A share is taken over longer than a rate: of few reads it would jump.
@@ -64,7 +64,7 @@ export class NodeView {
   #show(snapshot, at) {
     this.#rates.add(snapshot, at);
     this.#parts.node.dataset.live = snapshot.fresh ? "yes" : "lost";
-    const proof = snapshot.fresh ? "Fresh to within" : "Not proven fresh for";
+    const proof = snapshot.fresh ? "Fresh to within" : `${notFresh(snapshot.databases)} for`;
     write(this.#parts["node-fresh"], `${proof} ${milliseconds(snapshot.age_ms)}`);
     this.#showDelivery(snapshot.delivery, at);
     this.#showTiers();

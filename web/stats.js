@@ -74,3 +74,10 @@ export class Rates {
     return this.#snapshots.findLast((snapshot) => snapshot.at <= at + 300) ?? this.#snapshots[0];
   }
 }
+
+// Whose records are not proven fresh: one database by its name, several by their number, all without.
+export function notFresh(databases = []) {
+  const old = databases.filter((database) => !database.fresh);
+  if (databases.length < 2 || old.length === 0) return "Not proven fresh";
+  return old.length === 1 ? `${old[0].name} not proven fresh` : `${old.length} of ${databases.length} databases not proven fresh`;
+}

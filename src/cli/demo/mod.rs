@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     gateway::{Page, Shop},
     service::Service,
-    store::postgres::{self, server, session},
+    store::postgres::{server, session},
 };
 
 /// The collection of the demo, made by the shipped migrations.
@@ -152,10 +152,13 @@ fn say_starting(place: &Place) {
 fn data(place: &Place) -> String {
     match place {
         Place::Private(folder) => folder.display().to_string(),
-        Place::Databases(databases) => {
-            let shown = |database: &postgres::Config| session::shown(&database.url).unwrap_or_else(|e| e.to_string());
-            databases.iter().map(shown).collect::<Vec<_>>().join(", ")
-        }
+        Place::Databases(databases) => match &databases[..] {
+            [only] => session::shown(&only.url).unwrap_or_else(|error| error.to_string()),
+            all => {
+                let names = all.iter().map(|database| &*database.name).collect::<Vec<_>>().join(", ");
+                format!("{} databases: {names}", all.len())
+            }
+        },
         Place::Memory => "in memory; install postgresql to keep data".to_owned(),
     }
 }

@@ -83,6 +83,14 @@ test("a rate is what rose lately over the time it took, and a restarted node sta
   assert.deepEqual(rates.map((rate) => rate && Math.round(rate)), [null, null, 10, 15, 10, 7, null, 1, null, 2]);
 });
 
+test("of several databases the one that is not fresh is named, and more are counted", async () => {
+  const databases = [[], [false], [true, true], [true, false], [false, true, false]];
+  const named = databases.map((all) => all.map((fresh, at) => ({ name: `shop-${at}`, fresh })));
+  const texts = await within("/stats.js", ({ notFresh }, named) => [...named, undefined].map((databases) => notFresh(databases)), named);
+  const [all, one, more] = ["Not proven fresh", "shop-1 not proven fresh", "2 of 3 databases not proven fresh"];
+  assert.deepEqual(texts, [all, all, all, one, more, all]);
+});
+
 test("a line spans what was seen, and holds its last value until now", async () => {
   const views = await within("/history.js", ({ History }) => {
     const history = new History();
