@@ -105,6 +105,16 @@ impl DatabaseArgs {
         let config = Config::load(self.config.as_deref())?;
         let (url, folder, variable) =
             (self.database_url.as_ref().map(DatabaseUrl::as_str), self.data_dir.as_deref(), variable());
+        if let Some(url) = url
+            && config.databases.len() > 1
+            && config.databases.iter().all(|database| database.url != url)
+        {
+            return Err(Error::Usage(
+                "--database-url names none of the configured databases, and which shards it shall have is not known\n  \
+                 leave --database-url or --config out, or give a URL as it stands in a [[database]]"
+                    .into(),
+            ));
+        }
         let running = |folders: &[PathBuf]| Ok::<_, Error>(vec![configured(&config, &private(folders)?)]);
         let databases = match Named::first(url, folder, &config, variable.as_deref()) {
             Some(Named::Databases(databases)) => databases,
@@ -118,9 +128,10 @@ impl DatabaseArgs {
     }
 }
 
-/// `url` with the settings of the first configured database, if there is one.
+/// `url` with the settings of the configured database that has it, else of the first one, if there is one.
 fn configured(config: &Config, url: &str) -> postgres::Config {
-    match config.databases.first() {
+    let of_url = config.databases.iter().find(|database| database.url == url);
+    match of_url.or(config.databases.first()) {
         Some(database) => postgres::Config { url: url.to_owned(), ..database.clone() },
         None => postgres::Config::at(url),
     }

@@ -9,7 +9,7 @@ use prometheus::IntCounter;
 
 use crate::{
     completion, digest,
-    record::{Patch, RecordId, Stamp, State, patch::Members},
+    record::{DatabaseId, Patch, RecordId, ShardId, Stamp, State, patch::Members},
     store::{self, Operation, Token, Write, Written},
     telemetry::Telemetry,
     tiers::Loaded,
@@ -58,10 +58,12 @@ impl WriteRequest<'_> {
             Err(error) => return answer(Err(error)),
         };
         let (service, id, begun) = (self.service.clone(), write.id.clone(), Instant::now());
+        let owner = service.owner_of(&id);
         self.service.store.write(write, self.service.deadline(), move |result| {
             service.outcomes.count(&result);
             if let Ok(written) = &result {
-                service.install(&id, written, begun);
+                // The shard may have become another's, or disputed, while it was committed.
+                service.install(&id, service.owner_of(&id).or(owner), written, begun);
             }
             answer(result.map_err(Error::from));
         });
@@ -115,16 +117,20 @@ impl Service {
     }
 
     /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
-    fn install(&self, id: &RecordId, written: &Written, begun: Instant) {
+    fn install(&self, id: &RecordId, owner: Option<(ShardId, DatabaseId)>, written: &Written, begun: Instant) {
         let Some((value, position)) = &written.installed else { return };
-        let owner = self.store.shard_of(id.as_ref()).and_then(|shard| Ok((shard, self.store.owner(shard)?)));
-        let Ok((shard, database)) = owner else { return };
+        let Some((shard, database)) = owner else { return };
         let state = State { stamp: written.stamp, value: value.clone() };
         // A newer state may stand already; then that one is published instead, and versions only rise.
         let loaded = Loaded { state, database, position: *position, shard, begun };
         if let Some(state) = self.tiers.install_written(id, &loaded) {
             self.hub.publish(id, &state, begun);
         }
+    }
+
+    fn owner_of(&self, id: &RecordId) -> Option<(ShardId, DatabaseId)> {
+        let shard = self.store.shard_of(id.as_ref()).ok()?;
+        Some((shard, self.store.owner(shard).ok()?))
     }
 
     fn check_len(&self, len: usize) -> Result<(), Error> {

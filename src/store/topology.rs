@@ -4,6 +4,8 @@
 //! by one, by none or, after a mistake, by several. Only the first is served; the others are named, and everything else is
 //! served. What a database said last holds while it is away.
 
+use std::collections::HashMap;
+
 use crate::record::{DatabaseId, ShardId};
 
 use super::Error;
@@ -29,6 +31,19 @@ impl Topology {
             }
         }
         Topology { owners }
+    }
+
+    /// The same, with the `first` owner of each shard beside another that has taken its place: what a node has cached of a
+    /// shard has the versions of the database that it came from, and those of two databases do not compare.
+    pub fn beside(mut self, first: &mut HashMap<ShardId, DatabaseId>) -> Self {
+        for (shard, owners) in (0..).map(ShardId).zip(&mut self.owners) {
+            match (&owners[..], first.get(&shard)) {
+                ([owner], None) => drop(first.insert(shard, *owner)),
+                ([owner], Some(known)) if known != owner => owners.push(*known),
+                _ => {}
+            }
+        }
+        self
     }
 
     /// The one database that owns `shard`.
@@ -61,5 +76,19 @@ mod tests {
             assert!(matches!(topology.owner(ShardId(shard)), Err(Error::NotOwned { shard: of }) if of.0 == shard));
         }
         assert!(matches!(topology.owner(ShardId(5)), Err(Error::Disputed { shard: ShardId(5) })));
+    }
+
+    #[test]
+    fn a_shard_that_another_database_takes_is_served_by_neither() {
+        let [first, second] = [DatabaseId(0), DatabaseId(1)];
+        let shard = [ShardId(0)];
+        let mut known = HashMap::new();
+        let mut owner = |reports: &[(DatabaseId, &[ShardId])]| {
+            Topology::of(reports.iter().copied()).beside(&mut known).owner(ShardId(0)).ok()
+        };
+        assert_eq!(owner(&[(first, &shard)]), Some(first));
+        assert_eq!(owner(&[(second, &shard)]), None);
+        assert_eq!(owner(&[(first, &shard), (second, &shard)]), None);
+        assert_eq!(owner(&[(first, &shard)]), Some(first), "it has come back");
     }
 }

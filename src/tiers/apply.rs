@@ -1,10 +1,10 @@
 //! How changes reach the tiers: newer wins, and nothing else does.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     record::{Change, DatabaseId, Position, RecordId, RecordRef, ShardId, Stamp, State},
-    store::Proof,
+    store::{Error, Proof},
 };
 
 use super::{Tiers, batch::Loaded, view::View};
@@ -62,11 +62,11 @@ impl Tiers {
     pub fn install(&self, id: &RecordId, loaded: &Loaded) -> Option<State> {
         let view = self.inner.views.of(loaded.database);
         let (shard, generation) = (loaded.shard, loaded.state.stamp.generation);
-        let _held = self.inner.standings.hold(shard, generation, loaded.begun, || self.start_over(view, shard))?;
-        // Positions of another database than the owner say nothing here.
-        if self.inner.store.owner(shard).is_ok_and(|owner| owner != loaded.database) {
+        // Positions and generations of another database than the owner say nothing here.
+        if self.inner.store.owner(shard).ok() != Some(loaded.database) {
             return None;
         }
+        let _held = self.inner.standings.hold(shard, generation, loaded.begun, || self.start_over(view, shard))?;
         if loaded.state.value.is_some() {
             view.filters.add(id);
         }
@@ -105,10 +105,16 @@ impl Tiers {
     /// older one would let reads pass that are older than the change.
     pub fn reset(&self, database: DatabaseId, position: Position, generations: Option<&[(ShardId, u32)]>) {
         let view = self.inner.views.of(database);
-        // It may still list shards that another has taken over.
-        let generations: HashMap<_, _> = generations.unwrap_or_default().iter().copied().collect();
-        let owned = self.inner.store.owned(database).into_iter();
-        let shards: Vec<_> = owned.map(|shard| (shard, generations.get(&shard).copied())).collect();
+        let owned = self.inner.store.owned(database).into_iter().map(|shard| (shard, None));
+        let mut shards: BTreeMap<ShardId, Option<u32>> = owned.collect();
+        // A shard that has come since may be reported before anybody has asked for it.
+        shards.extend(generations.unwrap_or_default().iter().map(|&(shard, generation)| (shard, Some(generation))));
+        // What another database owns, or says that it does, is not this one's to reset.
+        let is_others = |shard| match self.inner.store.owner(shard) {
+            Ok(owner) => owner != database,
+            Err(error) => matches!(error, Error::Disputed { .. }),
+        };
+        let shards: Vec<_> = shards.into_iter().filter(|(shard, _)| !is_others(*shard)).collect();
         self.inner.standings.reset(&shards, || {
             view.floors.reset(position);
             shards.iter().for_each(|(shard, _)| self.inner.local.forget(*shard));

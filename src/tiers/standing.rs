@@ -69,11 +69,13 @@ impl Standings {
     }
 
     /// Lets `drop_entries` run while nothing of `shards` is installed; from then on only what is read later is. With each
-    /// shard, in rising order, comes its generation where that is known anew.
+    /// shard, in rising order, comes its generation where that is known anew. Shards beyond those served are passed over.
     pub(super) fn reset(&self, shards: &[(ShardId, Option<u32>)], drop_entries: impl FnOnce()) {
-        let mut standings: Vec<_> = shards.iter().map(|(shard, _)| self.standing(*shard).write()).collect();
+        let shards = shards.iter().filter(|(shard, _)| (shard.0 as usize) < self.shards.len());
+        let mut standings: Vec<_> =
+            shards.map(|(shard, generation)| (self.standing(*shard).write(), generation)).collect();
         let now = Instant::now();
-        for (standing, (_, generation)) in standings.iter_mut().zip(shards) {
+        for (standing, generation) in &mut standings {
             standing.reset_at = Some(now);
             standing.generation = generation.or(standing.generation);
         }

@@ -43,17 +43,18 @@ pub struct Database {
 
 /// What an open database has.
 struct Open {
-    identity: (i64, i64),
     shared: Arc<Shared>,
     writer: Writer,
     health: Health,
 }
 
+/// Tells databases apart: the server's identifier, and the database's in it.
+pub(super) type Identity = (i64, i64);
+
 /// A database that was looked at, and is not open yet.
 pub(super) struct Described {
     pub(super) tables: Vec<Table>,
-    /// The server's identifier, and the database's in it.
-    pub(super) identity: (i64, i64),
+    pub(super) identity: Identity,
     connection: PgConnection,
     role: Role,
 }
@@ -100,7 +101,7 @@ impl Database {
         (core, tasks): (&Tasks, &TaskTracker),
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let Described { tables, identity, mut connection, role } = described;
+        let Described { tables, mut connection, role, .. } = described;
         let number = |mut table: Table| {
             table.collection.id = catalogue.find(&table.collection.name)?.id;
             Some(Arc::new(table))
@@ -109,7 +110,7 @@ impl Database {
         tables.sort_unstable_by_key(|table| table.collection.id);
         let ownership = pool::step(deadline, Ownership::read(&mut connection, &tables)).await?;
         drop(deadline.limit(connection.close()).await);
-        owners.report(self.id, ownership.owned());
+        let owned = ownership.owned();
         let shared = Arc::new(Shared {
             id: self.id,
             reads: ReadPool::new(&self.config, tables.len())?,
@@ -123,7 +124,8 @@ impl Database {
         let writer = Writer::start(shared.clone(), &self.config, role, tasks, core)?;
         let health = Health::new(shared.clone());
         // Opened by one task only.
-        drop(self.open.set(Open { identity, shared, writer, health }));
+        drop(self.open.set(Open { shared, writer, health }));
+        owners.report(self.id, owned);
         Ok(())
     }
 
@@ -142,11 +144,6 @@ impl Database {
             tracing::error!(database = self.name(), reason, "the database is not served until it can be opened");
             *trouble = reason;
         }
-    }
-
-    /// The server's identifier, and the database's in it, once it is open.
-    pub(super) fn identity(&self) -> Option<(i64, i64)> {
-        self.open.get().map(|open| open.identity)
     }
 
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {

@@ -235,8 +235,8 @@ impl Ownership {
     /// # Errors
     /// What the database answered.
     pub async fn read(connection: &mut PgConnection, tables: &[Arc<Table>]) -> Result<Self, sqlx::Error> {
-        let rows: Vec<(String, i32, String)> = sqlx::query_as(
-            "SELECT s.collection, s.shard, format('%I.%I', s.schema_name, s.table_name) FROM feed.shard_table s
+        let rows: Vec<(String, i32, i32, String)> = sqlx::query_as(
+            "SELECT s.collection, s.shard, s.modulus, format('%I.%I', s.schema_name, s.table_name) FROM feed.shard_table s
                JOIN feed.shard_state t ON t.shard = s.shard WHERE t.state IN ('active', 'frozen')",
         )
         .fetch_all(connection)
@@ -246,8 +246,12 @@ impl Ownership {
             let statements = Statements::new(table, &table.relation, ShardId(0));
             ownership.tables.insert(table.collection.id, Arc::new(statements));
         }
-        for (name, shard, relation) in rows {
-            let Some(table) = tables.iter().find(|table| table.collection.name == name) else { continue };
+        for (name, shard, modulus, relation) in rows {
+            // A table that was partitioned since this node started has other shards than those it computes.
+            let is_known = |table: &&Arc<Table>| {
+                table.collection.name == name && table.collection.modulus == modulus.unsigned_abs()
+            };
+            let Some(table) = tables.iter().find(is_known) else { continue };
             let shard = ShardId(shard.unsigned_abs());
             let statements = Arc::new(Statements::new(table, &relation, shard));
             ownership.partitions.insert((table.collection.id, shard), statements);

@@ -3,15 +3,16 @@
 //! A database that describes its collections otherwise than most is not served, nor is one that another entry of the
 //! configuration names as well. Each says why, in the log when that is news and to every probe, and is tried again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     agreement,
-    database::{Database, Described},
+    database::{Database, Described, Identity},
     describe::Table,
     owners::Owners,
 };
@@ -24,12 +25,15 @@ use crate::{
 
 /// How long an attempt to open a database may take that was away, and the pause before the next.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long each of several databases may take at the start to say what it has.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
 
 /// What a database that joins must agree with, and where it takes its place. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Joining {
-    databases: Arc<[Arc<Database>]>,
+    /// Which databases have been let in.
+    admitted: Arc<Mutex<Admitted>>,
     /// How most of them described their collections when the node started.
     reference: Arc<[Table]>,
     pub(super) catalogue: Catalogue,
@@ -37,6 +41,8 @@ pub(super) struct Joining {
     pub(super) tasks: TaskTracker,
     pub(super) core: Tasks,
 }
+
+type Admitted = HashMap<Identity, Arc<Database>>;
 
 /// Databases that have answered.
 pub(super) type Found<'a> = Vec<(&'a Arc<Database>, Described)>;
@@ -50,7 +56,9 @@ impl Joining {
         databases: &Arc<[Arc<Database>]>,
         deadline: Deadline,
     ) -> Result<(Self, Found<'_>), Error> {
-        let described = join_all(databases.iter().map(|database| database.describe(deadline))).await;
+        // One that says nothing must not use up the time in which the others are opened.
+        let limit = if databases.len() == 1 { deadline } else { deadline.at_most(DESCRIBE_LIMIT) };
+        let described = join_all(databases.iter().map(|database| database.describe(limit))).await;
         let (mut found, mut away) = (Found::new(), Vec::new());
         for (database, described) in databases.iter().zip(described) {
             match described {
@@ -72,7 +80,7 @@ impl Joining {
             database.set_trouble(error.to_string());
         }
         let joining = Joining {
-            databases: databases.clone(),
+            admitted: Arc::default(),
             catalogue: Catalogue::new(reference.iter().map(|table| table.collection.clone())),
             reference: Arc::from(*reference),
             owners: Arc::new(Owners::new(databases.len())),
@@ -83,7 +91,7 @@ impl Joining {
     }
 
     /// Opens a database, unless it may not join; says whether it is open.
-    pub(super) async fn join(&self, database: &Database, described: Described, deadline: Deadline) -> bool {
+    pub(super) async fn join(&self, database: &Arc<Database>, described: Described, deadline: Deadline) -> bool {
         let joined = async {
             self.check(database, &described)?;
             database.open(described, &self.catalogue, &self.owners, (&self.core, &self.tasks), deadline).await
@@ -91,14 +99,13 @@ impl Joining {
         joined.await.map_err(|error: Error| database.set_trouble(error.to_string())).is_ok()
     }
 
-    fn check(&self, database: &Database, described: &Described) -> Result<(), Error> {
-        if let Some(twin) = self.databases.iter().find(|other| other.identity() == Some(described.identity)) {
-            return Err(are_one(twin, database));
+    fn check(&self, database: &Arc<Database>, described: &Described) -> Result<(), Error> {
+        if let Some(reason) = agreement::difference(&self.reference, &described.tables) {
+            return Err(Error::Unavailable { reason });
         }
-        match agreement::difference(&self.reference, &described.tables) {
-            Some(reason) => Err(Error::Unavailable { reason }),
-            None => Ok(()),
-        }
+        let mut admitted = self.admitted.lock();
+        let first = admitted.entry(described.identity).or_insert_with(|| database.clone());
+        if Arc::ptr_eq(first, database) { Ok(()) } else { Err(are_one(first, database)) }
     }
 
     /// Tries to open a database until that is done.

@@ -1,6 +1,7 @@
 //! Who owns which shard, by what each database said last.
 
 use std::{
+    collections::HashMap,
     future::Future,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,9 +17,16 @@ use crate::{
 /// However many ask about a shard that nobody owns, the databases are asked again no sooner than this.
 const REST: Duration = Duration::from_millis(200);
 
+struct Reports {
+    /// What each database said last.
+    owned: Vec<Vec<ShardId>>,
+    /// The first owner of each shard.
+    first: HashMap<ShardId, DatabaseId>,
+}
+
 /// The databases' reports, and the topology that they make.
 pub(super) struct Owners {
-    reports: Mutex<Vec<Vec<ShardId>>>,
+    reports: Mutex<Reports>,
     topology: RwLock<Arc<Topology>>,
     /// When the databases were asked last; held while they are.
     asked: tokio::sync::Mutex<Option<Instant>>,
@@ -27,19 +35,17 @@ pub(super) struct Owners {
 impl Owners {
     /// None of `databases` has said anything yet.
     pub(super) fn new(databases: usize) -> Self {
-        Owners {
-            reports: Mutex::new(vec![Vec::new(); databases]),
-            topology: RwLock::default(),
-            asked: Default::default(),
-        }
+        let reports = Reports { owned: vec![Vec::new(); databases], first: HashMap::new() };
+        Owners { reports: Mutex::new(reports), topology: RwLock::default(), asked: Default::default() }
     }
 
     /// `database` owns `shards` now, and no others.
     pub(super) fn report(&self, database: DatabaseId, shards: Vec<ShardId>) {
         // Held until the topology stands, so that an older one never replaces a newer.
         let mut reports = self.reports.lock();
-        reports[database.index()] = shards;
-        let topology = Topology::of((0..).map(DatabaseId).zip(reports.iter().map(Vec::as_slice)));
+        let Reports { owned, first } = &mut *reports;
+        owned[database.index()] = shards;
+        let topology = Topology::of((0..).map(DatabaseId).zip(owned.iter().map(Vec::as_slice))).beside(first);
         *self.topology.write() = Arc::new(topology);
     }
 
@@ -58,7 +64,7 @@ impl Owners {
 
     /// What `database` said last.
     pub(super) fn owned(&self, database: DatabaseId) -> Vec<ShardId> {
-        self.reports.lock()[database.index()].clone()
+        self.reports.lock().owned[database.index()].clone()
     }
 
     /// The one database that owns `shard`.
