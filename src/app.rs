@@ -258,8 +258,8 @@ async fn open_private(config: &Config, private: &PrivateServer) -> Result<Store,
     Ok(Store::Postgres(Arc::new(postgres)))
 }
 
-/// Builds the filters of a database once its feed is followed, and again when they are worn: while it is not, a filter would miss what
-/// changes during the scan, and nobody would ask it.
+/// Builds the filters of a database once its feed is followed, and again when they are worn: while it is not, a filter would
+/// miss what changes during the scan, and would not be asked.
 async fn keep_filters(tiers: Tiers, database: DatabaseId, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(FILTER_INTERVAL)).await.is_some() {
         tiers.observe();

@@ -139,7 +139,10 @@ impl Follower {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    tracing::warn!(%error, database = self.store.name(self.database), "the change feed does not answer; cached records will be marked as stale");
+                    tracing::warn!(
+                        %error, database = self.store.name(self.database),
+                        "the change feed does not answer; cached records will be marked as stale"
+                    );
                 }
                 self.backoff.next_wait()
             }
@@ -226,7 +229,7 @@ impl Follower {
         }
     }
 
-    /// Nobody knows what changed here, nor when.
+    /// It is not known what changed in this database, nor when: every watched record of it is owed.
     fn owe_watched(&mut self) {
         let now = Instant::now();
         for id in self.hub.watched() {

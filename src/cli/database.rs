@@ -78,8 +78,8 @@ pub enum Named {
 
 impl Named {
     /// The first of: `url` and `folder`, which the command line gave; the configured databases; `variable`, which is the
-    /// value of DATABASE_URL; the configured folder. A URL gets the settings of the first configured database, if there is
-    /// one.
+    /// value of DATABASE_URL; the configured folder. A URL gets the settings of the configured database that has
+    /// it, else of the first one, if there is one.
     pub fn first(url: Option<&str>, folder: Option<&Path>, config: &Config, variable: Option<&str>) -> Option<Self> {
         let given = url.map(|url| Named::Databases(vec![configured(config, url)]));
         given

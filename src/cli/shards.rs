@@ -102,7 +102,7 @@ fn described(report: &Report, all: bool, palette: Palette) -> String {
             text.push_str("  no table is tracked: call freshet.track('your_table') in a migration\n\n");
         }
         for collection in &survey.collections {
-            // Each database lists what it has; what nobody has is named in the end.
+            // Each database lists the shards that it has; the summary names those without an owner.
             let is_shown = |shard: &&Shard| report.databases.len() == 1 || shard.partition.is_some();
             let shards: Vec<&Shard> = collection.shards.iter().filter(is_shown).collect();
             text.push_str(&section(collection, &shards, all, palette));

@@ -96,7 +96,7 @@ impl Readiness {
     async fn check_database(&self, database: DatabaseId) -> [Check; 2] {
         let (is_there, answer) = self.check_store(database).await;
         let (is_followed, age) = judge(self.service.tiers().freshness_of(database));
-        // Where there is one database, nobody needs its name.
+        // A single database needs no name.
         let of = |what: &str| match self.store.databases().count() {
             1 => what.to_owned(),
             _ => format!("{what} {}", self.store.name(database)),

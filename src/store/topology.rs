@@ -13,7 +13,7 @@ use super::Error;
 /// The owner of every shard that anybody owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
-    /// By shard; empty where nobody owns it.
+    /// By shard; empty where it has no owner.
     owners: Vec<Vec<DatabaseId>>,
 }
 

@@ -117,14 +117,14 @@ impl Tiers {
         let shards: Vec<_> = shards.into_iter().filter(|(shard, _)| !is_others(*shard)).collect();
         self.inner.standings.reset(&shards, || {
             view.floors.reset(position);
-            shards.iter().for_each(|(shard, _)| self.inner.local.forget(*shard));
+            self.inner.local.forget(shards.iter().map(|(shard, _)| *shard));
             view.filters.invalidate();
         });
     }
 
     /// A read has met a new generation of `shard`: what is cached of it goes first.
     fn start_over(&self, view: &View, shard: ShardId) {
-        self.inner.local.forget(shard);
+        self.inner.local.forget([shard]);
         view.filters.invalidate();
         view.reset.notify_one();
     }

@@ -1,5 +1,5 @@
 //! The stretch of a shard's history that an entry of L1 belongs to. When that is over, all of the shard's entries are past
-//! their use at once, and nobody has to look for them.
+//! their use at once, and none has to be looked for.
 
 use crate::{
     record::ShardId,

@@ -129,10 +129,10 @@ impl Local {
         self.stripes[self.hasher.hash_one(record) as usize % STRIPES].lock()
     }
 
-    /// Forgets what stands now of `shard`. Its memory is given back as entries make room, or expire.
-    pub fn forget(&self, shard: ShardId) {
+    /// Forgets what stands now of `shards`. Its memory is given back as entries make room, or expire.
+    pub fn forget(&self, shards: impl IntoIterator<Item = ShardId>) {
         let _changing = self.caches.change_all();
-        self.eras.end(shard);
+        shards.into_iter().for_each(|shard| self.eras.end(shard));
     }
 
     fn find(&self, record: &RecordRef<'_>) -> Option<Arc<Entry>> {
@@ -227,7 +227,7 @@ mod tests {
         local.install(&id("a"), SHARD, || Some(state(7)));
         local.install(&id("b"), ShardId(2), || Some(state(7)));
         assert_eq!((version("a"), version("b")), (Some(7), Some(7)), "this thread keeps them");
-        local.forget(SHARD);
+        local.forget([SHARD]);
         assert_eq!((version("a"), version("b")), (None, Some(7)));
         // Of a history in which fewer versions were used.
         let stands = local.install(&id("a"), SHARD, || Some(state(3)));

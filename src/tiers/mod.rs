@@ -177,7 +177,7 @@ impl Tiers {
         self.inner.views.of(database).floors.applied()
     }
 
-    /// What is known of the database that owns the record; `None` where nobody owns its shard.
+    /// What is known of the database that owns the record; `None` where its shard has no owner.
     fn view_of(&self, record: RecordRef<'_>) -> Option<&View> {
         self.owner_of(record).map(|database| self.inner.views.of(database))
     }

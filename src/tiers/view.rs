@@ -30,7 +30,7 @@ pub(super) struct View {
 /// The views of all databases.
 pub(super) struct Views {
     views: Box<[View]>,
-    /// The oldest certificate of them: while that is fresh, all are, and nobody needs to know whose a record is.
+    /// The oldest certificate of them: while that is fresh, all are, whichever database a record is of.
     oldest: Freshness,
 }
 
@@ -69,7 +69,8 @@ impl Views {
         self.views.iter()
     }
 
-    /// Every change of `database` that was visible at the proof's position, and before its moment, has been applied.
+    /// Every change of `database` that was visible at the proof's position, and before its moment, has been applied. The
+    /// position first: what the certificate vouches for must not be judged by older floors.
     pub(super) fn advance(&self, database: DatabaseId, proof: Proof) {
         let view = self.of(database);
         view.floors.advance(proof.position);

@@ -60,7 +60,7 @@ pub(super) struct Described {
 }
 
 impl Database {
-    /// A database that nobody has asked yet.
+    /// A database that has not been asked yet.
     pub(super) fn new(id: DatabaseId, config: Config) -> Self {
         let trouble = Mutex::new("it was not asked yet".to_owned());
         Database { id, config, open: OnceLock::new(), trouble }

@@ -129,7 +129,7 @@ impl Postgres {
         });
     }
 
-    /// The owner of a shard that nobody is known to own, or more than one, once the databases have been asked again.
+    /// The owner of a shard that has none here, or more than one, once the databases have been asked again.
     async fn ask_for_owner(&self, shard: ShardId, deadline: Deadline) -> Result<DatabaseId, Error> {
         let asked = async {
             let limit = deadline.at_most(ASK_LIMIT);

@@ -14,7 +14,7 @@ use crate::{
     store::{Error, topology::Topology},
 };
 
-/// However many ask about a shard that nobody owns, the databases are asked again no sooner than this.
+/// A request that comes sooner than this after the databases were asked does not ask them again.
 const REST: Duration = Duration::from_millis(200);
 
 struct Reports {
@@ -52,7 +52,7 @@ impl Owners {
     /// Runs `ask`, which has every database report, unless that was done since the caller began to wait, or just before.
     ///
     /// # Cancel safety
-    /// Whoever waits asks in place of a caller that was dropped.
+    /// If the caller that asks is dropped, the next one that waits asks in its place.
     pub(super) async fn ask_again(&self, ask: impl Future<Output = ()>) {
         let begun = Instant::now();
         let mut asked = self.asked.lock().await;
