@@ -104,6 +104,29 @@ impl Store {
         self.catalogue().shard_of(record).ok_or_else(|| Error::broken("compute the shard of a key"))
     }
 
+    /// Whether a read of `shard` may be queued: not while its database is silent, since everything queued would wait for its
+    /// deadline. Now and then one passes, to find out whether the database answers again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub fn admit(&self, shard: ShardId) -> Result<(), Error> {
+        match self {
+            Store::Postgres(store) => store.admit(shard),
+            Store::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Whether it is worth waiting for a statement about `shard` that was sent.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when its database is silent.
+    pub fn check_silence(&self, shard: ShardId) -> Result<(), Error> {
+        match self {
+            Store::Postgres(store) => store.check_silence(shard),
+            Store::Memory(_) => Ok(()),
+        }
+    }
+
     /// Reads `keys` of one shard in one statement on the primary; a row for each, absent ones included, in their order.
     ///
     /// # Errors

@@ -5,7 +5,12 @@
 //! queued can share it: with 4,096 gets in flight, statements carried 15 keys each without the yield and carry 240 with
 //! it. At most one statement is in flight for each shard and collection.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -32,6 +37,9 @@ pub struct Loaded {
     /// Taken before the statement was sent: it shows every change that was visible then.
     pub begun: Instant,
 }
+
+/// How long a statement is given before it is asked whether its database is silent.
+const SILENCE: Duration = Duration::from_secs(1);
 
 type PartitionId = (CollectionId, ShardId);
 /// There is a queue only while a task serves it.
@@ -65,7 +73,8 @@ impl Batcher {
         answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static,
     ) {
         let caller = Caller { answer: Completion::new(abandoned, answer), deadline };
-        match self.store.shard_of(id.as_ref()) {
+        let admitted = self.store.shard_of(id.as_ref()).and_then(|shard| self.store.admit(shard).map(|()| shard));
+        match admitted {
             Ok(shard) => self.enqueue((id.collection, shard), &id.key, join, caller),
             Err(error) => caller.answer.complete(Err(error)),
         }
@@ -108,15 +117,21 @@ impl Batcher {
         batch
     }
 
-    /// Reads the keys of a batch. Callers whose deadline passes meanwhile get [`Error::Deadline`].
+    /// Reads the keys of a batch. Callers whose deadline passes meanwhile get [`Error::Deadline`], and all get
+    /// [`Error::Unavailable`] when the database turns out to be silent.
     async fn read(&self, id: PartitionId, batch: &Batch) -> Result<Fetched, Error> {
         let (collection, shard) = id;
         let mut read = pin!(self.store.read(shard, collection, &batch.keys, batch.deadline));
-        let mut expiry = batch.expiry;
+        let (begun, mut expiry) = (Instant::now(), batch.expiry);
         loop {
-            match expiry.limit(read.as_mut()).await {
-                Ok(fetched) => return fetched,
-                Err(_) => expiry = self.expire(id).unwrap_or(batch.deadline),
+            if let Ok(fetched) = expiry.at_most(SILENCE).limit(read.as_mut()).await {
+                return fetched;
+            }
+            if begun.elapsed() >= SILENCE {
+                self.store.check_silence(shard)?;
+            }
+            if expiry.passed() {
+                expiry = self.expire(id).unwrap_or(batch.deadline);
             }
         }
     }

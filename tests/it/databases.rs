@@ -19,7 +19,7 @@ use crate::harness::{
 const MODULUS: u32 = 8;
 
 /// Two databases, each with half of the shards of products.
-async fn pair() -> [TestDatabase; 2] {
+pub async fn pair() -> [TestDatabase; 2] {
     [half("0,1,2,3").await, half("4,5,6,7").await]
 }
 
@@ -29,7 +29,7 @@ async fn half(shards: &str) -> TestDatabase {
     database
 }
 
-fn named(name: &str, url: String) -> postgres::Config {
+pub fn named(name: &str, url: String) -> postgres::Config {
     postgres::Config { name: name.to_owned(), ..postgres::Config::at(url) }
 }
 
@@ -43,7 +43,7 @@ async fn node_behind(pair: &[TestDatabase; 2]) -> (Node, Proxy) {
 }
 
 /// So many keys of each database, the first one's first.
-fn keys(node: &Node, count: usize) -> [Vec<String>; 2] {
+pub fn keys(node: &Node, count: usize) -> [Vec<String>; 2] {
     let shard = |key: &String| {
         let id = node.service().record("products", key).expect("a key");
         postgres_shard(&id)

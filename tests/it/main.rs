@@ -34,6 +34,7 @@ mod repeated_columns;
 mod routing;
 mod screens;
 mod sessions;
+mod silent_database;
 mod slow_readers;
 mod sse;
 mod stampede;

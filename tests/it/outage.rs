@@ -36,7 +36,7 @@ async fn expired(node: &Node) {
 }
 
 /// A link that is broken by `link`: what clients see from the first moment to the recovery.
-async fn an_outage(link: Link, code: i64) {
+async fn an_outage(link: Link, codes: &[i64]) {
     let database = database().await;
     database.run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(0, 9) n").await;
     let proxy = Proxy::to(&database.url()).await;
@@ -66,8 +66,10 @@ async fn an_outage(link: Link, code: i64) {
         assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
         let begun = Instant::now();
         let exact = json!({"collection": "products", "key": key, "max_stale_ms": 0});
-        assert_eq!(client.refused("get", exact).await["code"], code);
-        assert_eq!(client.refused("get", json!(["products", "k9"])).await["code"], code);
+        for asked in [exact, json!(["products", "k9"])] {
+            let refused = client.refused("get", asked).await;
+            assert!(codes.contains(&refused["code"].as_i64().expect("a code")), "{refused}");
+        }
         assert!(begun.elapsed() < Duration::from_secs(4) + SOON, "two of them took {:?}", begun.elapsed());
     }
     let put = json!({"collection": "products", "key": "k5", "value": {"name": "n", "price": 2}});
@@ -89,12 +91,12 @@ async fn an_outage(link: Link, code: i64) {
 
 #[tokio::test]
 async fn a_database_that_refuses_connections_is_survived() {
-    an_outage(Link::Cut, -32010).await;
+    an_outage(Link::Cut, &[-32010]).await;
 }
 
 #[tokio::test]
 async fn a_database_that_says_nothing_is_survived() {
-    an_outage(Link::BlackHole, -32011).await;
+    an_outage(Link::BlackHole, &[-32011, -32010]).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! One configured database: its connections, its writer, what it owns. Everything that can fail alone.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use futures_util::TryStreamExt as _;
 use parking_lot::{Mutex, RwLock};
@@ -9,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Config,
+    breaker::Breaker,
     describe::{self, Ownership, Table},
     feed::{self, Lead},
     operate::health::Health,
@@ -111,15 +115,17 @@ impl Database {
         let ownership = pool::step(deadline, Ownership::read(&mut connection, &tables)).await?;
         drop(deadline.limit(connection.close()).await);
         let owned = ownership.owned();
+        let breaker = Arc::<Breaker>::default();
         let shared = Arc::new(Shared {
             id: self.id,
-            reads: ReadPool::new(&self.config, tables.len())?,
+            reads: ReadPool::new(&self.config, tables.len(), &breaker)?,
             batch_sizes: BatchSizes::new(tables.len()),
             catalogue: catalogue.clone(),
             tables,
             ownership: RwLock::new(Arc::new(ownership)),
             owners: owners.clone(),
             config: self.config.clone(),
+            breaker,
         });
         let writer = Writer::start(shared.clone(), &self.config, role, tasks, core)?;
         let health = Health::new(shared.clone());
@@ -162,8 +168,9 @@ impl Database {
         deadline: Deadline,
         answer: Completion<Result<Written, Error>>,
     ) {
-        match self.opened() {
-            Ok(open) => open.writer.write(write, shard, deadline, answer),
+        let admitted = self.opened().and_then(|open| open.shared.breaker.admit(Instant::now()).map(|()| &open.writer));
+        match admitted {
+            Ok(writer) => writer.write(write, shard, deadline, answer),
             Err(error) => answer.complete(Err(error)),
         }
     }

@@ -5,6 +5,7 @@
 //! Leaves what to cache, and when a read is too old to use, to `tiers`.
 
 mod agreement;
+mod breaker;
 mod database;
 pub mod describe;
 mod failure;
@@ -22,7 +23,10 @@ mod shared;
 mod statement;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
@@ -97,6 +101,19 @@ impl Postgres {
 
     pub(super) fn owned(&self, database: DatabaseId) -> Vec<ShardId> {
         self.owners.owned(database)
+    }
+
+    pub(super) fn admit(&self, shard: ShardId) -> Result<(), Error> {
+        match self.owner(shard) {
+            Ok(owner) => self.database(owner).shared()?.breaker.admit(Instant::now()),
+            // The databases are asked for the owner first.
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn check_silence(&self, shard: ShardId) -> Result<(), Error> {
+        let owner = self.owner(shard)?;
+        self.database(owner).shared()?.breaker.check(Instant::now())
     }
 
     pub(super) async fn read(

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt,
     str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{failure, identity, session, shard_range::ShardRange},
+        postgres::{breaker::Breaker, failure, identity, session, shard_range::ShardRange},
     },
 };
 
@@ -174,6 +175,7 @@ pub struct Pooled {
 pub struct Pool {
     options: PgConnectOptions,
     connect_limit: Duration,
+    breaker: Arc<Breaker>,
     permits_total: u32,
     permits: Semaphore,
     /// With the moment each last answered.
@@ -181,11 +183,13 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of at most `connections`; a caller beyond them waits.
-    pub fn new(config: &Config, options: PgConnectOptions, connections: u32) -> Self {
+    /// A pool of at most `connections`; a caller beyond them waits. Each connection that comes back shows that the database
+    /// answers, and `breaker` is told.
+    pub(super) fn new(config: &Config, options: PgConnectOptions, connections: u32, breaker: &Arc<Breaker>) -> Self {
         Pool {
             options,
             connect_limit: config.connect_limit,
+            breaker: breaker.clone(),
             permits_total: connections.max(1),
             permits: Semaphore::new(connections.max(1) as usize),
             idle: Mutex::new(Vec::new()),
@@ -261,6 +265,7 @@ impl PooledConnection<'_> {
 
     /// Returns the connection for others to use.
     pub fn release(self) {
+        self.pool.breaker.answered();
         if !self.pool.permits.is_closed() {
             self.pool.idle.lock().push((Instant::now(), self.pooled));
         }

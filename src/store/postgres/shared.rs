@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     Config,
+    breaker::Breaker,
     describe::{Ownership, Table},
     failure,
     owners::Owners,
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(super) owners: Arc<Owners>,
     pub(super) reads: ReadPool,
     pub(super) batch_sizes: BatchSizes,
+    pub(super) breaker: Arc<Breaker>,
 }
 
 impl Shared {

@@ -189,6 +189,7 @@ async fn poll(shared: Arc<Shared>, connection: Option<PgConnection>, place: Opti
         tokio::time::sleep(pause).await;
     }
     let deadline = Deadline::after(shared.config.statement_limit);
+    shared.breaker.ask(Instant::now());
     let mut connection = match connection {
         Some(connection) => connection,
         None => shared.follow("tail", deadline).await?,
@@ -196,6 +197,7 @@ async fn poll(shared: Arc<Shared>, connection: Option<PgConnection>, place: Opti
     let begun = Instant::now();
     let taken = page::take(&mut connection, &shared.catalogue, place.as_ref(), begun);
     let taken = pool::step(deadline, taken).await?;
+    shared.breaker.answered();
     Ok((connection, taken))
 }
 

@@ -15,7 +15,7 @@
 //!
 //! Bystanders in `tests/it/locked_reads.rs` show it.
 
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
@@ -27,7 +27,10 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::pool::{Config, Pool, PooledConnection},
+        postgres::{
+            breaker::Breaker,
+            pool::{Config, Pool, PooledConnection},
+        },
     },
 };
 
@@ -94,16 +97,20 @@ impl ReadPool {
     ///
     /// # Errors
     /// [`Error::Broken`] when the configuration's URL cannot be read.
-    pub fn new(config: &Config, collections: usize) -> Result<Self, Error> {
+    pub(in crate::store::postgres) fn new(
+        config: &Config,
+        collections: usize,
+        breaker: &Arc<Breaker>,
+    ) -> Result<Self, Error> {
         let options = |purpose: &str, lock_limit_ms: u32| -> Result<PgConnectOptions, Error> {
             Ok(config.options(purpose)?.options([("lock_timeout", lock_limit_ms.to_string())]))
         };
         let connections = config.read_connections;
         Ok(ReadPool {
-            all: Pool::new(config, options("reads", LOCK_LIMIT_MS)?, connections),
+            all: Pool::new(config, options("reads", LOCK_LIMIT_MS)?, connections, breaker),
             shares: Shares::new(connections as usize, collections + 1),
             feed: collections,
-            waiting: Pool::new(config, options("waiting reads", WAITING_LOCK_LIMIT_MS)?, WAITING_CONNECTIONS),
+            waiting: Pool::new(config, options("waiting reads", WAITING_LOCK_LIMIT_MS)?, WAITING_CONNECTIONS, breaker),
             tries: std::iter::repeat_with(AsyncMutex::default).take(collections).collect(),
             locked: Mutex::default(),
         })

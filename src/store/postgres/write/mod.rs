@@ -129,11 +129,13 @@ impl Writer {
             // Scripts hold values, and values stay out of the log.
             Ok(options.disable_statement_logging())
         };
-        let waits = Pool::new(config, options("waiting writes", held::LOCK_LIMIT_MS)?, config.write_connections);
-        let explains = Pool::new(config, config.options("refused writes")?, 1);
+        let breaker = shared.breaker.clone();
+        let waits =
+            Pool::new(config, options("waiting writes", held::LOCK_LIMIT_MS)?, config.write_connections, &breaker);
+        let explains = Pool::new(config, config.options("refused writes")?, 1, &breaker);
         let common = Arc::new(Common { shared, feed: Feed::new(role.logs), waits, explains, tasks: tasks.clone() });
         let held = HeldWrites::start(common.clone(), config.write_connections, core);
-        let pool = Arc::new(Pool::new(config, options("writes", GROUP_LOCK_LIMIT_MS)?, config.write_lanes));
+        let pool = Arc::new(Pool::new(config, options("writes", GROUP_LOCK_LIMIT_MS)?, config.write_lanes, &breaker));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let running = Running::default();
         let lanes = Lanes::new(common.clone(), pool.clone(), config.write_lanes, held.clone(), running.clone(), jobs);
