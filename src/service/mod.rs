@@ -23,7 +23,7 @@ pub use write::{Conditions, WriteRequest};
 
 use crate::{
     hub::Hub,
-    record::{Catalogue, Collection, RecordId},
+    record::{Catalogue, Collection, DatabaseId, RecordId},
     resilience::Deadline,
     store::Store,
     telemetry::Telemetry,
@@ -96,6 +96,15 @@ impl Service {
     /// The tiers that answer reads.
     pub fn tiers(&self) -> &Tiers {
         &self.tiers
+    }
+
+    /// Permits for the snapshots of a watcher of whatever databases: about `count` of them.
+    pub fn permits(&self, count: usize) -> Permits {
+        Permits::new(count, self.store.databases().count())
+    }
+
+    fn database_of(&self, id: &RecordId) -> Option<DatabaseId> {
+        self.store.owner(self.store.shard_of(id.as_ref()).ok()?).ok()
     }
 
     /// Who watches what.

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    record::{RecordId, Stamp},
+    record::{DatabaseId, RecordId, Stamp},
     resilience::Backoff,
     tiers::{Answer, ReadOptions},
 };
@@ -44,28 +44,47 @@ impl Opening {
 ///
 /// Watchers register first and read second: a change that a read does not show comes through the hub. A key that cannot be
 /// read is tried until it can, since a subscription that was granted is not given up; meanwhile it holds up no other,
-/// because it waits between attempts without a permit. (`tests/it/openings.rs`)
+/// because it waits between attempts without a permit, and each database has permits of its own. (`tests/it/openings.rs`,
+/// `tests/it/silent_database.rs`)
 pub struct Snapshots {
     service: Service,
     openings: Arc<[Opening]>,
     permits: Permits,
-    queue: VecDeque<Unread>,
-    reading: FuturesUnordered<BoxFuture<'static, Result<Snapshot, Unread>>>,
+    /// What is to be read, by database.
+    queues: Vec<Queue>,
+    reading: FuturesUnordered<BoxFuture<'static, (usize, Result<Snapshot, Unread>)>>,
     waiting: FuturesUnordered<BoxFuture<'static, Unread>>,
+}
+
+/// The keys of one database.
+#[derive(Default)]
+struct Queue {
+    unread: VecDeque<Unread>,
+    /// How many of them are being read, or wait for a permit.
+    reading: usize,
 }
 
 /// How many snapshots of one watcher are read, or were read and are not dropped yet, whatever number of its subscriptions
 /// share them. Cheap to clone.
 #[derive(Clone)]
 pub struct Permits {
-    semaphore: Arc<Semaphore>,
+    /// Of each database.
+    semaphores: Arc<[Arc<Semaphore>]>,
+    /// How many each of them has.
     count: usize,
 }
 
 impl Permits {
-    /// `count` of them, at least one.
-    pub fn new(count: usize) -> Self {
-        Permits { semaphore: Arc::new(Semaphore::new(count.max(1))), count: count.max(1) }
+    /// `count` of them, shared out among `databases`, but not fewer than a quarter of it for each.
+    pub(super) fn new(count: usize, databases: usize) -> Self {
+        let count = (count / databases.max(1)).max(count / 4).max(1);
+        let semaphores = (0..databases.max(1)).map(|_| Arc::new(Semaphore::new(count))).collect();
+        Permits { semaphores, count }
+    }
+
+    /// Those for the record; where it is not known who has it, those of the first database.
+    fn place_of(&self, service: &Service, id: &RecordId) -> usize {
+        service.database_of(id).map_or(0, DatabaseId::index).min(self.semaphores.len() - 1)
     }
 }
 
@@ -81,33 +100,42 @@ pub struct Snapshot {
 /// A key that has yet to be read.
 struct Unread {
     place: usize,
+    /// The database that it was queued for.
+    database: usize,
     patience: Duration,
     backoff: Backoff,
 }
 
 impl Unread {
     fn new(place: usize) -> Self {
-        Unread { place, patience: PATIENCE, backoff: BACKOFF }
+        Unread { place, database: 0, patience: PATIENCE, backoff: BACKOFF }
     }
 }
 
 impl Snapshots {
     /// Reads `openings`, as many side by side as the `permits` allow.
     pub fn new(service: Service, openings: Vec<Opening>, permits: Permits) -> Self {
-        let queue = (0..openings.len()).map(Unread::new).collect();
-        Snapshots {
+        let mut snapshots = Snapshots {
             service,
-            openings: openings.into(),
+            queues: permits.semaphores.iter().map(|_| Queue::default()).collect(),
             permits,
-            queue,
+            openings: openings.into(),
             reading: FuturesUnordered::new(),
             waiting: FuturesUnordered::new(),
-        }
+        };
+        (0..snapshots.openings.len()).for_each(|place| snapshots.again(place));
+        snapshots
     }
 
     /// Reads the key at `place` once more.
     pub fn again(&mut self, place: usize) {
-        self.queue.push_back(Unread::new(place));
+        self.enqueue(Unread::new(place));
+    }
+
+    fn enqueue(&mut self, mut unread: Unread) {
+        // Looked up each time: a shard may have been moved.
+        unread.database = self.permits.place_of(&self.service, &self.openings[unread.place].id);
+        self.queues[unread.database].unread.push_back(unread);
     }
 
     /// The next snapshot that could be read; `None` when there was one of each key.
@@ -116,26 +144,33 @@ impl Snapshots {
     /// Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Snapshot> {
         loop {
-            while self.reading.len() < self.permits.count
-                && let Some(unread) = self.queue.pop_front()
-            {
-                self.reading.push(Box::pin(read(
-                    self.service.clone(),
-                    self.openings.clone(),
-                    self.permits.clone(),
-                    unread,
-                )));
-            }
+            self.begin_reads();
             tokio::select! {
-                Some(read) = self.reading.next() => match read {
-                    Ok(snapshot) => return Some(snapshot),
-                    Err(mut unread) => self.waiting.push(Box::pin(async move {
-                        tokio::time::sleep(unread.backoff.next_wait()).await;
-                        unread
-                    })),
-                },
-                Some(unread) = self.waiting.next() => self.queue.push_back(unread),
+                Some((database, read)) = self.reading.next() => {
+                    self.queues[database].reading -= 1;
+                    match read {
+                        Ok(snapshot) => return Some(snapshot),
+                        Err(mut unread) => self.waiting.push(Box::pin(async move {
+                            tokio::time::sleep(unread.backoff.next_wait()).await;
+                            unread
+                        })),
+                    }
+                }
+                Some(unread) = self.waiting.next() => self.enqueue(unread),
                 else => return None,
+            }
+        }
+    }
+
+    fn begin_reads(&mut self) {
+        for (database, queue) in self.queues.iter_mut().enumerate() {
+            while queue.reading < self.permits.count
+                && let Some(unread) = queue.unread.pop_front()
+            {
+                queue.reading += 1;
+                let semaphore = self.permits.semaphores[database].clone();
+                let reading = read(self.service.clone(), self.openings.clone(), semaphore, unread);
+                self.reading.push(Box::pin(async move { (database, reading.await) }));
             }
         }
     }
@@ -145,10 +180,10 @@ impl Snapshots {
 async fn read(
     service: Service,
     openings: Arc<[Opening]>,
-    permits: Permits,
+    permits: Arc<Semaphore>,
     mut unread: Unread,
 ) -> Result<Snapshot, Unread> {
-    let Ok(permit) = permits.semaphore.acquire_owned().await else { return Err(unread) };
+    let Ok(permit) = permits.acquire_owned().await else { return Err(unread) };
     let Opening { id, since } = &openings[unread.place];
     let options = ReadOptions { min_stamp: *since, stale_max: None };
     match tokio::time::timeout(unread.patience, service.get(id, &options)).await {

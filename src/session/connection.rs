@@ -75,7 +75,7 @@ impl Connection {
         let connection = registry.registry.add(|place| {
             Arc::new_cyclic(|this| Connection {
                 outgoing: Mutex::new(Outgoing::new(Arc::new(writing), unsent)),
-                openings: Permits::new(OPENINGS_AT_ONCE),
+                openings: shared.service.permits(OPENINGS_AT_ONCE),
                 reads: Semaphore::new(shared.config.requests_max),
                 large: tokio::sync::Mutex::default(),
                 shared,

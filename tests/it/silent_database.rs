@@ -1,6 +1,6 @@
-//! A database that falls silent, and clients that ask for its records and for others over one connection.
+//! A database that falls silent, or is slow, and clients that ask for its records and for others over one connection.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use freshet::{record::DatabaseId, tiers::freshness::Verdict};
 use serde_json::{Value, json};
@@ -59,6 +59,28 @@ async fn requests_for_a_silent_database_do_not_keep_those_behind_them_waiting() 
     proxy.set(Link::Pass);
     until("it answers again", async || socket.call("get", json!(["products", high[0]])).await.get("result").is_some())
         .await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_to_a_slow_database_do_not_keep_those_behind_them_waiting() {
+    let pair = pair().await;
+    let proxy = Proxy::to(&pair[1].url()).await;
+    let mut config = config();
+    config.tiers.filter.enabled = false;
+    let node = Node::over_all(vec![named("low", pair[0].url()), named("high", proxy.url())], config).await;
+    let [low, high] = keys(&node, 4_000);
+    pair[0].run(&format!("INSERT INTO products (sku, name, price) VALUES ('{}', 'x', 1)", low[0])).await;
+    // The database answers, a second late: each snapshot is tried in vain before it gets more time.
+    proxy.set_for("reads", Link::Delay(Duration::from_secs(1)));
+    let mut socket = Socket::open(&node).await;
+    for keys in high.chunks(10) {
+        socket.ok("subscribe", json!({"collection": "products", "keys": keys})).await;
+    }
+    let begun = Instant::now();
+    socket.ok("subscribe", json!({"collection": "products", "keys": [low[0]]})).await;
+    while socket.push().await["key"] != json!(low[0]) {}
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
     node.stop().await;
 }
 

@@ -25,7 +25,7 @@ use crate::{
     hub::{Outlet, SlotId, Slots},
     protocol::{Code, RpcError, codec},
     record::Stamp,
-    service::{Opening, Permits, Service, Snapshots},
+    service::{Opening, Service, Snapshots},
     tiers::{Answer, ReadOptions},
 };
 
@@ -68,7 +68,7 @@ pub(super) fn open(
     let since = seen.iter().map(|&stamp| Some(stamp).filter(|&seen| seen != Stamp::ABSENT));
     let openings: Vec<_> = ids.into_iter().zip(since).map(|(id, since)| Opening { id, since }).collect();
     let watch = Watch::begin(service.clone(), openings.clone(), seen);
-    let snapshots = Snapshots::new(service.clone(), openings, Permits::new(READS_AT_ONCE));
+    let snapshots = Snapshots::new(service.clone(), openings, service.permits(READS_AT_ONCE));
     Ok(sse::answer(states(watch, snapshots), edge))
 }
 
