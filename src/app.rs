@@ -119,7 +119,7 @@ impl App {
         let tasks = Tasks::new();
         let counters = Counters::new(&telemetry);
         for database in store.databases() {
-            let relay = Relay::new(database, store.clone(), &counters);
+            let relay = Relay::new(database, store.clone(), tiers.clone(), &counters);
             tasks.spawn("relay", |stop| relay.run(stop));
             let follower = Follower::new(database, store.clone(), tiers.clone(), hub.clone(), &counters);
             tasks.spawn("follower", |stop| follower.run(stop));

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     record::DatabaseId,
     resilience::Backoff,
     store::{Error, Lead, Store},
+    tiers::Tiers,
 };
 
 use super::counters::Counters;
@@ -18,8 +19,11 @@ use super::counters::Counters;
 const MARK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often old marks, outbox rows and tombstones are deleted.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
-/// How often a node that does not lead asks whether it may.
+/// How often a node that does not lead looks whether it should stand for election.
 const CANDIDACY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(2));
+/// A node stands when it has met no new mark for so long: while marks come, another leads, and to ask the database costs it
+/// a session.
+const MARK_LIMIT: Duration = Duration::from_secs(3);
 
 /// Stands for election and, once elected, marks and prunes.
 ///
@@ -29,46 +33,62 @@ const CANDIDACY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_s
 pub struct Relay {
     database: DatabaseId,
     store: Store,
+    tiers: Tiers,
     marks: IntCounter,
     leads: IntGauge,
 }
 
 impl Relay {
     /// A relay for a database of `store`.
-    pub fn new(database: DatabaseId, store: Store, counters: &Counters) -> Self {
+    pub fn new(database: DatabaseId, store: Store, tiers: Tiers, counters: &Counters) -> Self {
         let name = [store.name(database)];
         Relay {
             database,
             marks: counters.marks.with_label_values(&name),
             leads: counters.leads.with_label_values(&name),
             store,
+            tiers,
         }
     }
 
     /// Runs until `stop`; losing the lead or the database only sends it back to standing for election.
     pub async fn run(self, stop: CancellationToken) {
-        let mut wait = CANDIDACY;
         loop {
             let ended = stop.run_until_cancelled(self.stand_and_lead()).await;
             self.leads.set(0);
-            match ended {
+            let has_led = match ended {
                 None => return,
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%error, "does not lead"),
-            }
-            if stop.run_until_cancelled(tokio::time::sleep(wait.next_wait())).await.is_none() {
+                Some(Ok(has_led)) => has_led,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "does not lead");
+                    false
+                }
+            };
+            if stop.run_until_cancelled(self.rest(has_led)).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn stand_and_lead(&self) -> Result<(), Error> {
-        let Some(lead) = self.store.lead(self.database).await? else { return Ok(()) };
+    /// Waits until this node should stand. One that has led stands again at once: nobody else marks.
+    async fn rest(&self, has_led: bool) {
+        let mut wait = CANDIDACY;
+        loop {
+            sleep(wait.next_wait()).await;
+            if has_led || self.tiers.freshness_of(self.database).since_mark() >= MARK_LIMIT {
+                return;
+            }
+        }
+    }
+
+    /// Whether it has led.
+    async fn stand_and_lead(&self) -> Result<bool, Error> {
+        let Some(lead) = self.store.lead(self.database).await? else { return Ok(false) };
         tracing::info!(database = self.store.name(self.database), "leads: marks the change feed");
         self.leads.set(1);
         let lost = self.lead(lead).await;
         tracing::warn!(error = %lost, database = self.store.name(self.database), "leads no longer");
-        Err(lost)
+        Ok(true)
     }
 
     /// Marks until something goes wrong.

@@ -57,7 +57,7 @@ impl Node {
         let tiers = Tiers::new(&tiers::Config::default(), store.clone(), &telemetry);
         let hub = Hub::new(&telemetry);
         let counters = Counters::new(&telemetry);
-        tokio::spawn(Relay::new(DatabaseId(0), store.clone(), &counters).run(stop.clone()));
+        tokio::spawn(Relay::new(DatabaseId(0), store.clone(), tiers.clone(), &counters).run(stop.clone()));
         tokio::spawn(
             Follower::new(DatabaseId(0), store.clone(), tiers.clone(), hub.clone(), &counters).run(stop.clone()),
         );

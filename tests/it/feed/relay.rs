@@ -32,7 +32,12 @@ async fn one_of_two_nodes_marks_and_the_other_takes_over() {
     until("the first node leads", async || leads(&first).await).await;
     let second = Node::over(&database.url(), config()).await;
     let mut watcher = Watcher::of(&second, &["a"]).await;
-    let term = marks_go_on(&database, 40).await;
+    let sessions = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+    marks_go_on(&database, 60).await;
+    let opened: i64 = database.value(sessions).await;
+    let term = marks_go_on(&database, 80).await;
+    let since = database.value::<i64>(sessions).await - opened;
+    assert!(since <= 1, "{since} sessions were opened while marks came: nobody has to ask whether another leads");
     assert!(leads(&first).await && !leads(&second).await, "the lock is held once");
     let terms: i64 = database.value("SELECT count(DISTINCT term) FROM feed.mark").await;
     assert_eq!(terms, 1);
