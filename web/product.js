@@ -58,6 +58,7 @@ export class Product {
     this.#history = new History();
     this.#clear(sku, name);
     this.#watch.show(sku ? [sku] : []);
+    if (sku) this.#showPlace(sku);
   }
 
   /** What is shown may not be live any more, or again; with an `error` it was refused and never will be. */
@@ -85,12 +86,20 @@ export class Product {
     return "Waiting for the server";
   }
 
+  // Of several databases, the one that has the product.
+  async #showPlace(sku) {
+    const answer = await fetch(`/where/${COLLECTION}/${encodeURIComponent(sku)}`).catch(() => null);
+    const { shard, database, databases } = answer?.ok ? await answer.json() : {};
+    if (sku === this.sku && databases > 1) write(this.#parts.place, `shard ${shard} on ${database}`);
+  }
+
   #clear(sku, name) {
-    const { name: heading, price, stock, version, changes, announce, facts } = this.#parts;
+    const { name: heading, price, stock, version, place, changes, announce, facts } = this.#parts;
     this.#parts["product-empty"].hidden = Boolean(sku);
     this.#parts["product-body"].hidden = !sku;
     write(this.#parts.sku, sku ?? "");
     write(version, "");
+    write(place, "");
     write(heading, name ?? sku ?? "");
     for (const figure of [price, stock]) writeFigure(figure, "–");
     for (const id of ["absent", "stale"]) this.#parts[id].hidden = true;

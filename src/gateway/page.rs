@@ -3,11 +3,25 @@
 //! It comes with the stream of the node's counters on the public listener, too: the page may ask nobody but its own
 //! host. A node without the page keeps them on the operations listener.
 
-use axum::{Router, http::HeaderMap, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Edge, document::Document, shop::Shop, stats};
+use super::{
+    Edge,
+    document::Document,
+    refusal::Refusal,
+    rest::{RecordPath, Segments},
+    shop::Shop,
+    stats,
+};
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -62,12 +76,34 @@ impl Page {
             ("/", Document::new(HTML, INDEX)),
             ("/products.json", Document::new("application/json", self.products_index.clone())),
         ];
-        let counters = Router::new().route("/v1/stats/events", get(stats::events));
-        files.chain(others).fold(counters, |router, (path, document)| {
+        let answers =
+            Router::new().route("/v1/stats/events", get(stats::events)).route("/where/{collection}/{key}", get(place));
+        files.chain(others).fold(answers, |router, (path, document)| {
             let document = document.with(PROTECTION);
             router.route(path, get(async move |headers: HeaderMap| document.answer(&headers)))
         })
     }
+}
+
+/// Which of the databases has a record.
+#[derive(Serialize)]
+struct Place<'a> {
+    shard: u32,
+    database: &'a str,
+    /// How many databases there are.
+    databases: usize,
+}
+
+async fn place(
+    State(edge): State<Edge>,
+    Segments((collection, key)): Segments<RecordPath>,
+) -> Result<Response, Refusal> {
+    let service = edge.gateway.service();
+    let id = service.record(&collection, &key)?;
+    let (shard, database) = service.place_of(&id)?;
+    let place = Place { shard: shard.0, database, databases: service.tiers().databases().count() };
+    let json = serde_json::to_vec(&place).expect("names and numbers are JSON");
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 #[cfg(test)]

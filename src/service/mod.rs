@@ -23,7 +23,7 @@ pub use write::{Conditions, WriteRequest};
 
 use crate::{
     hub::Hub,
-    record::{Catalogue, Collection, DatabaseId, RecordId},
+    record::{Catalogue, Collection, DatabaseId, RecordId, ShardId},
     resilience::Deadline,
     store::Store,
     telemetry::Telemetry,
@@ -101,6 +101,15 @@ impl Service {
     /// Permits for the snapshots of a watcher of whatever databases: about `count` of them.
     pub fn permits(&self, count: usize) -> Permits {
         Permits::new(count, self.store.databases().count())
+    }
+
+    /// The shard of a record, and the name of the database that owns it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a shard that no database owns, or two.
+    pub fn place_of(&self, id: &RecordId) -> Result<(ShardId, &str), Error> {
+        let shard = self.store.shard_of(id.as_ref())?;
+        Ok((shard, self.store.name(self.store.owner(shard)?)))
     }
 
     fn database_of(&self, id: &RecordId) -> Option<DatabaseId> {

@@ -1,12 +1,13 @@
 //! A simulated readership: what a shop's visitors and crawlers would ask for while the sales go on.
 //!
 //! For: tiers that have something to do when nobody looks but the one viewer of the page.
-//! Promises: at most `rate` reads a second and [`IN_FLIGHT`] at once; what cannot be read in time is not made up for.
+//! Promises: at most `rate` reads a second and [`IN_FLIGHT_MAX`] at once; what cannot be read in time is not made up for, and
+//! readers of a database that does not answer hold up no others.
 //! Leaves to others: the answers, which nobody sees, and to say on the page that these readers are made up.
 
 use std::{num::NonZeroU32, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rand::{
     Rng as _, SeedableRng as _,
     distr::{Distribution as _, weighted::WeightedIndex},
@@ -23,8 +24,8 @@ pub const DEFAULT_RATE: u32 = 300;
 
 /// The share of reads that name a product the shop never had: old links, typing errors, crawlers that guess.
 const ABSENT_SHARE: f64 = 0.05;
-/// Reads under way at once.
-const IN_FLIGHT: usize = 32;
+/// Reads under way at once: all that begin within the deadline, at the default rate.
+const IN_FLIGHT_MAX: usize = 1_500;
 /// The time between two bursts of reads.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -46,13 +47,17 @@ impl Readers {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut owed = 0.0;
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            owed += f64::from(self.rate.get()) * TICK.as_secs_f64();
-            let keys: Vec<String> = (0..owed as usize).map(|_| self.choice.key()).collect();
-            owed = owed.fract();
-            let reading = stream::iter(keys).for_each_concurrent(IN_FLIGHT, |key| read(self.service.clone(), key));
-            if stop.run_until_cancelled(reading).await.is_none() {
-                return;
+        let mut reads = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = reads.next() => {}
+                _ = ticks.tick() => {
+                    owed += f64::from(self.rate.get()) * TICK.as_secs_f64();
+                    let room = IN_FLIGHT_MAX - reads.len();
+                    reads.extend((0..room.min(owed as usize)).map(|_| read(self.service.clone(), self.choice.key())));
+                    owed = owed.fract();
+                }
             }
         }
     }

@@ -45,6 +45,9 @@ pub(super) struct Replay {
     done: u64,
     sold: u64,
     refused: u64,
+    failed: u64,
+    /// Failures since the last note: how many, and the last.
+    failure: Option<(u64, crate::service::Error)>,
     bar: ProgressBar,
     noted: Instant,
     shop: watch::Sender<Shop>,
@@ -72,6 +75,8 @@ impl Replay {
             done: 0,
             sold: 0,
             refused: 0,
+            failed: 0,
+            failure: None,
             bar,
             noted: Instant::now(),
             shop,
@@ -162,7 +167,10 @@ impl Replay {
         match result {
             Ok(()) => self.sold += 1,
             Err(crate::service::Error::Store(store::Error::InvalidValue { .. })) => self.refused += 1,
-            Err(error) => tracing::warn!(%error, line, "a sale failed"),
+            Err(error) => {
+                self.failed += 1;
+                self.failure = Some((self.failure.take().map_or(0, |(count, _)| count) + 1, error));
+            }
         }
     }
 
@@ -172,8 +180,12 @@ impl Replay {
         }
         self.noted = Instant::now();
         self.write_position();
-        let (sold, refused) = (self.sold, self.refused);
-        self.bar.set_message(format!("{} in the shop, {sold} sales replayed, {refused} refused", clock(sale.at)));
+        if let Some((count, error)) = self.failure.take() {
+            tracing::warn!(count, %error, "sales failed; the last of them with this error");
+        }
+        let Replay { sold, refused, failed, .. } = self;
+        let at = clock(sale.at);
+        self.bar.set_message(format!("{at} in the shop, {sold} sales replayed, {refused} refused, {failed} failed"));
         self.bar.tick();
     }
 

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 
+pub(super) use self::segments::{RecordPath, Segments};
+
 use super::{Edge, refusal::Refusal};
 use crate::{protocol::RpcError, record::Stamp, tiers::ReadOptions};
 

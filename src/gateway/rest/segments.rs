@@ -14,10 +14,10 @@ use crate::gateway::refusal::Refusal;
 ///
 /// # Source
 /// RFC 3986, sections 2.1 (percent-encoding) and 3.3 (segments of a path).
-pub(super) struct Segments<T>(pub(super) T);
+pub(in crate::gateway) struct Segments<T>(pub(in crate::gateway) T);
 
 /// A record's: collection and key.
-pub(super) type RecordPath = (String, String);
+pub(in crate::gateway) type RecordPath = (String, String);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
     type Rejection = Refusal;

@@ -214,3 +214,14 @@ async fn an_edge_that_is_dropped_closes_its_connections() {
     node.serving.abort();
     assert_eq!(read_to_end(&mut idle).await, "");
 }
+
+#[tokio::test]
+async fn the_page_is_told_which_database_has_a_record() {
+    let node = Node::with(Config::default(), session::Config::default(), Some(page())).await;
+    let place: Value =
+        node.http.get(node.url("/where/products/a")).send().await.expect("answered").json().await.expect("JSON");
+    let shard = node.service.place_of(&node.service.record("products", "a").expect("a key")).expect("a place").0;
+    assert_eq!(place, json!({"shard": shard.0, "database": "memory", "databases": 1}));
+    let unknown = node.http.get(node.url("/where/nothing/a")).send().await.expect("answered");
+    assert_eq!(unknown.status(), 404);
+}
