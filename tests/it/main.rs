@@ -10,6 +10,7 @@ mod completions;
 mod crash;
 mod databases;
 mod drain;
+mod eight_databases;
 mod exact;
 mod feed;
 mod filter;

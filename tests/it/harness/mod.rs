@@ -4,6 +4,7 @@
 //! is a copy of a template, so a test costs no migration. Without PostgreSQL every test fails and says so.
 
 mod both;
+pub mod cluster;
 mod database;
 pub mod events;
 pub mod node;
