@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use freshet::{
     app::{App, Error, Place},
-    record::{DatabaseId, ShardId},
+    record::{DatabaseId, KeyKind, ShardId, shard::shard_of},
     store::postgres,
     tiers::freshness::Verdict,
 };
@@ -16,14 +16,14 @@ use crate::harness::{
     until,
 };
 
-const MODULUS: u32 = 8;
+pub const MODULUS: u32 = 8;
 
 /// Two databases, each with half of the shards of products.
 pub async fn pair() -> [TestDatabase; 2] {
     [half("0,1,2,3").await, half("4,5,6,7").await]
 }
 
-async fn half(shards: &str) -> TestDatabase {
+pub async fn half(shards: &str) -> TestDatabase {
     let database = blank_database().await;
     database.run(&format!("SELECT freshet.create_shards('products', {MODULUS}, ARRAY[{shards}])")).await;
     database
@@ -44,25 +44,22 @@ async fn node_behind(pair: &[TestDatabase; 2]) -> (Node, Proxy) {
 
 /// So many keys of each database, the first one's first.
 pub fn keys(node: &Node, count: usize) -> [Vec<String>; 2] {
-    let shard = |key: &String| {
-        let id = node.service().record("products", key).expect("a key");
-        postgres_shard(&id)
-    };
     let all: Vec<String> = (0..count * 8).map(|n| format!("k{n}")).collect();
-    let (low, high): (Vec<_>, Vec<_>) = all.into_iter().partition(|key| shard(key).0 < MODULUS / 2);
+    let (low, high): (Vec<_>, Vec<_>) = all.into_iter().partition(|key| shard(node, key).0 < MODULUS / 2);
     [low, high].map(|keys| keys.into_iter().take(count).collect())
 }
 
-fn postgres_shard(id: &freshet::record::RecordId) -> ShardId {
-    let kind = freshet::record::KeyKind::Text;
-    ShardId(freshet::record::shard::shard_of(kind, id.key.as_str(), MODULUS).expect("a shard"))
+/// The shard of a product.
+pub fn shard(node: &Node, key: &str) -> ShardId {
+    let id = node.service().record("products", key).expect("a key");
+    ShardId(shard_of(KeyKind::Text, id.key.as_str(), MODULUS).expect("a shard"))
 }
 
 async fn put(socket: &mut Socket, key: &str, price: u32) -> Value {
     socket.ok("put", json!(["products", key, {"name": "x", "price": price}])).await
 }
 
-async fn probe(node: &Node) -> (u16, String) {
+pub async fn probe(node: &Node) -> (u16, String) {
     let answer = reqwest::get(format!("http://{}/readyz", node.operations())).await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("text"))
 }
@@ -84,7 +81,7 @@ async fn a_record_lies_where_its_shard_is_and_its_watchers_hear_of_every_writer(
             .expect("rows");
         assert_eq!(rows.len(), own.len());
         for (sku, partition) in rows {
-            let shard = postgres_shard(&node.service().record("products", &sku).expect("a key"));
+            let shard = shard(&node, &sku);
             assert_eq!(partition, format!("products_{:03}", shard.0), "{sku}");
         }
     }
@@ -207,7 +204,7 @@ async fn a_shard_that_none_or_two_own_is_named_and_the_others_are_served() {
     let mut seen = [0; MODULUS as usize];
     for n in 0..200 {
         let key = format!("k{n}");
-        let shard = postgres_shard(&node.service().record("products", &key).expect("a key")).0;
+        let shard = shard(&node, &key).0;
         seen[shard as usize] += 1;
         if shard == 2 || shard == 3 {
             for (method, params) in
@@ -223,9 +220,7 @@ async fn a_shard_that_none_or_two_own_is_named_and_the_others_are_served() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
     // Nobody restarts for a shard that comes.
     databases[0].run(&format!("SELECT freshet.create_shards('products', {MODULUS}, ARRAY[3])")).await;
-    let key = (0..1_000)
-        .map(|n| format!("n{n}"))
-        .find(|key| postgres_shard(&node.service().record("products", key).expect("a key")).0 == 3);
+    let key = (0..1_000).map(|n| format!("n{n}")).find(|key| shard(&node, key).0 == 3);
     let key = key.expect("one of a thousand");
     until("the shard is served", async || {
         let put = json!(["products", key, {"name": "x", "price": 1}]);

@@ -20,6 +20,7 @@ mod group_commit;
 mod harness;
 mod held_rows;
 mod inserts;
+mod joining;
 mod large_answers;
 mod load;
 mod locked_reads;
