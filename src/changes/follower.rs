@@ -21,14 +21,9 @@ use crate::{
 use super::{
     counters::Counters,
     owed::{Batch, Owed, PartitionId, Record},
+    pace::Pace,
 };
 
-/// The pause between polls while changes come in, and its limit when none do.
-///
-/// # Source
-/// docs/coherence.md, section 5.
-const PAUSE_ACTIVE: Duration = Duration::from_millis(5);
-const PAUSE_IDLE: Duration = Duration::from_millis(25);
 /// The longest a read of changed records may take, and one of a shard that did not answer the last.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 const SUSPECT_LIMIT: Duration = Duration::from_secs(5);
@@ -56,7 +51,7 @@ pub struct Follower {
     /// Reads under way, and the rests of shards that did not answer.
     in_flight: FuturesUnordered<BoxFuture<'static, Event>>,
     backoff: Backoff,
-    pause: Duration,
+    pace: Pace,
     is_first: bool,
     is_failing: bool,
     changes: IntCounter,
@@ -98,7 +93,7 @@ impl Follower {
             expected: Vec::new(),
             in_flight: FuturesUnordered::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
-            pause: PAUSE_ACTIVE,
+            pace: Pace::new(Instant::now()),
             is_first: true,
             is_failing: false,
         }
@@ -131,9 +126,10 @@ impl Follower {
                     tracing::info!(database = self.store.name(self.database), "the change feed answers again");
                     self.backoff.reset();
                 }
-                self.pause = if poll.changes.is_empty() { (self.pause * 2).min(PAUSE_IDLE) } else { PAUSE_ACTIVE };
+                let is_used = self.pace.is_used(self.tiers.answered(), self.hub.has_watchers(), Instant::now());
+                let pause = self.pace.after(is_used, !poll.changes.is_empty());
                 // With more at hand there is nothing to wait for.
-                let pause = if poll.proof.is_some() { self.pause } else { Duration::ZERO };
+                let pause = if poll.proof.is_some() { pause } else { Duration::ZERO };
                 self.take(poll).await;
                 pause
             }

@@ -13,6 +13,7 @@
 mod counters;
 pub mod follower;
 mod owed;
+mod pace;
 pub mod relay;
 
 pub use counters::Counters;

@@ -109,6 +109,11 @@ impl Hub {
         self.inner.watchers.dec();
     }
 
+    /// Whether anybody watches anything.
+    pub fn has_watchers(&self) -> bool {
+        self.inner.watchers.get() > 0
+    }
+
     /// Whether anybody watches the record.
     pub fn is_watched(&self, record: RecordRef<'_>) -> bool {
         self.topic(record).is_some()

@@ -63,6 +63,11 @@ impl Answers {
         Answers(sources.map(|source| counters.with_label_values(&[source.label()])))
     }
 
+    /// All of them.
+    fn sum(&self) -> u64 {
+        self.0.iter().map(IntCounter::get).sum()
+    }
+
     fn count(&self, source: Source) {
         self.0[source as usize].inc();
     }
@@ -110,6 +115,11 @@ impl Tiers {
         })??;
         self.inner.answers.count(Source::Local);
         Some(answered)
+    }
+
+    /// How many reads have been answered.
+    pub fn answered(&self) -> u64 {
+        self.inner.answers.sum()
     }
 
     fn get_local(&self, record: RecordRef<'_>, options: &ReadOptions) -> Option<Answer> {
