@@ -19,8 +19,7 @@ use crate::{
         self, Memory, Postgres, Store,
         memory::SchemaError,
         postgres::{
-            self,
-            migrate::{self, Placement},
+            self, migrate,
             server::{self, Options, PrivateServer},
         },
     },
@@ -252,8 +251,7 @@ async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<Pri
 async fn open_private(config: &Config, private: &PrivateServer) -> Result<Store, store::Error> {
     migrate::create_database(&private.url("postgres"), DATABASE).await?;
     let url = private.url(DATABASE);
-    let placement = Placement { modulus: config.shards, shards: 0..=config.shards - 1 };
-    migrate::migrate(&url, None, &placement).await?;
+    migrate::migrate_only(&url, config.shards).await?;
     let postgres = Postgres::open(vec![postgres::Config::at(url)], Deadline::after(OPEN_LIMIT)).await?;
     Ok(Store::Postgres(Arc::new(postgres)))
 }

@@ -14,7 +14,10 @@ use toml::{Table, Value};
 
 use crate::{
     gateway, service, session,
-    store::{memory::Schema, postgres},
+    store::{
+        memory::Schema,
+        postgres::{self, placement},
+    },
     tiers,
 };
 
@@ -139,38 +142,6 @@ impl Config {
         names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name)
     }
 
-    /// What is wrong with the placement of shards: each belongs to one database, and all do.
-    fn misplaced(&self) -> Option<String> {
-        let (shards, mut owners) = (self.shards, vec![None; self.shards as usize]);
-        for database in &self.databases {
-            let name = &database.name;
-            let range = match &database.shards {
-                Some(range) => range.numbers(),
-                None if self.databases.len() == 1 => 0..=shards - 1,
-                None => {
-                    return Some(format!(
-                        "\"{name}\" has none; with several databases each needs some, such as \"0-7\""
-                    ));
-                }
-            };
-            if *range.end() >= shards {
-                return Some(format!(
-                    "\"{name}\" has {}-{}, and there are {shards}: 0-{}",
-                    range.start(),
-                    range.end(),
-                    shards - 1
-                ));
-            }
-            for shard in range {
-                if let Some(owner) = owners[shard as usize].replace(name) {
-                    return Some(format!("{shard} belongs to \"{owner}\" and to \"{name}\"; take it out of one"));
-                }
-            }
-        }
-        let unowned = owners.iter().position(Option::is_none).filter(|_| !self.databases.is_empty());
-        unowned.map(|shard| format!("{shard} belongs to no database; give each of 0-{} to one", shards - 1))
-    }
-
     /// Refuses what cannot work.
     fn check(&self) -> Result<(), Error> {
         let rate = self.tiers.filter.false_positive_rate;
@@ -182,7 +153,9 @@ impl Config {
                 "database.name",
                 &format!("\"{name}\" is given to two databases; give each a name of its own"),
             ),
-            () if let Some(message) = self.misplaced() => impossible("database.shards", &message),
+            () if let Some(message) = placement::misconfigured(&self.databases, self.shards) => {
+                impossible("database.shards", &message)
+            }
             () if !(rate > 0.0 && rate < 1.0) => {
                 impossible("tiers.filter.false_positive_rate", "must be above 0 and below 1, such as 0.01")
             }
@@ -264,6 +237,8 @@ mod tests {
     fn several_databases_share_the_shards() {
         let config = read(&two("shards = \"0-31\"", "shards = \"32-63\""), &[]).expect("reads");
         assert_eq!(config.databases.len(), 2);
+        let config = read(&two("shards = \"0-63\"", ""), &[]).expect("one may begin without any");
+        assert_eq!(config.databases[1].shards, None);
     }
 
     #[test]
@@ -279,9 +254,8 @@ mod tests {
             ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "database.name"),
             ("shards = 4\n[[database]]\nurl = \"a\"\nshards = \"0-4\"", &[], "there are 4"),
             ("[[database]]\nurl = \"a\"\nshards = \"7-0\"", &[], "names no shards"),
-            (&two("shards = \"0-31\"", ""), &[], "\"b\" has none"),
-            (&two("shards = \"0-31\"", "shards = \"31-63\""), &[], "31 belongs to \"a\" and to \"b\""),
-            (&two("shards = \"0-31\"", "shards = \"33-63\""), &[], "32 belongs to no database"),
+            (&two("shards = \"0-31\"", "shards = \"\""), &[], "leave it out"),
+            (&two("shards = \"0-31\"", ""), &[], "32 belongs to no database"),
             ("", &[("FRESHET__SESSION__BATCH", "1")], "FRESHET__SESSION__BATCH"),
             ("", &[("FRESHET__SHARDS__X", "1")], "FRESHET__SHARDS__X"),
             ("shards = ", &[], "test.toml"),

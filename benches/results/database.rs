@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command
 use freshet::{
     cli::demo::catalogue,
     store::postgres::{
-        migrate::{self, Placement},
+        migrate,
         server::{Options, PrivateServer, find_binaries},
     },
 };
@@ -103,8 +103,7 @@ impl Database {
             for name in ["freshet", "plain"] {
                 migrate::create_database(&database.url("postgres"), name).await.map_err(text)?;
             }
-            let placement = Placement { modulus: shards, shards: 0..=shards - 1 };
-            migrate::migrate(&database.url("freshet"), None, &placement).await.map_err(text).map(drop)
+            migrate::migrate_only(&database.url("freshet"), shards).await.map_err(text)
         })?;
         database.run("plain", PLAIN_PRODUCTS)?;
         for name in ["freshet", "plain"] {
@@ -140,8 +139,7 @@ impl Database {
             for name in ["freshet", "naive", "pgbench"] {
                 migrate::create_database(&self.url("postgres"), name).await.map_err(text)?;
             }
-            let placement = Placement { modulus: SHARDS, shards: 0..=SHARDS - 1 };
-            migrate::migrate(&own, None, &placement).await.map_err(text).map(drop)
+            migrate::migrate_only(&own, SHARDS).await.map_err(text)
         })?;
         self.run("freshet", ORDERS)?;
         self.run("naive", naive::TABLES)?;

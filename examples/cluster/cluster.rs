@@ -8,8 +8,9 @@ use std::{
 
 use freshet::store::postgres::{
     Config,
-    migrate::{self, Placement},
+    migrate::{self, Orders},
     server::{Options, PrivateServer},
+    shard_range::ShardRange,
 };
 use futures_util::future::try_join_all;
 use nix::{
@@ -87,11 +88,18 @@ impl Cluster {
     /// # Errors
     /// What the first database that refuses says.
     pub async fn migrate(&self) -> Result<()> {
-        try_join_all(self.databases().into_iter().map(|database| async move {
-            let shards = database.shards.as_ref().expect("each has some").numbers();
-            migrate::migrate(&database.url, None, &Placement { modulus: self.modulus, shards }).await
-        }))
-        .await?;
+        let databases: Vec<_> = self
+            .databases()
+            .into_iter()
+            .map(|database| {
+                let initial = database.shards.as_ref().map(ShardRange::numbers);
+                migrate::Database { name: database.name, url: database.url, initial }
+            })
+            .collect();
+        let orders = Orders { databases: &databases, modulus: self.modulus, folder: None };
+        for migrated in migrate::migrate(orders, &|_, _| {}).await? {
+            migrated?;
+        }
         Ok(())
     }
 

@@ -56,7 +56,7 @@ impl File {
         let config = Config::load(self.config.as_deref()).map_err(|error| self.placed(error))?;
         for database in &config.databases {
             let message = |error: session::Error| format!("{error}; {}", error.hint());
-            session::shown(&database.url).map_err(|error| self.at("database.url", &message(error)))?;
+            session::Place::of(&database.url).map_err(|error| self.at("database.url", &message(error)))?;
         }
         Ok(config)
     }

@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +14,7 @@ use super::{Error, node::default_folder};
 use crate::{
     app,
     config::Config,
-    store::postgres::{self, server::running_url, session},
+    store::postgres::{self, placement, server::running_url, session},
 };
 
 /// The variable many programs share.
@@ -57,14 +58,18 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 /// A database to work on, and what is configured for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// How to reach it, and how much a node asks of it.
     pub database: postgres::Config,
+    /// What it is called in reports: its name in the configuration where several are told apart, else PostgreSQL's.
+    pub name: String,
     /// `shop on db1:5432`.
-    pub place: String,
-    /// The number of logical shards it shall have.
+    pub place: session::Place,
+    /// The number of logical shards.
     pub shards: u32,
+    /// Those that the configuration places there in the beginning.
+    pub initial: Option<RangeInclusive<u32>>,
 }
 
 /// What a command was told to work on.
@@ -121,11 +126,38 @@ impl DatabaseArgs {
             Some(Named::Folder(folder)) => running(&[folder])?,
             None => running(&["serve", "demo"].map(|purpose| default_folder().join(purpose)))?,
         };
-        let target = |database: postgres::Config| {
-            Ok(Target { place: session::shown(&database.url)?, database, shards: config.shards })
-        };
-        databases.into_iter().map(target).collect()
+        targets(databases, &config)
     }
+
+    /// Every database of the service, for what must know them all.
+    ///
+    /// # Errors
+    /// As [`DatabaseArgs::targets`]; [`Error::Usage`] when one of several configured databases is chosen.
+    pub fn all_targets(&self) -> Result<Vec<Target>, Error> {
+        let targets = self.targets()?;
+        let configured = Config::load(self.config.as_deref())?.databases.len();
+        match targets.len() {
+            1 if configured > 1 => Err(Error::Usage(
+                "this works on all configured databases, because which shards one may get depends on the others\n  \
+                 leave --database-url and --data-dir out"
+                    .into(),
+            )),
+            _ => Ok(targets),
+        }
+    }
+}
+
+fn targets(databases: Vec<postgres::Config>, config: &Config) -> Result<Vec<Target>, Error> {
+    let are_several = databases.len() > 1;
+    // The one that was chosen of several has what its own entry says.
+    let is_only = databases.len().max(config.databases.len()) == 1;
+    let target = |database: postgres::Config| {
+        let place = session::Place::of(&database.url)?;
+        let name = if are_several { database.name.clone() } else { place.database.clone() };
+        let initial = placement::initial(&database, is_only, config.shards);
+        Ok(Target { name, place, database, shards: config.shards, initial })
+    };
+    databases.into_iter().map(target).collect()
 }
 
 /// `url` with the settings of the configured database that has it, else of the first one, if there is one.
@@ -215,6 +247,6 @@ mod tests {
         let url = Some("postgres://u:secret@h/d".to_owned().into());
         let args = DatabaseArgs { config: None, database_url: url, data_dir: None };
         assert!(!format!("{args:?}").contains("secret"));
-        assert_eq!(args.targets().expect("a target")[0].place, "d on h:5432");
+        assert_eq!(args.targets().expect("a target")[0].place.to_string(), "d on h:5432");
     }
 }

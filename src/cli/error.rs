@@ -11,7 +11,7 @@ use crate::{
     protocol::Code,
     store::{
         self,
-        postgres::{migrate, server, session},
+        postgres::{migrate, placement, server, session},
     },
 };
 
@@ -87,14 +87,17 @@ pub enum Error {
     /// The database cannot be worked with.
     #[error("failed to {0}")]
     Database(#[from] session::Error),
-    /// The database could not be set up.
-    #[error("{place}: failed to {error}")]
+    /// Databases could not be set up.
+    #[error("{}", failures(.failed))]
     Migrate {
-        /// Which one.
-        place: String,
-        /// What failed.
-        error: migrate::Error,
+        /// Which ones, and what failed there.
+        failed: Vec<(String, migrate::Error)>,
+        /// Whether it was found out before anything was changed in the others.
+        others_are_unchanged: bool,
     },
+    /// Shards could not be placed; nothing was changed.
+    #[error("failed to {0}")]
+    Placement(placement::Error),
     /// The database could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -118,6 +121,18 @@ fn lead(error: &client::Error) -> String {
     }
 }
 
+/// Each with what may help, but the last: its hint follows.
+fn failures(failed: &[(String, migrate::Error)]) -> String {
+    let mut text = String::new();
+    for (at, (place, error)) in failed.iter().enumerate() {
+        text.push_str(&format!("{place}: failed to {error}"));
+        if at + 1 < failed.len() {
+            text.push_str(&format!("\n  {}\n", error.hint()));
+        }
+    }
+    text
+}
+
 impl Error {
     /// 0 done, 1 failed, 2 usage, 3 absent, 4 conflict, 69 unavailable (`EX_UNAVAILABLE` of sysexits.h).
     pub fn exit_code(&self) -> u8 {
@@ -127,9 +142,11 @@ impl Error {
             Error::Away(_) => 69,
             Error::App(app::Error::TaskEnded { .. }) => 70,
             Error::Client(error) => client_code(error),
-            Error::Database(error) | Error::Migrate { error: migrate::Error::Connect(error), .. } => {
-                database_code(error)
-            }
+            Error::Database(error) => database_code(error),
+            Error::Migrate { failed, .. } => match failed.first() {
+                Some((_, migrate::Error::Connect(error))) => database_code(error),
+                _ => 1,
+            },
             Error::Store(store::Error::Unavailable { .. }) => 69,
             #[cfg(feature = "bench")]
             Error::Bench(bench::Error::Connect { .. }) => 69,
@@ -174,7 +191,12 @@ impl Error {
         match self {
             Error::Client(error) => hint(error).map(str::to_owned),
             Error::Database(error) => Some(error.hint().to_owned()),
-            Error::Migrate { error, .. } => Some(error.hint()),
+            Error::Migrate { failed, others_are_unchanged } => {
+                let hint = failed.last().map(|(_, error)| error.hint())?;
+                let unchanged = if *others_are_unchanged { "\n  nothing was changed in any database" } else { "" };
+                Some(hint + unchanged)
+            }
+            Error::Placement(error) => Some(error.hint()),
             Error::App(app::Error::Server(server::Error::NoBinaries)) => Some(INSTALL.to_owned()),
             _ => None,
         }

@@ -1,7 +1,5 @@
 //! Figures as people read them.
 
-use std::fmt::Write as _;
-
 use bytesize::ByteSize;
 
 /// `1,234,567`.
@@ -66,27 +64,6 @@ pub(super) fn latency(millis: f64) -> String {
     }
 }
 
-/// Ascending numbers with their runs drawn together: `0-3, 7, 9-12`.
-pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => runs.push((number, number)),
-        }
-    }
-    let mut text = String::new();
-    for (first, last) in runs {
-        let separator = if text.is_empty() { "" } else { ", " };
-        // Writing to a String does not fail.
-        let _ = match first == last {
-            true => write!(text, "{separator}{first}"),
-            false => write!(text, "{separator}{first}-{last}"),
-        };
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,11 +80,5 @@ mod tests {
         assert_eq!([0.01, 0.44, 12.4, 3_120.0].map(rate), ["0", "0.4", "12", "3,120"]);
         assert_eq!([0.0, 0.981, 0.99999, 1.0].map(share), ["0.0%", "98.1%", "99.9%", "100%"]);
         assert_eq!([0.421, 3.12, 120.4, 2_500.0].map(latency), ["0.42 ms", "3.1 ms", "120 ms", "2.5 s"]);
-    }
-
-    #[test]
-    fn runs_are_drawn_together() {
-        assert_eq!(ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");
-        assert_eq!(ranges([]), "");
     }
 }

@@ -75,7 +75,7 @@ fn say(place: &Place) -> Result<(), Error> {
     match place {
         Place::Databases(databases) => {
             for database in databases {
-                tracing::info!(name = database.name, database = session::shown(&database.url)?, "uses the database");
+                tracing::info!(name = database.name, database = %session::Place::of(&database.url)?, "uses the database");
             }
         }
         Place::Private(folder) => tracing::info!(data = %folder.display(), "starts a private PostgreSQL"),

@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::{
     Error, Output,
     database::DatabaseArgs,
-    figures::{counted, grouped, ranges, size},
+    figures::{counted, grouped, size},
     table::{Cell, Paint, Palette, Table},
 };
 use crate::store::postgres::{
     session::Session,
+    shard_range::ranges,
     survey::{self, Collection, Shard},
 };
 
@@ -57,7 +58,7 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         let mut session = Session::open(&target.database.url, "shards").await?;
         let collections = survey::collections(&mut session).await?;
         session.close().await;
-        databases.push(Survey { database: target.place, collections });
+        databases.push(Survey { database: target.place.to_string(), collections });
     }
     let report = Report {
         owned_by_none: misplaced(&databases, |owners| owners == 0),

@@ -28,6 +28,7 @@ mod openings;
 mod operator;
 mod outage;
 mod overtaking;
+mod placement;
 mod plans;
 mod private_server;
 mod readiness;

@@ -1,59 +1,15 @@
 //! The operator's subcommands, as the real binary on real databases.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{self, TestDatabase, blank_database, database, empty_database};
-
-/// What a command came to.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// Runs `freshet` without anything of the environment that would name a database.
-fn freshet(arguments: &[&str]) -> Ran {
-    freshet_with(&[], arguments)
-}
-
-fn freshet_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
-    for variable in ["DATABASE_URL", "FRESHET_CONFIG", "FRESHET_URL"] {
-        command.env_remove(variable);
-    }
-    command.envs(variables.iter().copied());
-    let Output { status, stdout, stderr } = command.args(arguments).output().expect("run freshet");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ran { code: status.code().expect("an exit"), out: text(stdout), err: text(stderr) }
-}
-
-impl Ran {
-    #[track_caller]
-    fn says(&self, code: i32, parts: &[&str]) {
-        let all = format!("{}{}", self.out, self.err);
-        assert_eq!(self.code, code, "{all}");
-        for part in parts {
-            assert!(all.contains(part), "{part:?} is not said in:\n{all}");
-        }
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
-    }
-}
-
-fn on(database: &TestDatabase, arguments: &[&str]) -> Ran {
-    let url = database.url();
-    freshet(&[arguments, &["--database-url", &url]].concat())
-}
+use crate::harness::{
+    self, TestDatabase, blank_database,
+    command::{Ran, freshet, freshet_with, on},
+    database, empty_database,
+};
 
 /// The same database, asked as another role.
 fn as_role(database: &TestDatabase, role: &str, arguments: &[&str]) -> Ran {
@@ -65,7 +21,8 @@ fn as_role(database: &TestDatabase, role: &str, arguments: &[&str]) -> Ran {
 async fn migrate_sets_an_empty_database_up_and_a_second_run_changes_nothing() {
     let database = empty_database().await;
     let planned = on(&database, &["migrate", "--check"]);
-    planned.says(1, &["pending  0001 feed", "pending  0008 shard table", "run `freshet migrate`"]);
+    planned
+        .says(1, &["pending   0001 feed", "0008 shard table", "to place  shards 0-63 of 64", "run `freshet migrate`"]);
     assert!(!database.value::<bool>("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await, "it wrote");
     on(&database, &["migrate"]).says(0, &["applied  0001 feed", "created  64 partitions of products"]);
     assert_eq!(database.value::<i64>("SELECT count(*) FROM feed.shard_table WHERE collection = 'products'").await, 64);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use freshet::{
     config::Config,
     store::postgres::{
-        migrate::{self, Placement},
+        migrate,
         server::{Options, PrivateServer},
     },
     tiers::freshness::Verdict,
@@ -131,7 +131,7 @@ async fn a_silent_link_costs_its_connections_once() {
 async fn migrated(server: &PrivateServer) -> String {
     migrate::create_database(&server.url("postgres"), "shop").await.expect("create");
     let url = server.url("shop");
-    migrate::migrate(&url, None, &Placement { modulus: 64, shards: 0..=63 }).await.expect("migrate");
+    migrate::migrate_only(&url, 64).await.expect("migrate");
     url
 }
 

@@ -153,7 +153,7 @@ fn data(place: &Place) -> String {
     match place {
         Place::Private(folder) => folder.display().to_string(),
         Place::Databases(databases) => match &databases[..] {
-            [only] => session::shown(&only.url).unwrap_or_else(|error| error.to_string()),
+            [only] => session::Place::of(&only.url).map_or_else(|error| error.to_string(), |place| place.to_string()),
             all => {
                 let names = all.iter().map(|database| &*database.name).collect::<Vec<_>>().join(", ");
                 format!("{} databases: {names}", all.len())

@@ -43,7 +43,7 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     for target in args.database.targets()? {
         let findings = examine::examine(&target, args.deep).await?;
         failures += count(&findings, Verdict::Fail);
-        let report = Report { database: target.place, findings };
+        let report = Report { database: target.place.to_string(), findings };
         output.summary(&report, &described(&report, output.palette()))?;
     }
     match failures {

@@ -14,6 +14,7 @@ mod identity;
 mod joining;
 mod operate;
 mod owners;
+pub mod placement;
 pub mod pool;
 mod read;
 pub mod server;

@@ -2,7 +2,7 @@
 //!
 //! Promise: an attempt ends within a limit, and its error says where it went and what to do. Passwords are in no text.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::{ConnectOptions as _, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
@@ -75,7 +75,7 @@ impl Session {
             Ok(Ok(connection)) => Ok(Session { connection }),
             Ok(Err(error)) => Err(refused(&options, &error)),
             Err(_) => Err(Error::Unreachable {
-                place: place(&options),
+                place: place(&options).to_string(),
                 reason: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
             }),
         }
@@ -88,11 +88,26 @@ impl Session {
 }
 
 /// Where a URL leads, without its password: `shop on db1:5432`, or `shop on /var/lib/freshet/serve`.
-///
-/// # Errors
-/// [`Error::Url`].
-pub fn shown(url: &str) -> Result<String, Error> {
-    options(url).map(|options| place(&options))
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `shop`.
+    pub database: String,
+    /// `db1:5432`, or the folder of the server's socket.
+    pub server: String,
+}
+
+impl Place {
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn of(url: &str) -> Result<Self, Error> {
+        options(url).map(|options| place(&options))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.database, self.server)
+    }
 }
 
 /// `url` with `***` for each password in it; what is no URL is hidden altogether.
@@ -128,18 +143,18 @@ fn options(url: &str) -> Result<PgConnectOptions, Error> {
     PgConnectOptions::from_str(url).map_err(|error| Error::Url { message: error.to_string() })
 }
 
-fn place(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or(options.get_username());
-    match options.get_socket() {
-        Some(folder) => format!("{database} on {}", folder.display()),
-        None => format!("{database} on {}:{}", options.get_host(), options.get_port()),
-    }
+fn place(options: &PgConnectOptions) -> Place {
+    let server = match options.get_socket() {
+        Some(folder) => folder.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    Place { database: options.get_database().unwrap_or(options.get_username()).to_owned(), server }
 }
 
 /// # Source
 /// PostgreSQL, appendix A: class 28 refuses the login, 3D000 knows no such database, 42501 is a missing CONNECT.
 fn refused(options: &PgConnectOptions, error: &sqlx::Error) -> Error {
-    let place = place(options);
+    let place = place(options).to_string();
     let Some(refusal) = error.as_database_error() else {
         let reason = match error {
             sqlx::Error::Io(error) => error.to_string(),
@@ -176,10 +191,10 @@ mod tests {
 
     #[test]
     fn a_place_is_database_and_server() {
-        assert_eq!(shown("postgres://u:p@db1/shop").expect("a url"), "shop on db1:5432");
-        assert_eq!(shown("postgres://u@localhost/shop?host=%2Frun").expect("a url"), "shop on /run");
+        assert_eq!(Place::of("postgres://u:p@db1/shop").expect("a url").to_string(), "shop on db1:5432");
+        assert_eq!(Place::of("postgres://u@localhost/shop?host=%2Frun").expect("a url").to_string(), "shop on /run");
         for wrong in ["shop", "mysql://h/d", "postgres://h:port/d"] {
-            assert!(matches!(shown(wrong), Err(Error::Url { .. })), "{wrong}");
+            assert!(matches!(Place::of(wrong), Err(Error::Url { .. })), "{wrong}");
         }
     }
 

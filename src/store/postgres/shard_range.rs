@@ -1,6 +1,6 @@
 //! Shards as an operator writes them: `0-7`, or `5` for one.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{fmt, fmt::Write as _, ops::RangeInclusive, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,12 @@ impl ShardRange {
     }
 }
 
+impl From<RangeInclusive<u32>> for ShardRange {
+    fn from(numbers: RangeInclusive<u32>) -> Self {
+        ShardRange(numbers)
+    }
+}
+
 impl FromStr for ShardRange {
     type Err = String;
 
@@ -23,7 +29,7 @@ impl FromStr for ShardRange {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (first.trim().parse(), last.trim().parse()) {
             (Ok(first), Ok(last)) if first <= last => Ok(ShardRange(first..=last)),
-            _ => Err(format!("\"{text}\" names no shards; write \"0-7\", or \"5\" for one")),
+            _ => Err(format!("\"{text}\" names no shards; write \"0-7\", \"5\" for one, or leave it out")),
         }
     }
 }
@@ -51,6 +57,27 @@ impl fmt::Display for ShardRange {
     }
 }
 
+/// Ascending numbers with their runs drawn together: `0-3, 7, 9-12`.
+pub fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let mut text = String::new();
+    for (first, last) in runs {
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a String does not fail.
+        let _ = match first == last {
+            true => write!(text, "{separator}{first}"),
+            false => write!(text, "{separator}{first}-{last}"),
+        };
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +92,11 @@ mod tests {
         for text in ["", "-", "7-0", "a", "0-", "1,2", "-1"] {
             assert!(text.parse::<ShardRange>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn runs_are_drawn_together() {
+        assert_eq!(ranges([0, 1, 2, 5, 7, 8]), "0-2, 5, 7-8");
+        assert_eq!(ranges([]), "");
     }
 }

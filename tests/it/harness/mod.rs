@@ -5,6 +5,7 @@
 
 mod both;
 pub mod cluster;
+pub mod command;
 mod database;
 pub mod events;
 pub mod node;

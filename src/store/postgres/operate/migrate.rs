@@ -1,21 +1,69 @@
-//! Sets a database up: migrations, then the partitions it shall own.
+//! Sets the databases of a service up: migrations, then the partitions that each shall own.
 //!
-//! Promises: nothing is changed unless everything that can be checked beforehand is sound; each migration and each
-//! collection's partitions are one transaction; a second run changes nothing.
+//! Promises: all databases are looked at first, and nothing is changed anywhere unless all of them answer and everything that
+//! can be checked beforehand is sound. Of several runs at once, one works and the others wait for it, then find what it did
+//! (`tests/it/placement.rs`). Each migration and each collection's partitions are one transaction; a second run changes
+//! nothing. Where shards go is decided by `placement`.
 
 mod error;
 mod history;
+mod run;
 
-use std::{ops::RangeInclusive, path::Path};
+use std::{
+    ops::RangeInclusive,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use sqlx::PgConnection;
+use futures_util::future::join_all;
 
-use self::history::{Migrations, has_table};
-pub use self::{error::Error, history::History};
+pub use self::{
+    error::{Error, Refused},
+    history::History,
+};
+use self::{
+    history::Migrations,
+    run::{Look, Run},
+};
 use crate::store::{
     self,
-    postgres::{failure, session::Session},
+    postgres::{
+        failure,
+        placement::{self, place},
+        session::Session,
+    },
 };
+
+/// One of the databases of a service.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// What it is called in errors.
+    pub name: String,
+    /// `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// The shards that the configuration places there in the beginning.
+    pub initial: Option<RangeInclusive<u32>>,
+}
+
+/// What a run is doing with a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Another run has locked it.
+    Locked,
+    /// A migration runs, named by version and description.
+    Migrating(String),
+    /// Partitions are created.
+    Creating {
+        /// So many were.
+        created: usize,
+        /// Of so many.
+        all: usize,
+    },
+    /// It is done.
+    Done(Report),
+    /// It failed.
+    Failed,
+}
 
 /// What a migration changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,16 +74,7 @@ pub struct Report {
     pub created: Vec<(String, i64)>,
 }
 
-/// Which partitions a database shall have.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    /// The number of logical shards, fixed at the first set-up.
-    pub modulus: u32,
-    /// The shards placed here.
-    pub shards: RangeInclusive<u32>,
-}
-
-/// What `migrate` would do.
+/// What a run would do to a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Migrations to run, by version and description.
@@ -53,37 +92,114 @@ impl Plan {
     }
 }
 
-/// Brings the database at `url` to this release's schema and creates the partitions that are missing.
-/// `folder` holds the user's own migrations in place of the shipped ones.
-///
-/// # Errors
-/// [`Error`]; what ran before the step that failed stays.
-pub async fn migrate(url: &str, folder: Option<&Path>, placement: &Placement) -> Result<Report, Error> {
-    let mut run = Run::begin(url, folder, placement).await?;
-    let history = run.check().await?;
-    // The connection is this run's own and closed in the end: a failed migration leaves its advisory lock on it.
-    let ran = run.migrations.migrator().run_direct(None, &mut run.session.connection, false).await;
-    ran.map_err(|error| Error::run(&run.role, &error))?;
-    let mut report = Report { applied: history.pending, created: Vec::new() };
-    for wanted in run.collections().await? {
-        let created = run.create_shards(&wanted).await?;
-        report.created.push((wanted.collection, created));
-    }
-    run.session.close().await;
-    Ok(report)
+/// What a run needs to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders<'a> {
+    /// All databases of the service: where one may get a shard depends on the others.
+    pub databases: &'a [Database],
+    /// The number of logical shards, fixed at the first set-up.
+    pub modulus: u32,
+    /// The user's own migrations, in place of the shipped ones.
+    pub folder: Option<&'a Path>,
 }
 
-/// What [`migrate`] would do to the database at `url`. Changes nothing.
+/// Hears what is done with a database, by its place among all.
+pub type Listener<'a> = &'a (dyn Fn(usize, Step) + Sync);
+
+/// Brings every database to this release's schema and creates the partitions that are missing, side by side. Returns what was
+/// changed in each, and how long it took.
 ///
 /// # Errors
-/// As [`migrate`].
-pub async fn plan(url: &str, folder: Option<&Path>, placement: &Placement) -> Result<Plan, Error> {
-    let mut run = Run::begin(url, folder, placement).await?;
-    let history = run.check().await?;
-    let collections = run.collections().await?;
-    run.session.close().await;
-    let missing = collections.into_iter().map(|wanted| (wanted.collection, unsigned(&wanted.missing))).collect();
-    Ok(Plan { pending: history.pending, applied: history.applied, missing })
+/// [`Refused`] when nothing was changed anywhere. [`Error`] of a database whose run failed; what ran there before the step that
+/// failed stays, and the others are not held up.
+pub async fn migrate(
+    orders: Orders<'_>,
+    listener: Listener<'_>,
+) -> Result<Vec<Result<(Report, Duration), Error>>, Refused> {
+    let mut runs = begin(orders).await?;
+    lock(&mut runs, listener).await?;
+    let (looks, placed) = look(orders, &mut runs).await?;
+    let changes = runs.into_iter().zip(looks).zip(placed).enumerate().map(async |(at, ((mut run, look), shards))| {
+        let began = Instant::now();
+        let changed = run.change(look, &shards, |step| listener(at, step)).await;
+        run.end().await;
+        listener(at, changed.as_ref().map_or(Step::Failed, |report| Step::Done(report.clone())));
+        changed.map(|report| (report, began.elapsed()))
+    });
+    Ok(join_all(changes).await)
+}
+
+/// What [`migrate`] would do to each database, and the shards that it would have. Changes nothing, and waits for no other run.
+///
+/// # Errors
+/// [`Refused`].
+pub async fn plan(orders: Orders<'_>) -> Result<Vec<(Plan, Vec<u32>)>, Refused> {
+    let mut runs = begin(orders).await?;
+    let (looks, placed) = look(orders, &mut runs).await?;
+    let plans = runs.into_iter().zip(looks).zip(placed).map(async |((mut run, look), shards)| {
+        let plan = run.plan(look, &shards).await;
+        run.end().await;
+        plan.map(|plan| (plan, shards))
+    });
+    all(join_all(plans).await)
+}
+
+/// Sets the only database of a service up, every shard in it.
+///
+/// # Errors
+/// What kept it from that.
+pub async fn migrate_only(url: &str, modulus: u32) -> Result<(), store::Error> {
+    let initial = Some(0..=modulus.saturating_sub(1));
+    let only = [Database { name: "main".into(), url: url.to_owned(), initial }];
+    let done = migrate(Orders { databases: &only, modulus, folder: None }, &|_, _| {}).await?;
+    done.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(())
+}
+
+async fn begin(orders: Orders<'_>) -> Result<Vec<Run>, Refused> {
+    let begun = orders.databases.iter().map(|database| Run::begin(&database.url, orders.folder, orders.modulus));
+    let runs = all(join_all(begun).await)?;
+    for (at, run) in runs.iter().enumerate() {
+        if let Some(twin) = runs[..at].iter().position(|other| other.identity == run.identity) {
+            let [one, other] = [twin, at].map(|at| orders.databases[at].name.clone());
+            return Err(Refused::One { one, other });
+        }
+    }
+    Ok(runs)
+}
+
+/// Locks every database, in one order wherever a run is started and whatever its configuration calls them: two runs that locked
+/// them in different orders would wait for each other.
+async fn lock(runs: &mut [Run], listener: Listener<'_>) -> Result<(), Refused> {
+    let mut order: Vec<_> = runs.iter_mut().enumerate().collect();
+    order.sort_by_key(|(_, run)| run.identity);
+    for (at, run) in order {
+        run.lock(|step| listener(at, step)).await.map_err(|error| Refused::Databases(vec![(at, error)]))?;
+    }
+    Ok(())
+}
+
+async fn look(orders: Orders<'_>, runs: &mut [Run]) -> Result<(Vec<Look>, Vec<Vec<u32>>), Refused> {
+    let looks = all(join_all(runs.iter_mut().map(Run::look)).await)?;
+    let known = orders.databases.iter().zip(&looks).map(|(database, look)| placement::Database {
+        name: &database.name,
+        initial: database.initial.clone(),
+        known: &look.known,
+    });
+    let placed = place(&known.collect::<Vec<_>>())?;
+    Ok((looks, placed))
+}
+
+/// All of them, or what each of those said that failed.
+fn all<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Refused> {
+    let (mut done, mut failed) = (Vec::with_capacity(results.len()), Vec::new());
+    for (at, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(value) => done.push(value),
+            Err(error) => failed.push((at, error)),
+        }
+    }
+    if failed.is_empty() { Ok(done) } else { Err(Refused::Databases(failed)) }
 }
 
 /// How the shipped migrations compare with those that ran; `None` when this role may not read which ran.
@@ -115,122 +231,4 @@ pub async fn create_database(url: &str, name: &'static str) -> Result<(), store:
     }
     session.close().await;
     Ok(())
-}
-
-/// One run on one database.
-struct Run<'a> {
-    session: Session,
-    migrations: Migrations,
-    placement: &'a Placement,
-    role: String,
-}
-
-/// The shards a collection shall have here.
-#[derive(sqlx::FromRow)]
-struct Wanted {
-    collection: String,
-    /// Those that are here or may be: a shard that left comes back only by a move.
-    allowed: Vec<i32>,
-    /// Those of them that have no partition.
-    missing: Vec<i32>,
-}
-
-impl<'a> Run<'a> {
-    async fn begin(url: &str, folder: Option<&Path>, placement: &'a Placement) -> Result<Self, Error> {
-        let migrations = Migrations::read(folder).await?;
-        let session = Session::open(url, "migrate").await?;
-        let mut run = Run { session, migrations, placement, role: String::new() };
-        run.role = run.ask("SELECT current_user::text").await?;
-        Ok(run)
-    }
-
-    /// Refuses what would fail later, before anything is changed.
-    async fn check(&mut self) -> Result<History, Error> {
-        if self.ask("SELECT pg_is_in_recovery()").await? {
-            return Err(Error::ReadOnly { reason: "this server is a standby".into() });
-        }
-        let read = History::read(self.connection(), &Migrations::Shipped).await;
-        let shipped = read.map_err(|error| self.failed("read which migrations ran", &error))?;
-        if shipped.is_newer {
-            return Err(Error::Newer { migrations: shipped.unknown.join(", ") });
-        }
-        let history = match &self.migrations {
-            Migrations::Shipped => shipped,
-            own => History::read(&mut self.session.connection, own)
-                .await
-                .map_err(|error| Error::statement("read which migrations ran", &self.role, &error))?,
-        };
-        history.check()?;
-        match self.settled_modulus().await? {
-            Some(settled) if settled != self.placement.modulus => {
-                Err(Error::Modulus { settled, wanted: self.placement.modulus })
-            }
-            _ => Ok(history),
-        }
-    }
-
-    async fn settled_modulus(&mut self) -> Result<Option<u32>, Error> {
-        if !self.has_feed().await? {
-            return Ok(None);
-        }
-        let settled: Option<i32> = self.ask("SELECT modulus FROM feed.meta").await?;
-        Ok(settled.map(i32::unsigned_abs))
-    }
-
-    /// Every partitioned collection with the shards wanted of it; none before the feed's tables stand.
-    async fn collections(&mut self) -> Result<Vec<Wanted>, Error> {
-        if !self.has_feed().await? {
-            return Ok(Vec::new());
-        }
-        let query = sqlx::query_as(
-            "WITH here AS MATERIALIZED (SELECT collection, shard FROM feed.shard_table)
-             SELECT c.name AS collection,
-                    coalesce(array_agg(w.shard ORDER BY w.shard) FILTER (
-                        WHERE h.shard IS NOT NULL OR coalesce(s.state, 'active') = 'active'), '{}') AS allowed,
-                    coalesce(array_agg(w.shard ORDER BY w.shard) FILTER (
-                        WHERE h.shard IS NULL AND coalesce(s.state, 'active') = 'active'), '{}') AS missing
-               FROM feed.collection c
-               JOIN pg_class p ON p.oid = c.relation AND p.relkind = 'p'
-              CROSS JOIN unnest($1::integer[]) w (shard)
-               LEFT JOIN here h ON h.collection = c.name AND h.shard = w.shard
-               LEFT JOIN feed.shard_state s ON s.shard = w.shard
-              GROUP BY c.name ORDER BY c.name",
-        );
-        let shards: Vec<i32> = self.placement.shards.clone().map(u32::cast_signed).collect();
-        let found = query.bind(shards).fetch_all(self.connection()).await;
-        found.map_err(|error| self.failed("read which shards are here", &error))
-    }
-
-    /// Creates what is missing, and arms the rest again.
-    async fn create_shards(&mut self, wanted: &Wanted) -> Result<i64, Error> {
-        let query = sqlx::query_scalar("SELECT freshet.create_shards($1, $2, $3)::bigint").bind(&wanted.collection);
-        let query = query.bind(self.placement.modulus.cast_signed()).bind(&wanted.allowed);
-        let created = query.fetch_one(self.connection()).await;
-        created.map_err(|error| self.failed(&format!("create the shards of {}", wanted.collection), &error))
-    }
-
-    async fn has_feed(&mut self) -> Result<bool, Error> {
-        let found = has_table(self.connection(), "feed.shard_table").await;
-        found.map_err(|error| self.failed("read the catalogues", &error))
-    }
-
-    async fn ask<T>(&mut self, sql: &'static str) -> Result<T, Error>
-    where
-        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
-    {
-        let answer = sqlx::query_scalar(sql).fetch_one(self.connection()).await;
-        answer.map_err(|error| self.failed("read the state of the database", &error))
-    }
-
-    fn connection(&mut self) -> &mut PgConnection {
-        &mut self.session.connection
-    }
-
-    fn failed(&self, step: &str, error: &sqlx::Error) -> Error {
-        Error::statement(step, &self.role, error)
-    }
-}
-
-fn unsigned(shards: &[i32]) -> Vec<u32> {
-    shards.iter().map(|shard| shard.unsigned_abs()).collect()
 }

@@ -2,7 +2,10 @@
 
 use sqlx::{migrate::MigrateError, postgres::PgDatabaseError};
 
-use crate::store::{self, postgres::session};
+use crate::store::{
+    self,
+    postgres::{placement, session},
+};
 
 /// Why a database was not brought to this release's schema. What a failed step did is undone.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,6 +53,18 @@ pub enum Error {
         settled: u32,
         /// The number that was asked for.
         wanted: u32,
+    },
+    /// Another run has held the database's lock for too long.
+    #[error("lock the database for migrations: another `freshet migrate` has held it for {seconds} s")]
+    Busy {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The database took the connection, and does not answer.
+    #[error("read the state of the database: no answer within {seconds} s")]
+    Silent {
+        /// How long it was waited for.
+        seconds: u64,
     },
     /// The role may not do it.
     #[error("{step} as {role}: {reason}")]
@@ -108,6 +123,11 @@ impl Error {
                 "run it as the database's owner: it needs CREATE on the database and owns the tables it partitions"
                     .into()
             }
+            Error::Busy { .. } => {
+                "wait for its end, or look for its session in pg_stat_activity: its application_name is freshet migrate"
+                    .into()
+            }
+            Error::Silent { .. } => "look at the network and at locks on the tables of the schema feed".into(),
             Error::Held { .. } => "`freshet doctor` names the longest transaction; end it and run this again".into(),
             Error::Refused { .. } => "nothing of this step was kept: correct it and run this again".into(),
             Error::Lost { .. } => "run this again: it continues where it ended".into(),
@@ -116,7 +136,12 @@ impl Error {
 
     /// Whether the same command may succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Connect(session::Error::Unreachable { .. }) | Error::Held { .. } | Error::Lost { .. })
+        let is_away = |error: &session::Error| matches!(error, session::Error::Unreachable { .. });
+        match self {
+            Error::Connect(error) => is_away(error),
+            Error::Busy { .. } | Error::Silent { .. } | Error::Held { .. } | Error::Lost { .. } => true,
+            _ => false,
+        }
     }
 
     /// What a failed statement of `step`, run as `role`, means.
@@ -157,6 +182,36 @@ fn advised(refusal: &PgDatabaseError) -> String {
     more.fold(refusal.message().to_owned(), |text, more| format!("{text}\n  {more}"))
 }
 
+/// Why nothing was changed in any database.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Some do not answer or cannot be migrated, by their places among all.
+    #[error("look at every database")]
+    Databases(Vec<(usize, Error)>),
+    /// Two entries name the same database.
+    #[error("tell {one} from {other}: both name the same database")]
+    One {
+        /// One entry.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Shards cannot be placed.
+    #[error(transparent)]
+    Placement(#[from] placement::Error),
+}
+
+impl From<Refused> for store::Error {
+    fn from(refused: Refused) -> Self {
+        match &refused {
+            Refused::Databases(failed) if let Some((_, error)) = failed.first() => error.clone().into(),
+            Refused::Placement(error) => store::Error::broken(format!("{error}; {}", error.hint())),
+            other => store::Error::broken(other.to_string()),
+        }
+    }
+}
+
 impl From<Error> for store::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -176,7 +231,8 @@ mod tests {
     fn only_what_time_may_heal_is_retryable() {
         let held = Error::Held { step: "a".into() };
         let lost = Error::Lost { step: "a".into(), reason: "b".into() };
-        assert!(held.is_retryable() && lost.is_retryable());
+        let busy = Error::Busy { seconds: 1 };
+        assert!([held, lost, busy, Error::Silent { seconds: 1 }].iter().all(Error::is_retryable));
         let modulus = Error::Modulus { settled: 64, wanted: 32 };
         assert!(!modulus.is_retryable() && !Error::Dirty { version: 1 }.is_retryable());
         assert!(modulus.hint().contains("shards = 64"));

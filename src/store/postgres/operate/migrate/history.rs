@@ -47,6 +47,8 @@ pub struct History {
     pub applied: usize,
     /// Those at hand that did not run.
     pub pending: Vec<String>,
+    /// Their numbers.
+    pub pending_versions: Vec<i64>,
     /// Those that ran and are not at hand: a newer release's, or the user's own.
     pub unknown: Vec<String>,
     /// Those that ran with another text.
@@ -79,8 +81,10 @@ impl History {
                 Some(_) => {}
             }
         }
-        let pending = known.values().filter(|known| !applied.contains_key(&known.version));
-        history.pending = pending.map(|known| name(known.version, &known.description)).collect();
+        for pending in known.values().filter(|known| !applied.contains_key(&known.version)) {
+            history.pending.push(name(pending.version, &pending.description));
+            history.pending_versions.push(pending.version);
+        }
         history.is_newer = schema_version(connection).await? > SCHEMA_VERSION;
         Ok(history)
     }
