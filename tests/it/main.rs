@@ -43,6 +43,7 @@ mod sse;
 mod stampede;
 mod subscriptions;
 mod supervision;
+mod survey;
 mod tracking;
 mod two_nodes;
 mod write_path;

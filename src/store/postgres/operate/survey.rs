@@ -53,6 +53,13 @@ pub struct Collection {
     pub shards: Vec<Shard>,
 }
 
+impl Collection {
+    /// Whether it has a partition here.
+    pub fn is_used(&self) -> bool {
+        self.shards.iter().any(|shard| shard.partition.is_some())
+    }
+}
+
 /// Reads every tracked collection with its shards.
 ///
 /// # Errors
@@ -91,6 +98,16 @@ async fn shards(session: &mut Session) -> Result<Vec<Shard>, Error> {
     .fetch_all(&mut session.connection)
     .await
     .map_err(unmigrated)
+}
+
+/// Counts the rows of `partition`, named as [`Shard::partition`] is.
+///
+/// # Errors
+/// [`Error::Broken`] with what PostgreSQL said.
+pub async fn count(session: &mut Session, partition: &str) -> Result<i64, Error> {
+    let query = format!("SELECT count(*) FROM {partition}");
+    let counted = sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&mut session.connection).await;
+    counted.map_err(failure::error)
 }
 
 fn unmigrated(error: sqlx::Error) -> Error {
