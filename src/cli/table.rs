@@ -64,6 +64,11 @@ impl Cell {
     pub(super) fn figure(text: impl Into<String>) -> Self {
         Cell { text: text.into(), paint: Paint::Plain, is_right: true }
     }
+
+    /// The same, painted.
+    pub(super) fn paint(self, paint: Paint) -> Self {
+        Cell { paint, ..self }
+    }
 }
 
 impl<T: Into<String>> From<T> for Cell {
@@ -88,10 +93,15 @@ impl Table {
     /// A table under quiet headings; one that begins with `>` stands over figures.
     pub(super) fn headed<const N: usize>(names: [&str; N]) -> Self {
         let heading = |name: &str| match name.strip_prefix('>') {
-            Some(name) => Cell { paint: Paint::Quiet, ..Cell::figure(name) },
+            Some(name) => Cell::figure(name).paint(Paint::Quiet),
             None => Cell::painted(Paint::Quiet, name),
         };
         Table { rows: vec![Row::Cells(names.map(heading).into())] }
+    }
+
+    /// Whether nothing was added yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Begins a part of the table: a blank line and its name.

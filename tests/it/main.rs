@@ -5,6 +5,7 @@ mod bench;
 mod binary;
 mod breaches;
 mod capture;
+mod checkup;
 mod coherence;
 mod completions;
 mod crash;

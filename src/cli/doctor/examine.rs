@@ -1,46 +1,103 @@
 //! Asks a database everything, in the order of the report.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::{
+    connections::Share,
     database::{of_feed, of_health, of_rights, of_schema},
     finding::Finding,
-    server::{of_connections, of_server, of_transaction},
+    server::{of_server, of_transaction},
 };
 use crate::{
     cli::{Error, database::Target},
+    client::error::explained,
     store::{
         self,
-        postgres::{inspect, migrate, session::Session},
+        postgres::{
+            comparison::{self, Description},
+            inspect, migrate,
+            session::Session,
+            survey::{self, Collection},
+        },
     },
 };
 
-/// Looks at the database of `target`; the feed's tables only when its schema stands.
-///
-/// # Errors
-/// [`Error::Database`] and [`Error::Store`] when it cannot be asked.
-pub(super) async fn examine(target: &Target, deep: bool) -> Result<Vec<Finding>, Error> {
+/// How long a database may take to answer everything, and how long when every row is read.
+const LIMIT: Duration = Duration::from_secs(30);
+const DEEP_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// What was found in a database, and what is to be held against the others.
+pub(super) struct Examined {
+    pub(super) findings: Vec<Finding>,
+    /// Why it could not be asked.
+    pub(super) error: Option<Error>,
+    pub(super) share: Option<Share>,
+    pub(super) contents: Option<Contents>,
+}
+
+/// What a database has of the service.
+pub(super) struct Contents {
+    pub(super) description: Description,
+    pub(super) collections: Vec<Collection>,
+}
+
+/// Looks at the database of `target`; the feed's tables only when its schema stands. One that cannot be asked is a finding.
+pub(super) async fn examine(target: &Target, deep: bool) -> Examined {
+    let limit = if deep { DEEP_LIMIT } else { LIMIT };
+    let silent = || store::Error::Unavailable { reason: format!("no answer within {} s", limit.as_secs()) };
+    let asked = timeout(limit, ask(target, deep)).await.unwrap_or_else(|_| Err(silent().into()));
+    asked.unwrap_or_else(|error| {
+        let hint = match &error {
+            Error::Database(error) => error.hint(),
+            _ => "look at the server's log, at the network, and at locks on the tables of the schema feed",
+        };
+        let finding = Finding::fail("reach", explained(&error), hint).about("server");
+        Examined { findings: vec![finding], error: Some(error), share: None, contents: None }
+    })
+}
+
+async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
     let mut session = Session::open(&target.database.url, "doctor").await?;
     let server = inspect::server(&mut session).await?;
     let history = migrate::history(&mut session).await?;
     let mut findings = of_server(&server);
-    findings.push(of_connections(&server, inspect::node_connections(&target.database)));
     findings.push(of_transaction(inspect::longest_transaction(&mut session).await?.as_ref(), server.sees_all));
     let mut findings: Vec<_> = findings.into_iter().map(|finding| finding.about("server")).collect();
     findings.push(of_schema(history.as_ref(), &server).about("database"));
+    let mut contents = None;
+    let mut share = Share::of(target, &server);
     if server.sees_feed && history.is_none_or(|history| history.pending.is_empty() && !history.is_newer) {
-        findings.extend(of_contents(&mut session, target, &server.role, deep).await?);
+        let (found, nodes) = of_contents(&mut session, target, &server.role, deep).await?;
+        findings.extend(found);
+        share.nodes = nodes;
+        match read_contents(&mut session).await {
+            Ok(read) => contents = Some(read),
+            Err(error) => findings.push(unreadable("collections", error)?.about("database")),
+        }
     }
     session.close().await;
-    Ok(findings)
+    Ok(Examined { findings, error: None, share: Some(share), contents })
 }
 
-/// What the feed's tables say. A role that may not read them all is told so, not turned away.
-async fn of_contents(session: &mut Session, target: &Target, role: &str, deep: bool) -> Result<Vec<Finding>, Error> {
+/// What the feed's tables say, and how many nodes follow it. A role that may not read them all is told so, not turned away.
+async fn of_contents(
+    session: &mut Session,
+    target: &Target,
+    role: &str,
+    deep: bool,
+) -> Result<(Vec<Finding>, i64), Error> {
+    let mut nodes = 0;
     let mut findings = match inspect::missing_rights(session).await {
         Ok(missing) => vec![of_rights(&missing, role)],
         Err(error) => vec![unreadable("rights", error)?],
     };
     match inspect::feed(session).await {
-        Ok(feed) => findings.extend(of_feed(&feed, target)),
+        Ok(feed) => {
+            nodes = feed.followers;
+            findings.extend(of_feed(&feed, target));
+        }
         Err(error) => findings.push(unreadable("feed", error)?),
     }
     let mut findings: Vec<_> = findings.into_iter().map(|finding| finding.about("database")).collect();
@@ -48,7 +105,13 @@ async fn of_contents(session: &mut Session, target: &Target, role: &str, deep: b
         Ok(health) => findings.extend(health.into_iter().map(of_health)),
         Err(error) => findings.push(unreadable("health", error)?.about("database")),
     }
-    Ok(findings)
+    Ok((findings, nodes))
+}
+
+async fn read_contents(session: &mut Session) -> Result<Contents, store::Error> {
+    let description = comparison::describe(session).await?;
+    let collections = survey::collections(session).await?;
+    Ok(Contents { description, collections })
 }
 
 fn unreadable(check: &str, error: store::Error) -> Result<Finding, Error> {

@@ -1,22 +1,27 @@
 //! `freshet doctor`: everything that would keep a node from serving, or would cost data.
 
+mod connections;
 mod database;
 mod examine;
 mod finding;
+mod report;
 mod server;
+mod together;
 
-use serde::Serialize;
+use futures_util::future::join_all;
 
-use self::finding::{Finding, Verdict};
+use self::{
+    connections::of_servers,
+    examine::Examined,
+    finding::{Finding, Verdict},
+    report::Report,
+};
 use super::{
     Error, Output,
-    database::DatabaseArgs,
+    database::{DatabaseArgs, Target},
     figures::counted,
-    table::{Cell, Paint, Palette, Table},
+    output::Format,
 };
-
-/// The most of a finding that is shown to people.
-const DETAIL_CHARS_MAX: usize = 240;
 
 /// What to look at.
 #[derive(Debug, clap::Args)]
@@ -26,69 +31,62 @@ pub struct Args {
     /// Read every tracked row as well.
     #[arg(long)]
     deep: bool,
+    /// Of several databases, list what is in order as well.
+    #[arg(long)]
+    all: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    database: String,
-    findings: Vec<Finding>,
-}
-
-/// Prints what was looked at, with a verdict each and what to do. Changes nothing.
+/// Prints what was looked at, with a verdict each and what to do. Databases are asked side by side; one that cannot be asked is
+/// a finding, and the others are examined all the same. Changes nothing.
 ///
 /// # Errors
-/// [`Error::Database`] when there is nothing to look at; [`Error::Found`] when a finding is a failure.
+/// [`Error::Found`] when a finding is a failure; what the first database said, when none can be asked.
 pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
-    let mut failures = 0;
-    for target in args.database.targets()? {
-        let findings = examine::examine(&target, args.deep).await?;
-        failures += count(&findings, Verdict::Fail);
-        let report = Report { database: target.place.to_string(), findings };
-        output.summary(&report, &described(&report, output.palette()))?;
+    let targets = args.database.targets()?;
+    let mut examined = join_all(targets.iter().map(|target| examine::examine(target, args.deep))).await;
+    let first_error = match examined.iter().all(|found| found.error.is_some()) {
+        true => examined.iter_mut().find_map(|found| found.error.take()),
+        false => None,
+    };
+    if let Some(error) = first_error {
+        if targets.len() > 1 {
+            print(&reports(&targets, examined), args.all, output)?;
+        }
+        return Err(error);
     }
-    match failures {
+    let reports = reports(&targets, examined);
+    print(&reports, args.all, output)?;
+    match reports.iter().map(|report| report.count(Verdict::Fail)).sum() {
         0 => Ok(()),
         failures => Err(Error::Found(format!("{} to mend", counted(failures, "failure")))),
     }
 }
 
-fn count(findings: &[Finding], verdict: Verdict) -> usize {
-    findings.iter().filter(|finding| finding.verdict == verdict).count()
-}
-
-fn described(report: &Report, palette: Palette) -> String {
-    let mut table = Table::default();
-    for about in report.findings.chunk_by(|a, b| a.about == b.about) {
-        table.title(&about[0].about);
-        about.iter().for_each(|finding| push(&mut table, finding));
+/// A report of each database, and, of several, one of all together.
+fn reports(targets: &[Target], examined: Vec<Examined>) -> Vec<Report> {
+    let connections = of_servers(examined.iter().filter_map(|found| found.share.as_ref()));
+    if let [target] = targets {
+        let findings = examined.into_iter().flat_map(|found| found.findings);
+        return vec![Report::of(target, with_connections(findings.collect(), connections))];
     }
-    let [ok, warnings, failures] = [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(|v| count(&report.findings, v));
-    let paint = match (warnings, failures) {
-        (0, 0) => Paint::Good,
-        (_, 0) => Paint::Warn,
-        _ => Paint::Bad,
-    };
-    let verdict = format!("{ok} ok, {}, {}", counted(warnings, "warning"), counted(failures, "failure"));
-    let (place, verdict) = (palette.paint(Paint::Strong, &report.database), palette.paint(paint, &verdict));
-    format!("{place}\n{}\n{verdict}", table.lay_out(palette))
+    let mut together = connections;
+    together.extend(together::of_all(targets, &examined));
+    let together = together.into_iter().map(|finding| finding.about("all databases")).collect();
+    let reports = targets.iter().zip(examined).map(|(target, found)| Report::of(target, found.findings));
+    reports.chain([Report::of_all(together)]).collect()
 }
 
-fn push(table: &mut Table, finding: &Finding) {
-    let verdict = match finding.verdict {
-        Verdict::Ok => Cell::painted(Paint::Good, "ok"),
-        Verdict::Warn => Cell::painted(Paint::Warn, "warn"),
-        Verdict::Fail => Cell::painted(Paint::Bad, "FAIL"),
-    };
-    table.push([verdict, (&finding.check).into(), shortened(&finding.detail).into()]);
-    if let Some(hint) = &finding.hint {
-        table.push(["".into(), "".into(), Cell::painted(Paint::Strong, format!("-> {hint}"))]);
-    }
+/// Of the only database, they are a check of its server.
+fn with_connections(mut findings: Vec<Finding>, connections: Vec<Finding>) -> Vec<Finding> {
+    let end = findings.iter().rposition(|finding| finding.about == "server").map_or(0, |at| at + 1);
+    findings.splice(end..end, connections.into_iter().map(|finding| finding.about("server")));
+    findings
 }
 
-/// Each of 64 partitions may have the same fault; JSON has them all.
-fn shortened(detail: &str) -> String {
-    match detail.char_indices().nth(DETAIL_CHARS_MAX) {
-        Some((end, _)) => format!("{} ... (all of it with --format json)", &detail[..end]),
-        None => detail.to_owned(),
+fn print(reports: &[Report], all: bool, output: &mut Output) -> Result<(), Error> {
+    match (output.format(), reports) {
+        (Format::Json, reports) => reports.iter().try_for_each(|report| output.summary(report, "")),
+        (Format::Human, [only]) => output.text(&only.described(output.palette())),
+        (Format::Human, reports) => output.text(&report::together(reports, all, output.palette())),
     }
 }

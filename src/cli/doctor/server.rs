@@ -103,21 +103,6 @@ fn of_standbys(server: &Server) -> Finding {
     }
 }
 
-/// Whether a node, which takes up to `node` of them, finds enough.
-pub(super) fn of_connections(server: &Server, node: u32) -> Finding {
-    let room = server.connections_max - server.connections_reserved;
-    let room = server.connections_limit.map_or(room, |limit| limit.min(room));
-    let free = i64::from(room) - server.connections_used;
-    let detail = format!("{room} allowed, {} in use; a node takes up to {node}", server.connections_used);
-    let hint =
-        "raise max_connections (or the role's or database's limit), or lower read_connections and write_connections";
-    match () {
-        () if room < node.cast_signed() => Finding::fail("connections", detail, hint),
-        () if free < i64::from(node) => Finding::warn("connections", format!("{detail}: one more would not fit"), hint),
-        () => Finding::ok("connections", detail),
-    }
-}
-
 /// The longest one; `sees_all` says whether others' could be seen.
 pub(super) fn of_transaction(longest: Option<&Transaction>, sees_all: bool) -> Finding {
     let check = "transactions";

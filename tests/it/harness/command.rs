@@ -79,6 +79,13 @@ impl Configuration {
         self
     }
 
+    /// With another key of the database that was named last.
+    pub fn and(mut self, key: &str) -> Self {
+        self.text.push_str(key);
+        self.text.push('\n');
+        self
+    }
+
     /// Runs a command by it.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let path = self.folder.path().join("freshet.toml");

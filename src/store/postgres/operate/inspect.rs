@@ -40,8 +40,12 @@ pub struct Server {
     pub connections_reserved: i32,
     /// Sessions now.
     pub connections_used: i64,
+    /// Those among them that nodes and commands of Freshet have.
+    pub connections_own: i64,
     /// The most sessions of this database or this role, where one is set.
     pub connections_limit: Option<i32>,
+    /// Which server it is, whatever name leads to it.
+    pub system_identifier: i64,
     /// Whether the feed's schema, if it stands, may be used.
     pub sees_feed: bool,
     /// Whether other roles' sessions can be seen into.
@@ -114,6 +118,8 @@ pub async fn server(session: &mut Session) -> Result<Server, Error> {
                 current_setting('max_connections')::integer AS connections_max,
                 current_setting('superuser_reserved_connections')::integer AS connections_reserved,
                 (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS connections_used,
+                (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'freshet %') AS connections_own,
+                (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
                 (SELECT min(l) FROM (SELECT datconnlimit FROM pg_database WHERE datname = current_database()
                               UNION SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) x (l)
                   WHERE l >= 0) AS connections_limit,

@@ -1,5 +1,7 @@
-//! What operators and their commands ask of a database: whether it is well and fit, how shards stand, and its setup.
+//! What operators and their commands ask of databases: whether each is well and fit, how shards stand, whether databases agree,
+//! and their setup.
 
+pub mod comparison;
 pub(super) mod health;
 pub mod inspect;
 pub mod migrate;

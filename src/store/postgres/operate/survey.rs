@@ -1,10 +1,12 @@
 //! Where the shards of a database stand, for people to read.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::store::{
     Error,
-    postgres::{failure, session::Session},
+    postgres::{failure, placement::Standing, session::Session},
 };
 
 /// One logical shard of one collection, as one database has it.
@@ -58,6 +60,21 @@ impl Collection {
     pub fn is_used(&self) -> bool {
         self.shards.iter().any(|shard| shard.partition.is_some())
     }
+}
+
+/// The shards that a database knows, by what it says of its collections. A partition that is not registered counts as its own.
+pub fn known(collections: &[Collection]) -> BTreeMap<u32, Standing> {
+    let mut known = BTreeMap::new();
+    for shard in collections.iter().flat_map(|collection| &collection.shards) {
+        let standing = match shard.state.as_deref() {
+            Some("active" | "frozen") => Standing::Owned,
+            Some(_) => Standing::NotOwned,
+            None if shard.partition.is_some() => Standing::Owned,
+            None => continue,
+        };
+        known.insert(shard.number.unsigned_abs(), standing);
+    }
+    known
 }
 
 /// Reads every tracked collection with its shards.
