@@ -47,5 +47,6 @@ mod supervision;
 mod survey;
 mod tracking;
 mod two_nodes;
+mod without_binary;
 mod write_path;
 mod writes;
