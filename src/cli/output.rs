@@ -113,6 +113,17 @@ impl Output {
     }
 }
 
+/// The columns of the terminal that stdout is; as many as there may be where it is none, or its width is not known.
+pub(super) fn columns() -> usize {
+    #[cfg(feature = "terminal")]
+    if io::stdout().is_terminal()
+        && let Ok((columns, _)) = ratatui::crossterm::terminal::size()
+    {
+        return usize::from(columns);
+    }
+    usize::MAX
+}
+
 /// NO_COLOR is a convention (no-color.org).
 fn has_colours() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

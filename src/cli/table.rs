@@ -46,6 +46,11 @@ impl Palette {
     }
 }
 
+/// What stands before each column.
+const GAP: &str = "  ";
+/// The least that the last column is broken to.
+const ROOM_MIN: usize = 24;
+
 /// One field of a table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
@@ -116,14 +121,25 @@ impl Table {
 
     /// The lines, each indented by two, without spaces at their ends.
     pub(super) fn lay_out(&self, palette: Palette) -> String {
+        self.lay_out_within(palette, usize::MAX)
+    }
+
+    /// The same, with texts of the last column broken between words where lines would be longer than `width`.
+    pub(super) fn lay_out_within(&self, palette: Palette, width: usize) -> String {
         let widths = self.widths();
+        let before: usize = widths.iter().rev().skip(1).map(|width| width + GAP.len()).sum();
+        let room = width.saturating_sub(before + GAP.len()).max(ROOM_MIN);
         let mut out = String::new();
         for row in &self.rows {
             match row {
-                Row::Title(name) => out.push_str(&format!("\n{}", palette.paint(Paint::Strong, name))),
-                Row::Cells(cells) => out.push_str(line(cells, &widths, palette).trim_end()),
+                Row::Title(name) => out.push_str(&format!("\n{}\n", palette.paint(Paint::Strong, name))),
+                Row::Cells(cells) => {
+                    for cells in broken(cells, widths.len(), room) {
+                        out.push_str(line(&cells, &widths, palette).trim_end());
+                        out.push('\n');
+                    }
+                }
             }
-            out.push('\n');
         }
         out
     }
@@ -141,12 +157,35 @@ impl Table {
     }
 }
 
+/// The lines of a row whose last of `columns` has `room`.
+fn broken(cells: &[Cell], columns: usize, room: usize) -> Vec<Vec<Cell>> {
+    let Some((last, before)) = cells.split_last().filter(|(last, _)| cells.len() == columns && width_of(last) > room)
+    else {
+        return vec![cells.to_vec()];
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for word in last.text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    let row = |(at, text): (usize, String)| {
+        let before = before.iter().map(|cell| if at == 0 { cell.clone() } else { Cell::default() });
+        before.chain([Cell { text, ..last.clone() }]).collect()
+    };
+    lines.into_iter().enumerate().map(row).collect()
+}
+
 fn line(cells: &[Cell], widths: &[usize], palette: Palette) -> String {
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(widths) {
         let gap = " ".repeat(width - width_of(cell));
         let text = palette.paint(cell.paint, &cell.text);
-        line.push_str("  ");
+        line.push_str(GAP);
         line.push_str(&if cell.is_right { gap + &text } else { text + &gap });
     }
     line
@@ -169,5 +208,15 @@ mod tests {
         assert_eq!(text, "  shard     rows\n  0-63         9\n  a\\u001b  1,000\n");
         let coloured = table.lay_out(Palette { colours: true });
         assert!(coloured.starts_with("  \u{1b}[2mshard\u{1b}[0m  "), "{coloured:?}");
+    }
+
+    #[test]
+    fn long_texts_of_the_last_column_are_broken_between_words() {
+        let mut table = Table::default();
+        table.push(["a".into(), "one two three four five six seven".into()]);
+        table.push(["b".into(), "short".into()]);
+        let text = table.lay_out_within(Palette { colours: false }, 30);
+        assert_eq!(text, "  a  one two three four five\n     six seven\n  b  short\n");
+        assert_eq!(table.lay_out(Palette { colours: false }).lines().count(), 2);
     }
 }

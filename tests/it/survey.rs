@@ -57,7 +57,7 @@ async fn a_database_that_is_away_is_named_and_the_others_are_shown() {
         ran.says(
             1,
             &[
-                "high  failed to connect to",
+                "high cannot be asked\n  failed to connect to",
                 "the configuration places shards 4-7 there",
                 "not seen: products 4-7",
                 "1 of 2 databases cannot be asked",

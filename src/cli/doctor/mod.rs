@@ -20,7 +20,7 @@ use super::{
     Error, Output,
     database::{DatabaseArgs, Target},
     figures::counted,
-    output::Format,
+    output::{Format, columns},
 };
 
 /// What to look at.
@@ -84,9 +84,10 @@ fn with_connections(mut findings: Vec<Finding>, connections: Vec<Finding>) -> Ve
 }
 
 fn print(reports: &[Report], all: bool, output: &mut Output) -> Result<(), Error> {
+    let (palette, width) = (output.palette(), columns());
     match (output.format(), reports) {
         (Format::Json, reports) => reports.iter().try_for_each(|report| output.summary(report, "")),
-        (Format::Human, [only]) => output.text(&only.described(output.palette())),
-        (Format::Human, reports) => output.text(&report::together(reports, all, output.palette())),
+        (Format::Human, [only]) => output.text(&only.described(palette, width)),
+        (Format::Human, reports) => output.text(&report::together(reports, all, palette, width)),
     }
 }

@@ -39,22 +39,22 @@ impl Report {
     }
 
     /// Every finding.
-    pub(super) fn described(&self, palette: Palette) -> String {
+    pub(super) fn described(&self, palette: Palette, width: usize) -> String {
         let mut table = Table::default();
         for about in self.findings.chunk_by(|a, b| a.about == b.about) {
             table.title(&about[0].about);
             about.iter().for_each(|finding| push(&mut table, finding, None));
         }
         let title = palette.paint(Paint::Strong, self.database.as_ref().unwrap_or(&self.name));
-        format!("{title}\n{}\n{}\n", table.lay_out(palette), verdict(&[self], palette))
+        format!("{title}\n{}\n{}\n", table.lay_out_within(palette, width), verdict(&[self], palette))
     }
 }
 
 /// A line for each database, then what needs a look; `all` prints every finding.
-pub(super) fn together(reports: &[Report], all: bool, palette: Palette) -> String {
+pub(super) fn together(reports: &[Report], all: bool, palette: Palette, width: usize) -> String {
     let refs: Vec<&Report> = reports.iter().collect();
     if all {
-        let parts = reports.iter().map(|report| report.described(palette) + "\n");
+        let parts = reports.iter().map(|report| report.described(palette, width) + "\n");
         return parts.collect::<String>() + &verdict(&refs, palette) + "\n";
     }
     let mut overview = Table::headed(["database", "server", ">ok", ">warnings", ">failures"]);
@@ -84,7 +84,7 @@ pub(super) fn together(reports: &[Report], all: bool, palette: Palette) -> Strin
         findings.title(&report.name);
         report.findings.iter().for_each(|finding| push(&mut findings, finding, None));
     }
-    format!("{}{}\n{}\n", overview.lay_out(palette), findings.lay_out(palette), verdict(&refs, palette))
+    format!("{}{}\n{}\n", overview.lay_out(palette), findings.lay_out_within(palette, width), verdict(&refs, palette))
 }
 
 /// What is not in order, failures first, each once with the databases where it was found.

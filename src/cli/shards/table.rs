@@ -53,7 +53,7 @@ pub(super) fn away(report: &Report, palette: Palette) -> String {
         let Some(error) = &survey.error else { continue };
         let name = palette.paint(Paint::Bad, &survey.name);
         let placed = survey.initial.as_ref().map_or("no shards".into(), |range| format!("shards {range}"));
-        text.push_str(&format!("{name}  {error}\n  the configuration places {placed} there\n\n"));
+        text.push_str(&format!("{name} cannot be asked\n  {error}\n  the configuration places {placed} there\n\n"));
     }
     text
 }
@@ -241,7 +241,7 @@ mod tests {
         let report = report(vec![survey("a", 0..=3, &[0, 1, 2, 3]), gone]);
         let text = described(&report, false, Palette { colours: false });
         assert_eq!(fields(&report, false)[1][..4], ["4-7", "h:1", "b", "away"]);
-        for part in ["b  connection refused", "places shards 4-7 there", "not seen: c 4-7"] {
+        for part in ["b cannot be asked\n  connection refused", "places shards 4-7 there", "not seen: c 4-7"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -157,7 +157,8 @@ fn refused(options: &PgConnectOptions, error: &sqlx::Error) -> Error {
     let place = place(options).to_string();
     let Some(refusal) = error.as_database_error() else {
         let reason = match error {
-            sqlx::Error::Io(error) => error.to_string(),
+            // The number of the system's error says nothing that its text does not.
+            sqlx::Error::Io(error) => error.to_string().split(" (os error").next().unwrap_or_default().to_owned(),
             other => other.to_string(),
         };
         return Error::Unreachable { place, reason };
