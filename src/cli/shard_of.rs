@@ -1,5 +1,7 @@
 //! `freshet shard-of products 85123A`
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{
@@ -40,8 +42,11 @@ fn key_kind(name: &str) -> Result<KeyKind, String> {
 struct Place {
     key: String,
     shard: u32,
-    /// `None` when the database asked does not have it.
+    /// `None` when no database that was asked has it.
     partition: Option<String>,
+    /// The database that has it; `None` as well when no database was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
 }
 
 /// Prints the shard and the partition of each key, computed by the rule that nodes route by.
@@ -68,13 +73,14 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
 }
 
 fn print(places: &[Place], output: &mut Output) -> Result<(), Error> {
-    let mut table = Table::headed(["key", ">shard", "partition"]);
+    let mut table = Table::headed(["key", ">shard", "partition", "database"]);
     for place in places {
         let partition = match &place.partition {
             Some(name) => name.into(),
-            None => Cell::painted(Paint::Bad, "not in this database"),
+            None => Cell::painted(Paint::Bad, "in no database here"),
         };
-        table.push([(&place.key).into(), Cell::figure(place.shard.to_string()), partition]);
+        let database = place.database.as_deref().unwrap_or_default();
+        table.push([(&place.key).into(), Cell::figure(place.shard.to_string()), partition, database.into()]);
     }
     match places.is_empty() {
         true => Ok(()),
@@ -86,14 +92,16 @@ fn print(places: &[Place], output: &mut Output) -> Result<(), Error> {
 struct Routing {
     kind: KeyKind,
     modulus: u32,
-    partitions: Vec<Option<String>>,
+    /// Of each shard, its partition and the database that has it.
+    partitions: Vec<Option<(String, Option<String>)>>,
 }
 
 impl Routing {
     /// By the names that `freshet.create_shards` gives.
     fn offline(collection: &str, kind: KeyKind, modulus: u32) -> Self {
         let digits = (modulus - 1).to_string().len().max(3);
-        let partitions = (0..modulus).map(|shard| Some(format!("{collection}_{shard:0digits$}"))).collect();
+        let partition = |shard| Some((format!("{collection}_{shard:0digits$}"), None));
+        let partitions = (0..modulus).map(partition).collect();
         Routing { kind, modulus, partitions }
     }
 
@@ -101,16 +109,23 @@ impl Routing {
         let mut found = Vec::new();
         for target in args.database.targets()? {
             let mut session = Session::open(&target.database.url, "shard-of").await?;
-            found.extend(survey::collections(&mut session).await?);
+            let collections = survey::collections(&mut session).await?;
             session.close().await;
+            found.extend(collections.into_iter().map(|collection| (target.name.clone(), collection)));
         }
-        let Some(collection) = found.iter().find(|collection| collection.name == args.collection) else {
-            return Err(unknown(&args.collection, &found));
-        };
+        let mut own = found.iter().filter(|(_, collection)| collection.name == args.collection).peekable();
+        let Some((_, collection)) = own.peek() else { return Err(unknown(&args.collection, &found)) };
         let kind = KeyKind::from_name(&collection.key_kind)
             .ok_or_else(|| Error::Found(format!("the key type {} is unknown here", collection.key_kind)))?;
-        let owned = |shard: &survey::Shard| shard.partition.clone().filter(|_| shard.is_owned());
-        let partitions: Vec<_> = collection.shards.iter().map(owned).collect();
+        let mut partitions = vec![None; collection.shards.len()];
+        for (database, collection) in own {
+            let owned = collection.shards.iter().filter(|shard| shard.is_owned());
+            for (shard, partition) in owned.filter_map(|shard| Some((shard, shard.partition.clone()?))) {
+                if let Some(place) = partitions.get_mut(shard.number.unsigned_abs() as usize) {
+                    *place = Some((partition, Some(database.clone())));
+                }
+            }
+        }
         match u32::try_from(partitions.len()) {
             Ok(modulus) if modulus > 0 => Ok(Routing { kind, modulus, partitions }),
             _ => Err(Error::Found(format!("{} has no shards yet; run `freshet migrate`", args.collection))),
@@ -120,14 +135,14 @@ impl Routing {
     fn place(&self, text: &str) -> Result<Place, String> {
         let key = Key::parse(self.kind, text).map_err(|error| error.to_string())?;
         let shard = shard::shard_of(self.kind, key.as_str(), self.modulus).ok_or("it has no shard")?;
-        let partition = self.partitions.get(shard as usize).cloned().flatten();
-        Ok(Place { key: key.as_str().to_owned(), shard, partition })
+        let (partition, database) = self.partitions.get(shard as usize).cloned().flatten().unzip();
+        Ok(Place { key: key.as_str().to_owned(), shard, partition, database: database.flatten() })
     }
 }
 
-fn unknown(name: &str, found: &[survey::Collection]) -> Error {
-    let names: Vec<_> = found.iter().map(|collection| harmless(&collection.name)).collect();
-    let tracked = if names.is_empty() { "none".into() } else { names.join(", ") };
+fn unknown(name: &str, found: &[(String, survey::Collection)]) -> Error {
+    let names: BTreeSet<_> = found.iter().map(|(_, collection)| harmless(&collection.name)).collect();
+    let tracked = if names.is_empty() { "none".into() } else { names.into_iter().collect::<Vec<_>>().join(", ") };
     Error::Usage(format!("there is no collection {}; tracked are: {tracked}", harmless(name)))
 }
 
@@ -139,7 +154,7 @@ mod tests {
     fn partitions_are_named_as_the_database_names_them() {
         for (modulus, shard, name) in [(64, 7, "t_007"), (1, 0, "t_000"), (4_096, 7, "t_0007")] {
             let routing = Routing::offline("t", KeyKind::Text, modulus);
-            assert_eq!(routing.partitions[shard].as_deref(), Some(name));
+            assert_eq!(routing.partitions[shard].as_ref().map(|(partition, _)| &**partition), Some(name));
         }
     }
 

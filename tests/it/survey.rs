@@ -80,3 +80,26 @@ async fn a_shard_that_left_without_arriving_is_missing() {
     assert_eq!(line(&ran, "3")[3..5], ["moved", "2"]);
     assert_eq!(line(&ran, "6")[2..4], ["high", "missing"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shard_of_names_the_database_that_has_the_shard() {
+    let (pair, _proxy, configuration) = behind_a_link().await;
+    let keys: Vec<String> = (0..50).map(|number| format!("k{number}")).collect();
+    let mut command = vec!["shard-of", "products", "--format", "json"];
+    command.extend(keys.iter().map(String::as_str));
+    let ran = configuration.run(&command);
+    ran.says(0, &[]);
+    for line in ran.out.lines() {
+        let place: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let high = place["shard"].as_u64().expect("a number") > 3;
+        assert_eq!(place["database"], if high { "high" } else { "low" }, "{place}");
+        let database = &pair[usize::from(high)];
+        let key = place["key"].as_str().expect("a key");
+        database.run(&format!("INSERT INTO products (sku, name, price) VALUES ('{key}', 'x', 1)")).await;
+        let lies: String =
+            database.value(&format!("SELECT tableoid::regclass::text FROM products WHERE sku = '{key}'")).await;
+        assert_eq!(place["partition"], lies);
+    }
+    pair[1].run("DROP TABLE products_004, products_005, products_006, products_007").await;
+    configuration.run(&command[..20]).says(0, &["\"partition\":null"]);
+}
