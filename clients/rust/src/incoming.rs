@@ -9,7 +9,8 @@ use super::{Error, Record, Refusal};
 
 /// One message from the server.
 #[derive(Debug)]
-pub(super) enum Incoming {
+#[non_exhaustive]
+pub enum Incoming {
     /// An answer to the request of that id.
     Answer(u64, Result<Box<RawValue>, Error>),
     /// A state for the subscription of that server-side id.

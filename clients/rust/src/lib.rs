@@ -22,6 +22,7 @@ mod known;
 mod mailbox;
 pub mod options;
 mod pending;
+pub mod raw;
 mod reader;
 pub mod reconnect;
 pub mod record;
