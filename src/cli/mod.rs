@@ -29,6 +29,7 @@ mod output;
 mod patch;
 mod pretty;
 mod put;
+mod run_word;
 #[cfg(feature = "terminal")]
 mod screen;
 mod serve;
@@ -36,6 +37,7 @@ mod server;
 mod shard_of;
 mod shards;
 mod table;
+mod template;
 #[cfg(feature = "terminal")]
 mod top;
 #[cfg(feature = "terminal")]

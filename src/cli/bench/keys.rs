@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use rand::{Rng as _, SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
+use rand::{SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 use rand_distr::{Distribution as _, Zipf};
 
 use super::Error;
@@ -86,11 +86,6 @@ fn draw(keys: usize, zipf: Option<f64>) -> Result<Vec<u32>, Error> {
     let mut places: Vec<u32> = (0..keys as u32).collect();
     places.shuffle(&mut random);
     Ok((0..DRAWN).map(|_| places[(zipf.sample(&mut random) as usize - 1).min(keys - 1)]).collect())
-}
-
-/// A word that no other run uses, for keys that must be new.
-pub(super) fn run_word() -> String {
-    format!("{:08x}", rand::rng().random::<u32>())
 }
 
 #[cfg(test)]

@@ -2,18 +2,14 @@
 
 use std::io::Write as _;
 
-use serde_json::Value;
-
 use super::{
     Error,
     fill::FillArgs,
-    keys::{KeyArgs, Keys, run_word},
+    keys::{KeyArgs, Keys},
     load::{self, LoadArgs, Report, Requests},
     target::Target,
 };
-
-/// In a value it stands for a number that rises from request to request.
-const NUMBER: &str = "%n";
+use crate::cli::{run_word::run_word, template::Template};
 
 /// Records to create.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,7 +29,7 @@ pub(super) struct PutArgs {
 /// # Errors
 /// [`Error`], as of the load.
 pub(super) fn put(args: &PutArgs, target: &Target) -> Result<Report, Error> {
-    let value = Template::parse(&args.value)?;
+    let value = template(&args.value)?;
     load::run("put", &args.load, target, Puts { collection: &args.collection, value, word: run_word(), made: 0 })
 }
 
@@ -53,7 +49,7 @@ impl Requests for Puts<'_> {
             out,
             r#"{{"jsonrpc":"2.0","id":{id},"method":"put","params":{{"collection":"{collection}","key":"{word}-{made}","if_stamp":"0","value":"#
         );
-        self.value.write(out, self.made);
+        self.value.write(out, self.made.into());
         out.extend_from_slice(b"}}");
         self.made
     }
@@ -94,7 +90,7 @@ impl PatchArgs {
 /// # Errors
 /// [`Error`], as of the load.
 pub(super) fn patch(args: &PatchArgs, keys: Keys, target: &Target) -> Result<Report, Error> {
-    let value = Template::parse(&args.value)?;
+    let value = template(&args.value)?;
     let word = args.idempotent.then(run_word);
     load::run("patch", &args.load, target, Patches { collection: &args.collection, keys, value, word, made: 0 })
 }
@@ -122,7 +118,7 @@ impl Requests for Patches<'_> {
             let _ = write!(out, r#""idempotency_key":"{word}-{made}","#);
         }
         out.extend_from_slice(br#""value":"#);
-        self.value.write(out, made);
+        self.value.write(out, made.into());
         out.extend_from_slice(b"}}");
         number
     }
@@ -130,6 +126,10 @@ impl Requests for Patches<'_> {
     fn check(&self, tag: u32, result: &[u8]) -> Result<(), String> {
         written(self.keys.name(tag), result)
     }
+}
+
+fn template(text: &str) -> Result<Template, Error> {
+    Template::parse(text).map_err(|problem| Error::Wrong(format!("--value {problem}")))
 }
 
 /// Whether `result` says that `key` was written.
@@ -147,45 +147,9 @@ fn written(key: &str, result: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A value with places for a number.
-struct Template(Vec<String>);
-
-impl Template {
-    fn parse(text: &str) -> Result<Self, Error> {
-        let sample = text.replace(NUMBER, "1");
-        let wrong = |problem: String| Error::Wrong(format!("--value must be a JSON object: {problem}"));
-        match serde_json::from_str(&sample) {
-            Ok(Value::Object(_)) => Ok(Template(text.split(NUMBER).map(str::to_owned).collect())),
-            Ok(_) => Err(wrong(sample)),
-            Err(error) => Err(wrong(error.to_string())),
-        }
-    }
-
-    fn write(&self, out: &mut Vec<u8>, number: u32) {
-        for (place, part) in self.0.iter().enumerate() {
-            if place > 0 {
-                // Writing to a Vec does not fail.
-                let _ = write!(out, "{number}");
-            }
-            out.extend_from_slice(part.as_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_take_their_places_in_a_value() {
-        let template = Template::parse(r#"{"stock":%n,"note":"no. %n"}"#).expect("a template");
-        let mut out = Vec::new();
-        template.write(&mut out, 17);
-        assert_eq!(out, br#"{"stock":17,"note":"no. 17"}"#);
-        for wrong in ["", "[%n]", r#"{"stock":}"#] {
-            assert!(Template::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_answer_for_another_key_is_an_error() {
