@@ -101,13 +101,30 @@ pub fn variable() -> Option<String> {
 }
 
 impl DatabaseArgs {
+    /// The configuration that is named, or the defaults.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn configuration(&self) -> Result<Config, Error> {
+        Ok(Config::load(self.config.as_deref())?)
+    }
+
+    /// Whether a database is named; else only a private one in a usual place can be worked on.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn is_named(&self) -> Result<bool, Error> {
+        let (url, folder) = (self.database_url.as_ref().map(DatabaseUrl::as_str), self.data_dir.as_deref());
+        Ok(Named::first(url, folder, &self.configuration()?, variable().as_deref()).is_some())
+    }
+
     /// Every database to work on.
     ///
     /// # Errors
     /// [`Error::Config`]; [`Error::Usage`] telling the choices when no database is named and none, or more than one
     /// private one runs; [`Error::Database`] when the URL is none.
     pub fn targets(&self) -> Result<Vec<Target>, Error> {
-        let config = Config::load(self.config.as_deref())?;
+        let config = self.configuration()?;
         let (url, folder, variable) =
             (self.database_url.as_ref().map(DatabaseUrl::as_str), self.data_dir.as_deref(), variable());
         if let Some(url) = url

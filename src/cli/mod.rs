@@ -40,6 +40,7 @@ mod table;
 mod template;
 #[cfg(feature = "terminal")]
 mod top;
+mod verify;
 #[cfg(feature = "terminal")]
 mod watch;
 
@@ -101,6 +102,8 @@ enum Command {
     #[cfg(feature = "bench")]
     /// Measure a running node under load.
     Bench(bench::Args),
+    /// Check that running nodes keep their promises, with records of its own.
+    Verify(verify::Args),
     /// Print or check the configuration.
     Config(config::Args),
     /// Print the script that completes this command line in a shell.
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => block_on(doctor::run(args, &mut output)),
         #[cfg(feature = "bench")]
         Command::Bench(args) => block_on(bench::run(args, &server, &mut output)),
+        Command::Verify(args) => block_on(verify::run(args, &server, &mut output)),
         Command::Config(args) => config::run(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
     };
@@ -187,6 +191,9 @@ mod tests {
             "freshet bench fan-out --subscribers 10000 --rate 2 --probe 500",
             "freshet bench latency --database-url postgres://u@db1/shop --writers 4 --key-column sku",
             "freshet bench idle --connections 10000 --pid 17",
+            "freshet verify ws://a:8080/v1/ws ws://b:8080/v1/ws --config freshet.toml --seconds 600 --seed 7",
+            r#"freshet verify --collection prices --record {"amount":%n} --field amount --keys 10 --no-sql"#,
+            "freshet verify --rate 0.5 --connections 2 --fresh 1s --settle 30s --history run.jsonl --format json",
             "freshet config print",
             "freshet config check --config freshet.toml",
         ] {
@@ -223,6 +230,10 @@ mod tests {
             "freshet bench get --fill-value {}",
             "freshet bench latency --writers 4",
             "freshet bench idle",
+            "freshet verify --keys 0",
+            "freshet verify --rate 0",
+            "freshet verify --seconds 0",
+            "freshet verify --database-url postgres://h/d --data-dir /tmp",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

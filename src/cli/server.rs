@@ -40,11 +40,16 @@ impl ServerArgs {
     /// # Errors
     /// [`Error::Client`], exit code 69 when nobody is there.
     pub async fn connect(&self) -> Result<Client, Error> {
+        Ok(Client::connect(&self.url, self.options()).await?)
+    }
+
+    /// How to connect, and how long to wait.
+    pub(super) fn options(&self) -> Options {
         let mut options = Options::default();
-        options.token = self.token.clone();
+        options.token.clone_from(&self.token);
         options.request_timeout = self.timeout;
         options.connect_timeout = options.connect_timeout.min(self.timeout);
-        Ok(Client::connect(&self.url, options).await?)
+        options
     }
 }
 

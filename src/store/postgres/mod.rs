@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 pub use database::Tail;
 pub use feed::Lead;
-pub use operate::{comparison, inspect, migrate, survey};
+pub use operate::{comparison, inspect, migrate, rows, survey};
 pub use pool::Config;
 pub(crate) use shared::Shared;
 

@@ -5,4 +5,5 @@ pub mod comparison;
 pub(super) mod health;
 pub mod inspect;
 pub mod migrate;
+pub mod rows;
 pub mod survey;
