@@ -47,6 +47,7 @@ mod supervision;
 mod survey;
 mod tracking;
 mod two_nodes;
+mod verify;
 mod without_binary;
 mod write_path;
 mod writes;

@@ -15,6 +15,7 @@ mod proxy;
 pub mod raw;
 mod server;
 pub mod socket;
+pub mod tampering;
 pub mod terminal;
 mod watcher;
 

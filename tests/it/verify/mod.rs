@@ -1,0 +1,60 @@
+//! `freshet verify`, as the real binary: it finds nothing where nothing is wrong, and each planted fault by the promise
+//! that the fault breaks.
+
+mod arguments;
+mod disturbances;
+mod faults;
+mod healthy;
+
+use serde_json::Value;
+
+use crate::harness::{TestDatabase, terminal::freshet, within};
+
+/// What a run came to.
+struct Ran {
+    code: i32,
+    report: Value,
+    said: String,
+}
+
+/// Runs `freshet verify` with `words`, in JSON.
+async fn verify(words: &[&str]) -> Ran {
+    let mut command = tokio::process::Command::from(freshet(&["--format", "json", "verify"]));
+    let output =
+        within("freshet verify ends", command.args(words).kill_on_drop(true).output()).await.expect("it starts");
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let code = output.status.code().expect("an exit");
+    Ran { code, report, said: String::from_utf8_lossy(&output.stderr).into_owned() }
+}
+
+impl Ran {
+    /// The claims that were violated.
+    fn violated(&self) -> Vec<&str> {
+        let claims = self.report["claims"].as_array().unwrap_or_else(|| panic!("no report: {}", self.said));
+        let violated = claims.iter().filter(|claim| claim["violations"].as_u64() > Some(0));
+        violated.map(|claim| claim["claim"].as_str().expect("a name")).collect()
+    }
+
+    #[track_caller]
+    fn is_clean(&self) {
+        assert_eq!((self.code, &self.report["verdict"]), (0, &"clean".into()), "{}\n{:#}", self.said, self.report);
+        for claim in self.report["claims"].as_array().expect("claims") {
+            assert!(claim["checked"].as_u64() > Some(0), "{claim}");
+        }
+    }
+
+    #[track_caller]
+    fn says(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{}\n{}", self.said, self.report);
+        for part in parts {
+            assert!(self.said.contains(part), "{part:?} is not said in:\n{}", self.said);
+        }
+    }
+}
+
+async fn rows(database: &TestDatabase) -> i64 {
+    database.value("SELECT count(*) FROM products").await
+}
+
+/// Of a run that is short, but longer than an answer may be old.
+const RUN: [&str; 4] = ["--seconds", "5", "--keys", "16"];
