@@ -26,6 +26,17 @@ impl Links {
         &self.0[place]
     }
 
+    /// An open connection to each node that has one.
+    pub(super) fn one_of_each_node(&self) -> Vec<&Link> {
+        let mut chosen: Vec<&Link> = Vec::new();
+        for link in self.0.iter().filter(|link| link.is_open()) {
+            if !chosen.iter().any(|one| one.node == link.node) {
+                chosen.push(link);
+            }
+        }
+        chosen
+    }
+
     /// How many connections are not open.
     pub(super) fn lost(&self) -> usize {
         self.0.iter().filter(|link| !link.is_open()).count()

@@ -68,6 +68,7 @@ impl Run<'_> {
         let load = Load { rate: args.rate, seconds: args.seconds, seed: args.seed.unwrap_or_else(rand::random) };
         let lasted = load.run(plan, &links, databases.as_ref(), stop, &progress).await;
         progress.phase("waiting until every subscription arrives");
+        settle::read_everywhere(plan, &links, *fresh).await;
         let history = settle::settle(plan, &links, databases.as_deref(), args.settle).await;
         let away = links.away();
         ended.cancel();

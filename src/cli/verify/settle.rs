@@ -16,6 +16,8 @@ use super::{
 
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Keys of one read of all.
+const KEYS_AT_ONCE: usize = 100;
 /// Reads under way at once.
 const IN_FLIGHT: usize = 32;
 
@@ -36,6 +38,18 @@ pub(super) async fn settle(plan: &Plan, links: &Links, databases: Option<&Databa
             return plan.recorder.finish(self::truths(plan, links, databases).await);
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Reads every key through every node once no write is younger than `fresh`. During the load a node that missed a change
+/// is put right by the next one before its age tells.
+pub(super) async fn read_everywhere(plan: &Plan, links: &Links, fresh: Duration) {
+    sleep(fresh + LOOK_EVERY).await;
+    let keys: Vec<u32> = (0..plan.keys.len() as u32).collect();
+    for link in links.one_of_each_node() {
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            read(plan, link, some, None).await;
+        }
     }
 }
 

@@ -85,7 +85,7 @@ async fn ctrl_c_ends_the_run_early_which_is_judged_and_cleaned_up() {
 async fn a_connection_that_falls_silent_is_no_violation() {
     let database = database().await;
     let node = Node::over(&database.url(), config()).await;
-    let proxy = Tampering::with(&node, Lie::HangAfter(150)).await;
+    let proxy = Tampering::with(&node, Lie::HangAfter(40)).await;
     let (silent, direct, url) = (proxy.url(), node.url(), database.url());
     let run = [&RUN[..], &[&direct, &silent, "--database-url", &url, "--timeout", "1s", "--settle", "1s"]].concat();
     let ran = verify(&run).await;
