@@ -122,6 +122,24 @@ impl Cluster {
             .collect()
     }
 
+    /// The same as a file that `--config` takes.
+    pub fn configuration(&self) -> String {
+        let mut text = format!("shards = {}\n", self.modulus);
+        for database in self.databases() {
+            let shards = database.shards.as_ref().expect("each has some");
+            text.push_str(&format!(
+                "\n[[database]]\nname = \"{}\"\nurl = \"{}\"\nshards = \"{shards}\"\nread_connections = {}\n\
+                 write_lanes = {}\nwrite_connections = {}\n",
+                database.name,
+                database.url,
+                database.read_connections,
+                database.write_lanes,
+                database.write_connections
+            ));
+        }
+        text
+    }
+
     /// The URL of a database, by its place.
     pub fn url(&self, place: usize) -> String {
         self.server(place).url.replacen("/postgres?", &format!("/{}?", DATABASES[place]), 1)

@@ -75,22 +75,9 @@ fn options(data_dir: PathBuf) -> Options {
     options
 }
 
-/// Writes the file that `--config` takes.
+/// Writes and prints the file that `--config` takes.
 fn write_configuration(folder: &Path, cluster: &Cluster) -> Result<PathBuf> {
-    let mut text = format!("shards = {MODULUS}\n");
-    for database in cluster.databases() {
-        let shards = database.shards.as_ref().expect("each has some");
-        text.push_str(&format!(
-            "\n[[database]]\nname = \"{}\"\nurl = \"{}\"\nshards = \"{shards}\"\nread_connections = {}\nwrite_lanes = {}\n\
-             write_connections = {}\n",
-            database.name,
-            database.url,
-            database.read_connections,
-            database.write_lanes,
-            database.write_connections
-        ));
-    }
-    let path = folder.join("freshet.toml");
+    let (path, text) = (folder.join("freshet.toml"), cluster.configuration());
     fs::write(&path, &text)?;
     print!("\n{text}");
     Ok(path)

@@ -9,11 +9,14 @@ use freshet::{record::DatabaseId, tiers::freshness::Verdict};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::harness::{
-    Node, Socket, Watcher,
-    cluster::{DATABASES, EightDatabases, place, shard},
-    node::{SOON, config},
-    until,
+use crate::{
+    harness::{
+        Node, Socket, Watcher,
+        cluster::{DATABASES, EightDatabases, place, shard},
+        node::{SOON, config},
+        until,
+    },
+    verify::verify,
 };
 
 /// Records written through the node.
@@ -114,6 +117,42 @@ async fn a_frozen_server_costs_its_own_records_only() {
         watcher.push().await;
     }
     node.stop().await;
+    eight.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_finds_nothing_wrong_while_databases_come_and_go() {
+    let eight = EightDatabases::start().await;
+    let configuration = eight.folder().join("freshet.toml");
+    std::fs::write(&configuration, eight.cluster.configuration()).expect("write");
+    let nodes = [
+        Node::over_all(eight.cluster.databases(), config()).await,
+        Node::over_all(eight.cluster.databases(), config()).await,
+    ];
+    let urls = nodes.each_ref().map(Node::url);
+    let configuration = configuration.display().to_string();
+    let words = [&urls[0], &urls[1], "--config", &configuration, "--seconds", "14", "--settle", "30s"];
+    let run = verify(&words);
+    let faults = async {
+        // Each lasts long enough to be met by writes, reads and polls; what it does to them is what is looked at.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        eight.cluster.freeze_server(1).expect("freeze");
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        eight.cluster.thaw_server(1).expect("thaw");
+        eight.cluster.close(1).await.expect("close");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        eight.cluster.open(1).await.expect("open");
+        let lost = "UPDATE feed.shard_state SET gen = gen + 1";
+        sqlx::raw_sql(lost).execute(&eight.outside(6)).await.expect("raise the generation");
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE pid <> pg_backend_pid() AND datname = current_database()";
+        sqlx::raw_sql(end).execute(&eight.outside(2)).await.expect("end the sessions");
+    };
+    let (ran, ()) = tokio::join!(run, faults);
+    ran.is_clean();
+    for node in nodes {
+        node.stop().await;
+    }
     eight.cluster.stop().await;
 }
 

@@ -55,7 +55,12 @@ impl Databases {
             session.close().await;
             owned.push(found.into_iter().find(|collection| collection.name == plan.collection));
             let (url, collection) = (target.database.url, plan.collection.clone());
-            all.push(Database { place: target.place.to_string(), url, collection, limit: plan.options.request_timeout });
+            all.push(Database {
+                place: target.place.to_string(),
+                url,
+                collection,
+                limit: plan.options.request_timeout,
+            });
         }
         let keys = plan.keys.iter().map(|key| owner(&owned, kind, key)).collect::<Option<_>>().ok_or_else(|| {
             let places: Vec<&str> = all.iter().map(|database| &*database.place).collect();

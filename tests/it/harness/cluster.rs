@@ -1,6 +1,9 @@
 //! Two servers with eight databases, for what two databases cannot show. One test at a time has them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use freshet::{
     record::{KeyKind, shard::shard_of},
@@ -25,7 +28,7 @@ pub const MODULUS: u32 = 64;
 pub struct EightDatabases {
     /// What runs.
     pub cluster: Cluster,
-    _folder: TempDir,
+    folder: TempDir,
     _alone: OwnedMutexGuard<()>,
 }
 
@@ -37,7 +40,12 @@ impl EightDatabases {
         let folder = folder();
         let cluster = Cluster::start(folder.path(), MODULUS, forgetful).await.expect("start the servers");
         cluster.migrate().await.expect("migrate");
-        EightDatabases { cluster, _folder: folder, _alone: alone }
+        EightDatabases { cluster, folder, _alone: alone }
+    }
+
+    /// A folder for what the test writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A connection to one of the databases, by its place, that no node knows of.

@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::harness::{TestDatabase, terminal::freshet, within};
 
 /// What a run came to.
-struct Ran {
+pub struct Ran {
     code: i32,
     report: Value,
     said: String,
 }
 
 /// Runs `freshet verify` with `words`, in JSON.
-async fn verify(words: &[&str]) -> Ran {
+pub async fn verify(words: &[&str]) -> Ran {
     let mut command = tokio::process::Command::from(freshet(&["--format", "json", "verify"]));
     let output =
         within("freshet verify ends", command.args(words).kill_on_drop(true).output()).await.expect("it starts");
@@ -36,7 +36,7 @@ impl Ran {
     }
 
     #[track_caller]
-    fn is_clean(&self) {
+    pub fn is_clean(&self) {
         assert_eq!((self.code, &self.report["verdict"]), (0, &"clean".into()), "{}\n{:#}", self.said, self.report);
         for claim in self.report["claims"].as_array().expect("claims") {
             assert!(claim["checked"].as_u64() > Some(0), "{claim}");
