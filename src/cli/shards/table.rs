@@ -76,8 +76,9 @@ fn section(report: &Report, together: &Together<'_>, all: bool, palette: Palette
         counted(rows as usize, "row"),
         size(bytes)
     );
+    let used = together.iter().filter(|(_, collection)| collection.is_used()).count();
     if together.len() > 1 {
-        about.push_str(&format!(" on {} databases", together.len()));
+        about.push_str(&format!(" on {}", counted(used, "database")));
     }
     let average = bytes as f64 / owned.len().max(1) as f64;
     let mut table =
