@@ -12,6 +12,7 @@ use crate::harness::{
     command::{Configuration, Ran, on},
     empty_database,
     node::config,
+    terminal::Terminal,
     until,
 };
 
@@ -217,4 +218,32 @@ async fn entries_that_cannot_be_told_apart_or_chosen_among_are_refused() {
     let chosen = configuration.run(&["migrate", "--database-url", &one.url()]);
     chosen.says(2, &["works on all configured databases", "leave --database-url"]);
     assert!(is_blank(&one).await, "something was changed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_what_is_done_and_programs_the_result_alone() {
+    let pair = blank::<2>().await;
+    let configuration = halves(&pair[0].url(), &pair[1].url());
+    // Another run holds the second one.
+    let mut other = pair[1].connect().await;
+    sqlx::query("SELECT pg_advisory_lock(x'006672657368656d'::bit(64)::bigint)")
+        .execute(&mut other)
+        .await
+        .expect("lock");
+    let path = configuration.write();
+    let mut terminal = Terminal::start(&["migrate", "--config", &path]);
+    terminal.shows("waiting    for another `freshet migrate`").await;
+    assert!(is_blank(&pair[0]).await, "it did not wait");
+    sqlx::Connection::close(other).await.expect("close");
+    terminal.shows("2 databases are up to date: 16 migrations, 8 partitions").await;
+    assert!(terminal.ended().await.success());
+
+    pair[0].run("DROP TABLE products_000").await;
+    let plain = configuration.run(&["migrate"]);
+    plain.says(
+        0,
+        &["low: creating 1 partition\n", "low: done 0 migrations, 1 partition\n", "high: done was up to date\n"],
+    );
+    let programs = configuration.run(&["migrate", "--format", "json"]);
+    assert_eq!((programs.out.lines().count(), &*programs.err), (2, ""));
 }

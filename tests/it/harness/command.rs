@@ -86,10 +86,15 @@ impl Configuration {
         self
     }
 
-    /// Runs a command by it.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    /// Writes it, and returns its path.
+    pub fn write(&self) -> String {
         let path = self.folder.path().join("freshet.toml");
         fs::write(&path, &self.text).expect("write the configuration");
-        freshet(&[arguments, &["--config", &path.display().to_string()]].concat())
+        path.display().to_string()
+    }
+
+    /// Runs a command by it.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        freshet(&[arguments, &["--config", &self.write()]].concat())
     }
 }
