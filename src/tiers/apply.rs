@@ -117,6 +117,7 @@ impl Tiers {
         let shards: Vec<_> = shards.into_iter().filter(|(shard, _)| !is_others(*shard)).collect();
         self.inner.standings.reset(&shards, || {
             view.floors.reset(position);
+            view.freshness.forget_mark();
             self.inner.local.forget(shards.iter().map(|(shard, _)| *shard));
             view.filters.invalidate();
         });

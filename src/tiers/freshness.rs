@@ -81,6 +81,11 @@ impl Freshness {
         }
     }
 
+    /// History was lost, and what comes after it may have lower marks.
+    pub fn forget_mark(&self) {
+        self.marked.lock().0 = Position::default();
+    }
+
     /// How long no new mark was seen. Changes reach their watchers without marks, but the window of reads stands still, no
     /// history is pruned, and the database most likely takes no writes.
     pub fn since_mark(&self) -> Duration {
@@ -181,6 +186,17 @@ mod tests {
         let before = freshness.since_mark();
         freshness.meet_mark(Position(8));
         assert!(freshness.since_mark() < before);
+    }
+
+    #[test]
+    fn lower_marks_are_a_sign_of_life_once_history_was_lost() {
+        let freshness = Freshness::new(Config::default());
+        freshness.meet_mark(Position(7));
+        std::thread::sleep(Duration::from_millis(20));
+        freshness.forget_mark();
+        assert!(freshness.since_mark() >= Duration::from_millis(20));
+        freshness.meet_mark(Position(2));
+        assert!(freshness.since_mark() < Duration::from_millis(20));
     }
 
     #[test]
