@@ -70,7 +70,7 @@ impl Relay {
         }
     }
 
-    /// Waits until this node should stand. One that has led stands again at once: nobody else marks.
+    /// Waits until this node should stand. One that has led does not wait until marks have been missing for long.
     async fn rest(&self, has_led: bool) {
         let mut wait = CANDIDACY;
         loop {

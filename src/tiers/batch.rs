@@ -38,8 +38,8 @@ pub struct Loaded {
     pub begun: Instant,
 }
 
-/// How long a statement is given before it is asked whether its database is silent.
-const SILENCE: Duration = Duration::from_secs(1);
+/// How long a statement is waited for before it matters whether its database answers anything.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 type PartitionId = (CollectionId, ShardId);
 /// There is a queue only while a task serves it.
@@ -101,7 +101,17 @@ impl Batcher {
             self.statements.inc();
             let begun = Instant::now();
             let fetched = self.read(id, &batch).await;
+            let silence = fetched.is_err().then(|| self.store.check_silence(id.1).err()).flatten();
             self.complete(id, &batch.keys, begun, fetched);
+            // What waits for the next statement would be asked in vain, one batch after another.
+            while let Some(error) = &silence
+                && let Some(batch) = self.dispatch(id)
+            {
+                self.complete(id, &batch.keys, begun, Err(error.clone()));
+            }
+            if silence.is_some() {
+                return;
+            }
         }
     }
 
@@ -124,10 +134,10 @@ impl Batcher {
         let mut read = pin!(self.store.read(shard, collection, &batch.keys, batch.deadline));
         let (begun, mut expiry) = (Instant::now(), batch.expiry);
         loop {
-            if let Ok(fetched) = expiry.at_most(SILENCE).limit(read.as_mut()).await {
+            if let Ok(fetched) = expiry.at_most(PATIENCE).limit(read.as_mut()).await {
                 return fetched;
             }
-            if begun.elapsed() >= SILENCE {
+            if begun.elapsed() >= PATIENCE {
                 self.store.check_silence(shard)?;
             }
             if expiry.passed() {

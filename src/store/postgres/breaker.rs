@@ -3,9 +3,10 @@
 //! Without it each request to a dead database takes as long as its deadline, and with it one of the requests that its
 //! connection may have in flight: a client that asks for records of every database would wait for the dead one's.
 //!
-//! Promises: a database that answers anything, to a read or to the poll of the feed, within [`SILENCE`] is never refused,
-//! however slow its statements are; one that answers nothing is tried by one request every [`TRIAL_INTERVAL`], and by the
-//! follower; the first answer lets all pass.
+//! Promises: a database that answers anything within [`SILENCE`], to a read, to a write or to the poll of the feed, is never
+//! refused: however slow its statements are, its polls are not. A refusal of the server is an answer, a connection that is
+//! refused to begin with included: then its own words say more than a breaker's. A database that answers nothing is tried by
+//! one request every [`TRIAL_INTERVAL`], and by the follower; the first answer lets all pass.
 //!
 //! # Source
 //! M. Nygard, "Release It!" (2007), "Circuit Breaker". It is opened by silence, not by a count of failures: a request that
@@ -73,9 +74,16 @@ impl Breaker {
         self.state.lock().asked.get_or_insert(now);
     }
 
-    /// The database has answered, be it with a refusal.
+    /// The database has answered.
     pub(super) fn answered(&self) {
         *self.state.lock() = State::default();
+    }
+
+    /// Notes what became of a statement or a connection attempt: a result and a refusal are answers.
+    pub(super) fn note<T>(&self, ended: &Result<T, sqlx::Error>) {
+        if matches!(ended, Ok(_) | Err(sqlx::Error::Database(_))) {
+            self.answered();
+        }
     }
 }
 
@@ -117,7 +125,17 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_nobody_asks_is_not_silent() {
+    fn a_refusal_is_an_answer_and_a_lost_connection_is_none() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        breaker.ask(now);
+        breaker.note::<()>(&Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into())));
+        breaker.check(now + SILENCE).expect_err("nothing was answered");
+        breaker.note(&Ok(()));
+        breaker.check(now + SILENCE).expect("it has answered");
+    }
+
+    #[test]
+    fn a_database_that_is_not_asked_is_not_silent() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         breaker.admit(now).expect("it was not asked before");
         breaker.answered();

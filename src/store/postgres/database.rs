@@ -39,6 +39,7 @@ const SCAN_LOCK_LIMIT_MS: u32 = 100;
 pub struct Database {
     id: DatabaseId,
     config: Config,
+    breaker: Arc<Breaker>,
     /// Set when it has been opened, once and for all.
     open: OnceLock<Open>,
     /// Why it is not open.
@@ -67,7 +68,7 @@ impl Database {
     /// A database that has not been asked yet.
     pub(super) fn new(id: DatabaseId, config: Config) -> Self {
         let trouble = Mutex::new("it was not asked yet".to_owned());
-        Database { id, config, open: OnceLock::new(), trouble }
+        Database { id, config, breaker: Arc::default(), open: OnceLock::new(), trouble }
     }
 
     /// Connects and reads what is tracked there.
@@ -78,7 +79,8 @@ impl Database {
         let config = &self.config;
         feed::lead::settle_identity(config, deadline).await?;
         // Not a pooled connection: those do not wait for a table of the feed that is locked for a moment.
-        let mut connection = pool::connect(&config.options("reads")?, deadline.at_most(config.connect_limit)).await?;
+        let (options, limit) = (config.options("reads")?, deadline.at_most(config.connect_limit));
+        let mut connection = pool::connect(&options, &self.breaker, limit).await?;
         let tables = deadline.limit(describe::tables(&mut connection)).await.map_err(|_| Error::Deadline)??;
         let role = sqlx::query_as(
             "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
@@ -115,17 +117,16 @@ impl Database {
         let ownership = pool::step(deadline, Ownership::read(&mut connection, &tables)).await?;
         drop(deadline.limit(connection.close()).await);
         let owned = ownership.owned();
-        let breaker = Arc::<Breaker>::default();
         let shared = Arc::new(Shared {
             id: self.id,
-            reads: ReadPool::new(&self.config, tables.len(), &breaker)?,
+            reads: ReadPool::new(&self.config, tables.len(), &self.breaker)?,
             batch_sizes: BatchSizes::new(tables.len()),
             catalogue: catalogue.clone(),
             tables,
             ownership: RwLock::new(Arc::new(ownership)),
             owners: owners.clone(),
             config: self.config.clone(),
-            breaker,
+            breaker: self.breaker.clone(),
         });
         let writer = Writer::start(shared.clone(), &self.config, role, tasks, core)?;
         let health = Health::new(shared.clone());
@@ -156,8 +157,9 @@ impl Database {
         self.opened().map(|open| &open.shared)
     }
 
-    /// Reads anew which shards are here.
+    /// Reads anew which shards are here, unless the database is silent.
     pub(super) async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
+        self.breaker.check(Instant::now())?;
         self.shared()?.refresh_ownership(deadline).await
     }
 
@@ -168,7 +170,7 @@ impl Database {
         deadline: Deadline,
         answer: Completion<Result<Written, Error>>,
     ) {
-        let admitted = self.opened().and_then(|open| open.shared.breaker.admit(Instant::now()).map(|()| &open.writer));
+        let admitted = self.opened().and_then(|open| self.breaker.admit(Instant::now()).map(|()| &open.writer));
         match admitted {
             Ok(writer) => writer.write(write, shard, deadline, answer),
             Err(error) => answer.complete(Err(error)),

@@ -6,6 +6,7 @@
 
 mod agreement;
 mod breaker;
+mod config;
 mod database;
 pub mod describe;
 mod failure;
@@ -32,10 +33,10 @@ use std::{
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
+pub use config::Config;
 pub use database::Tail;
 pub use feed::Lead;
 pub use operate::{comparison, inspect, migrate, rows, survey};
-pub use pool::Config;
 pub(crate) use shared::Shared;
 
 use self::{database::Database, joining::Joining, owners::Owners};

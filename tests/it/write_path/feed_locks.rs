@@ -72,6 +72,31 @@ async fn a_write_that_waits_for_the_feed_until_its_deadline_did_not_happen() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_table_of_the_feed_that_is_locked_for_seconds_is_no_silent_database() {
+    let (node, database) = node_with_products(64, 40).await;
+    let mut session = database.connect().await;
+    let mut holding = session.begin().await.expect("begin");
+    holding.execute("LOCK TABLE feed.outbox IN ACCESS EXCLUSIVE MODE").await.expect("lock");
+    // Nothing is read: neither a write nor a poll of the feed is answered but by the lock's limit.
+    let writing = (0..40).map(|n| {
+        let service = node.service().clone();
+        tokio::spawn(async move {
+            // More often than a silent database is tried.
+            tokio::time::sleep(Duration::from_millis(120) * n).await;
+            let id = service.record("products", &format!("k{n}")).expect("a key");
+            service.patch(id, parse("{}", &[("stock", 1)]), Conditions::default()).await
+        })
+    });
+    let writing: Vec<_> = writing.collect();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    holding.rollback().await.expect("let go");
+    for write in join_all(writing).await {
+        write.expect("joins").expect("delayed, not failed");
+    }
+    node.stop().await;
+}
+
 /// Writes of every kind, half of them with idempotency keys, side by side.
 async fn write_all(service: &Service, round: &str) -> Result<(), Error> {
     let writes = (0..40).map(|n| async move {

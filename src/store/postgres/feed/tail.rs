@@ -34,12 +34,15 @@ use crate::{
     resilience::{Backoff, Deadline},
     store::{
         Error, Poll, Proof,
-        postgres::{Shared, pool},
+        postgres::{Shared, failure, pool},
     },
 };
 
 /// Between two polls while a backlog is read.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a poll waits for a lock on the feed's tables before it says so and waits on, in milliseconds: the database is not
+/// silent meanwhile.
+const LOCK_LIMIT_MS: u32 = 1_000;
 /// Between two attempts to read a backlog.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
@@ -192,13 +195,19 @@ async fn poll(shared: Arc<Shared>, connection: Option<PgConnection>, place: Opti
     shared.breaker.ask(Instant::now());
     let mut connection = match connection {
         Some(connection) => connection,
-        None => shared.follow("tail", deadline).await?,
+        None => shared.follow("tail", LOCK_LIMIT_MS, deadline).await?,
     };
-    let begun = Instant::now();
-    let taken = page::take(&mut connection, &shared.catalogue, place.as_ref(), begun);
-    let taken = pool::step(deadline, taken).await?;
-    shared.breaker.answered();
-    Ok((connection, taken))
+    loop {
+        let begun = Instant::now();
+        let taken = page::take(&mut connection, &shared.catalogue, place.as_ref(), begun);
+        let taken = deadline.limit(taken).await.map_err(|_| Error::Deadline)?;
+        shared.breaker.note(&taken);
+        match taken {
+            Ok(taken) => return Ok((connection, taken)),
+            Err(error) if failure::is_held(&error) && !deadline.passed() => {}
+            Err(error) => return Err(failure::error(error)),
+        }
+    }
 }
 
 impl Shared {
@@ -209,14 +218,15 @@ impl Shared {
         deadline: Deadline,
     ) -> Result<PgConnection, Error> {
         let options = self.config.options(purpose)?;
-        pool::connect(&options, deadline.at_most(self.config.connect_limit)).await
+        pool::connect(&options, &self.breaker, deadline.at_most(self.config.connect_limit)).await
     }
 
     /// A connection that reads the outbox in the order of its index: the first rows come at once, however many follow,
-    /// where a bitmap would be made of all of them first.
-    async fn follow(&self, purpose: &str, deadline: Deadline) -> Result<PgConnection, Error> {
+    /// where a bitmap would be made of all of them first. It waits for locks up to `lock_limit_ms`; 0 is without end.
+    async fn follow(&self, purpose: &str, lock_limit_ms: u32, deadline: Deadline) -> Result<PgConnection, Error> {
         let options = self.config.options(purpose)?.options([("enable_bitmapscan", "off"), ("enable_sort", "off")]);
-        pool::connect(&options, deadline.at_most(self.config.connect_limit)).await
+        let options = options.options([("lock_timeout", lock_limit_ms.to_string())]);
+        pool::connect(&options, &self.breaker, deadline.at_most(self.config.connect_limit)).await
     }
 }
 

@@ -93,17 +93,31 @@ impl Shared {
     ) -> Result<Result<Vec<PgRow>, sqlx::Error>, Error> {
         let mut connection = self.reads.acquire(statements.table().collection.id, purpose, deadline).await?;
         let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let begun = Instant::now();
+        let mut sent = Sent { reads: &self.reads, begun: Instant::now(), has_ended: false };
         let query = sqlx::query(statements.read()).bind(keys).fetch_all(connection.connection());
-        let Ok(rows) = deadline.limit(query).await else {
-            // On a link that fell silent the others are as dead, and each would cost somebody a whole deadline.
-            self.reads.forget_silent(begun);
-            return Err(Error::Deadline);
-        };
+        let rows = deadline.limit(query).await.map_err(|_| Error::Deadline)?;
+        sent.has_ended = true;
+        self.breaker.note(&rows);
         if rows.as_ref().err().is_none_or(failure::is_held) {
             connection.release();
         }
         Ok(rows)
+    }
+}
+
+/// A statement under way. If it is given up, the link may have fallen silent: then the other connections are as dead, and each
+/// would cost a caller a whole deadline.
+struct Sent<'p> {
+    reads: &'p ReadPool,
+    begun: Instant,
+    has_ended: bool,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.reads.forget_silent(self.begun);
+        }
     }
 }
 

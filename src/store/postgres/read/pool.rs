@@ -29,7 +29,8 @@ use crate::{
         Error,
         postgres::{
             breaker::Breaker,
-            pool::{Config, Pool, PooledConnection},
+            config::Config,
+            pool::{Pool, PooledConnection},
         },
     },
 };

@@ -35,10 +35,7 @@ use self::{
     held::HeldWrites,
     lanes::{Lanes, Running},
 };
-use super::{
-    Shared,
-    pool::{Config, Pool},
-};
+use super::{Shared, config::Config, pool::Pool};
 use crate::{
     completion::Completion,
     record::{RecordId, ShardId},

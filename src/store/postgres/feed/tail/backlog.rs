@@ -96,7 +96,7 @@ impl Backlog {
 
     /// Opens the cursor; `None` when the mark of the place is gone, and so may be changes after it.
     async fn open(&self, deadline: Deadline) -> Result<Option<Open>, Error> {
-        let mut connection = self.shared.follow("backlog", deadline).await?;
+        let mut connection = self.shared.follow("backlog", 0, deadline).await?;
         pool::step(deadline, sqlx::raw_sql(BEGIN).execute(&mut connection)).await?;
         let since = self.since.position.0;
         let head = sqlx::query_as(HEAD).bind(since.cast_signed()).fetch_one(&mut connection);
