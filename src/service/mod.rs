@@ -98,7 +98,7 @@ impl Service {
         &self.tiers
     }
 
-    /// Permits for the snapshots of a watcher of whatever databases: about `count` of them.
+    /// Permits for the snapshots of a watcher: `count`, shared out among the databases, but at least a quarter for each.
     pub fn permits(&self, count: usize) -> Permits {
         Permits::new(count, self.store.databases().count())
     }

@@ -50,7 +50,7 @@ pub struct Snapshots {
     service: Service,
     openings: Arc<[Opening]>,
     permits: Permits,
-    /// What is to be read, by database.
+    /// What is to be read, by database, and of records whose owner is not known.
     queues: Vec<Queue>,
     reading: FuturesUnordered<BoxFuture<'static, (usize, Result<Snapshot, Unread>)>>,
     waiting: FuturesUnordered<BoxFuture<'static, Unread>>,
@@ -68,7 +68,7 @@ struct Queue {
 /// share them. Cheap to clone.
 #[derive(Clone)]
 pub struct Permits {
-    /// Of each database.
+    /// Of each database, and of records whose owner is not known.
     semaphores: Arc<[Arc<Semaphore>]>,
     /// How many each of them has.
     count: usize,
@@ -78,13 +78,13 @@ impl Permits {
     /// `count` of them, shared out among `databases`, but not fewer than a quarter of it for each.
     pub(super) fn new(count: usize, databases: usize) -> Self {
         let count = (count / databases.max(1)).max(count / 4).max(1);
-        let semaphores = (0..databases.max(1)).map(|_| Arc::new(Semaphore::new(count))).collect();
+        let semaphores = (0..=databases).map(|_| Arc::new(Semaphore::new(count))).collect();
         Permits { semaphores, count }
     }
 
-    /// Those for the record; where it is not known who has it, those of the first database.
-    fn place_of(&self, service: &Service, id: &RecordId) -> usize {
-        service.database_of(id).map_or(0, DatabaseId::index).min(self.semaphores.len() - 1)
+    /// The number of those for the record.
+    fn number_of(&self, service: &Service, id: &RecordId) -> usize {
+        service.database_of(id).map_or(self.semaphores.len() - 1, DatabaseId::index)
     }
 }
 
@@ -100,15 +100,15 @@ pub struct Snapshot {
 /// A key that has yet to be read.
 struct Unread {
     place: usize,
-    /// The database that it was queued for.
-    database: usize,
+    /// The queue that it waits in.
+    queue: usize,
     patience: Duration,
     backoff: Backoff,
 }
 
 impl Unread {
     fn new(place: usize) -> Self {
-        Unread { place, database: 0, patience: PATIENCE, backoff: BACKOFF }
+        Unread { place, queue: 0, patience: PATIENCE, backoff: BACKOFF }
     }
 }
 
@@ -134,8 +134,8 @@ impl Snapshots {
 
     fn enqueue(&mut self, mut unread: Unread) {
         // Looked up each time: a shard may have been moved.
-        unread.database = self.permits.place_of(&self.service, &self.openings[unread.place].id);
-        self.queues[unread.database].unread.push_back(unread);
+        unread.queue = self.permits.number_of(&self.service, &self.openings[unread.place].id);
+        self.queues[unread.queue].unread.push_back(unread);
     }
 
     /// The next snapshot that could be read; `None` when there was one of each key.
