@@ -33,6 +33,8 @@ pub const DATABASE: &str = "freshet";
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// How often filters are looked at.
 const FILTER_INTERVAL: Duration = Duration::from_millis(500);
+/// How often gauges are set.
+const GAUGE_INTERVAL: Duration = Duration::from_millis(500);
 /// The limits of the drain's phases.
 const CLIENTS_LIMIT: Duration = Duration::from_secs(5);
 const PHASE_LIMIT: Duration = Duration::from_secs(10);
@@ -125,6 +127,8 @@ impl App {
             let filtered = tiers.clone();
             tasks.spawn("filters", move |stop| keep_filters(filtered, database, stop));
         }
+        let observed = tiers.clone();
+        tasks.spawn("gauges", |stop| keep_gauges(observed, stop));
         tasks.spawn("hub", |stop| hub.run(stop));
         let beating = sessions.clone();
         tasks.spawn("heartbeat", |stop| beating.keep_alive(stop));
@@ -256,11 +260,17 @@ async fn open_private(config: &Config, private: &PrivateServer) -> Result<Store,
     Ok(Store::Postgres(Arc::new(postgres)))
 }
 
+/// Sets the gauges that nothing else keeps current.
+async fn keep_gauges(tiers: Tiers, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(GAUGE_INTERVAL)).await.is_some() {
+        tiers.observe();
+    }
+}
+
 /// Builds the filters of a database once its feed is followed, and again when they are worn: while it is not, a filter would
 /// miss what changes during the scan, and would not be asked.
 async fn keep_filters(tiers: Tiers, database: DatabaseId, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(FILTER_INTERVAL)).await.is_some() {
-        tiers.observe();
         if tiers.freshness_of(database).verdict() != Verdict::Fresh {
             continue;
         }
