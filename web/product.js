@@ -29,6 +29,7 @@ export class Product {
   #lostAt = null; // When it was last known to be live.
   #announceTimer = 0;
   #announced = "";
+  #hasOneDatabase = false;
 
   #parts = Object.fromEntries([...document.querySelectorAll("#product [id]")].map((part) => [part.id, part]));
   #traces = {
@@ -88,8 +89,10 @@ export class Product {
 
   // Of several databases, the one that has the product.
   async #showPlace(sku) {
-    const answer = await fetch(`/where/${COLLECTION}/${encodeURIComponent(sku)}`).catch(() => null);
-    const { shard, database, databases } = answer?.ok ? await answer.json() : {};
+    if (this.#hasOneDatabase) return;
+    const asked = fetch(`/where/${COLLECTION}/${encodeURIComponent(sku)}`).then((answer) => (answer.ok ? answer.json() : {}));
+    const { shard, database, databases } = await asked.catch(() => ({})); // The product is shown without it.
+    this.#hasOneDatabase = databases === 1;
     if (sku === this.sku && databases > 1) write(this.#parts.place, `shard ${shard} on ${database}`);
   }
 

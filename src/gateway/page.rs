@@ -103,7 +103,12 @@ async fn place(
     let (shard, database) = service.place_of(&id)?;
     let place = Place { shard: shard.0, database, databases: service.tiers().databases().count() };
     let json = serde_json::to_vec(&place).expect("names and numbers are JSON");
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, json).into_response())
 }
 
 #[cfg(test)]
