@@ -134,8 +134,11 @@ async fn verify_finds_nothing_wrong_while_databases_come_and_go() {
     let words = [&urls[0], &urls[1], "--config", &configuration, "--seconds", "14", "--settle", "30s"];
     let run = verify(&words);
     let faults = async {
+        let changed = "SELECT count(*) FROM products WHERE stock > 100";
+        let outside = eight.outside(7);
+        let count = async || sqlx::query_scalar::<_, i64>(changed).fetch_one(&outside).await.expect("a count");
+        until("verify has made its records, and changes them", async || count().await > 0).await;
         // Each lasts long enough to be met by writes, reads and polls; what it does to them is what is looked at.
-        tokio::time::sleep(Duration::from_secs(2)).await;
         eight.cluster.freeze_server(1).expect("freeze");
         tokio::time::sleep(Duration::from_secs(4)).await;
         eight.cluster.thaw_server(1).expect("thaw");

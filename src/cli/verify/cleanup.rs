@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     databases::Databases,
-    history::{Event, History, Outcome},
+    history::{Event, History, Outcome, Write},
     plan::Plan,
 };
 use crate::client::{Client, WriteOptions};
@@ -43,8 +43,11 @@ impl Left {
             more => format!(" and {more} more; --format json names all"),
         };
         let named = named.join(" ");
-        (!named.is_empty())
-            .then(|| format!("left behind, delete it with `freshet delete {collection} KEY`: {named}{more}"))
+        (!named.is_empty()).then(|| {
+            format!(
+                "left behind, delete with `freshet delete {collection} KEY` what was not there before: {named}{more}"
+            )
+        })
     }
 }
 
@@ -59,7 +62,7 @@ pub(super) async fn clean_up(
     deadline: Duration,
 ) -> Left {
     wait_for_late_writes(plan, history, deadline + AFTER_DEADLINE).await;
-    let mut left = made(plan, history);
+    let (mut left, unsure) = made(plan, history);
     for node in nodes {
         if left.is_empty() {
             break;
@@ -74,17 +77,23 @@ pub(super) async fn clean_up(
     if let Some(databases) = databases.filter(|_| !left.is_empty()) {
         left = uncleared(databases, plan, left).await;
     }
+    left.extend(unsure);
     Left { keys: left }
 }
 
-/// The keys that the run has written, or may have. A record that stood before the run is none of them.
-fn made(plan: &Plan, history: &History) -> Vec<String> {
-    let written = history.events.iter().filter_map(|event| match event {
-        Event::Write(write) => write.may_have_happened().then_some(write.key),
-        _ => None,
-    });
-    let written: BTreeSet<u32> = written.collect();
-    written.into_iter().map(|key| plan.key(key).to_owned()).collect()
+/// The keys that the run has written, and those that it may have: a record under one of these may have stood before the run,
+/// and is left.
+fn made(plan: &Plan, history: &History) -> (Vec<String>, Vec<String>) {
+    let written = |happened: fn(&Write) -> bool| -> BTreeSet<u32> {
+        let writes = history.events.iter().filter_map(|event| match event {
+            Event::Write(write) => happened(write).then_some(write.key),
+            _ => None,
+        });
+        writes.collect()
+    };
+    let (made, perhaps) = (written(|write| write.stamp().is_some()), written(Write::may_have_happened));
+    let named = |keys: &mut dyn Iterator<Item = &u32>| keys.map(|&key| plan.key(key).to_owned()).collect();
+    (named(&mut made.iter()), named(&mut perhaps.difference(&made)))
 }
 
 /// The keys that could not be deleted over `client`.

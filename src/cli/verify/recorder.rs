@@ -1,10 +1,12 @@
 //! Notes what happens, from all tasks of a run.
 //!
-//! Promises: at most [`EVENTS_MAX`] events are kept; when they are, the run is told to end. Events are noted in the order
+//! Promises: at most [`EVENTS_MAX`] events are kept; before that the run is told to end, and a run that comes so far all the same
+//! is not judged. Events are noted in the order
 //! in which a connection brought them.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
@@ -20,6 +22,8 @@ use crate::record::Stamp;
 
 /// The most events of a run: some 200 bytes each, 200 MB in all.
 pub(super) const EVENTS_MAX: usize = 1_000_000;
+/// When there are so many, the run is told to end; what is under way still has room.
+const EVENTS_FULL: usize = EVENTS_MAX / 5 * 4;
 
 /// What disturbed the run without being a violation.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -39,8 +43,10 @@ pub(super) struct Disturbances {
 /// The account of a run under way.
 pub(super) struct Recorder {
     began: Instant,
-    /// Fires when no more events are kept.
+    /// Fires when the run should end, since there is little room for more events.
     pub(super) full: CancellationToken,
+    /// Events were dropped: what is left cannot be judged.
+    pub(super) is_cut: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -67,7 +73,12 @@ struct Watched {
 impl Recorder {
     pub(super) fn new(keys: Vec<String>) -> Self {
         let inner = Inner { history: History { keys, ..History::default() }, ..Inner::default() };
-        Recorder { began: Instant::now(), full: CancellationToken::new(), inner: Mutex::new(inner) }
+        Recorder {
+            began: Instant::now(),
+            full: CancellationToken::new(),
+            is_cut: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+        }
     }
 
     pub(super) fn now(&self) -> Micros {
@@ -136,10 +147,14 @@ impl Recorder {
             *newest = stamp.max(*newest);
         }
         // The final states are few, and without them little can be judged.
-        if inner.history.events.len() < EVENTS_MAX || matches!(event, Event::Truth(_)) {
+        let events = inner.history.events.len();
+        if events >= EVENTS_FULL {
+            self.full.cancel();
+        }
+        if events < EVENTS_MAX || matches!(event, Event::Truth(_)) {
             inner.history.events.push(event);
         } else {
-            self.full.cancel();
+            self.is_cut.store(true, Ordering::Relaxed);
         }
     }
 

@@ -174,7 +174,11 @@ impl Report {
             format!("{reads} states read, {pushes} pushed to {subscriptions} subscribed keys; --seed {}", self.seed),
             self.disturbed(),
         ];
-        notes.extend(self.databases.iter().map(|place| format!("written and read by SQL: {place}")));
+        notes.extend(match &self.databases[..] {
+            [] => None,
+            [only] => Some(format!("written and read by SQL: {only}")),
+            all => Some(format!("written and read by SQL: {}", counted(all.len(), "database"))),
+        });
         notes.extend(self.left_out.iter().map(|what| format!("left out: {what}")));
         notes.extend(self.away.iter().map(|node| format!("away at the end: {node}")));
         let deleted = || format!("cleaned up: {} deleted", counted(self.figures.keys, "record"));

@@ -1,6 +1,9 @@
 //! A run from its first record to its last.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -47,7 +50,7 @@ impl Run<'_> {
         let progress = Progress::start(args.seconds);
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let links = Arc::new(self.connect(&tasks, &ended).await?);
-        let created = setup::create(plan, &links).await;
+        let created = setup::create(plan, &links, stop).await;
         let databases = match created {
             Ok(()) => setup::databases(&args.database, args.no_sql, plan, kind).await,
             Err(error) => Err(error),
@@ -83,7 +86,11 @@ impl Run<'_> {
     /// What the load fell short of.
     fn shortfall(&self, figures: &Figures) -> Vec<String> {
         let full = self.plan.recorder.full.is_cancelled();
-        let full = full.then(|| format!("what came after {EVENTS_MAX} events: the history was full"));
+        let is_cut = self.plan.recorder.is_cut.load(Ordering::Relaxed);
+        let full = full.then(|| match is_cut {
+            true => format!("the verdict: there were more than {EVENTS_MAX} events; lower --rate, --keys or --seconds"),
+            false => "the rest of the load: the history was nearly full".to_owned(),
+        });
         let (made, asked) = (figures.writes_per_s, self.args.rate);
         let slow = (made < asked * RATE_REACHED).then(|| {
             format!("{} of {} writes a second: the others waited for answers", rate(asked - made), rate(asked))
@@ -111,7 +118,10 @@ impl Run<'_> {
         (seed, figures): (u32, Figures),
     ) -> Report {
         Report {
-            verdict: Verdict::of(&claims),
+            verdict: match self.plan.recorder.is_cut.load(Ordering::Relaxed) {
+                true => Verdict::Inconclusive,
+                false => Verdict::of(&claims),
+            },
             collection: self.plan.collection.clone(),
             nodes: self.nodes.clone(),
             databases: databases

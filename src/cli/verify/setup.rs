@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     databases::Databases,
@@ -91,7 +92,12 @@ async fn try_nodes(plan: &Plan, nodes: &[String], clients: &[Client], key: &str)
     let created = WriteOptions { if_stamp: Some(Stamp::ABSENT), ..WriteOptions::default() };
     let found = match clients[0].put(&plan.collection, key, &value, created).await {
         Ok(written) => try_reads(plan, nodes, clients, key, written.stamp).await,
-        Err(client::Error::OutcomeUnknown) => Err(client::Error::OutcomeUnknown.into()),
+        // It may be another's record: it is not touched.
+        Err(client::Error::OutcomeUnknown) => {
+            return Err(Error::Found(format!(
+                "it is not known whether the record {key} was made; look, and run again"
+            )));
+        }
         Err(error) => return Err(unfit(plan, key, error)),
     };
     match clients[0].delete(&plan.collection, key, WriteOptions::default()).await {
@@ -147,19 +153,30 @@ fn exists(key: &str) -> Error {
     ))
 }
 
-/// Creates every record. Those that were made are noted.
+/// Creates every record, until one cannot be made or `stop`. Those that were made are noted.
 ///
 /// # Errors
 /// [`Error::Found`] when one exists, or could not be made.
-pub(super) async fn create(plan: &Plan, links: &Links) -> Result<(), Error> {
+pub(super) async fn create(plan: &Plan, links: &Links, stop: &CancellationToken) -> Result<(), Error> {
+    let ended = stop.child_token();
     let creations = (0..plan.keys.len() as u32).map(async |key| {
+        if ended.is_cancelled() {
+            return None;
+        }
         let (way, number, if_stamp) = (Way::Put, Some(plan.number()), Some(Stamp::ABSENT));
         let change = Change { key, way, number, if_stamp, token: None, is_repeat: false };
-        (key, change.make(plan, links.at(key as usize % links.all().len())).await.map(|write| write.outcome))
+        let write = change.make(plan, links.at(key as usize % links.all().len())).await;
+        if !write.as_ref().is_some_and(|write| matches!(write.outcome, Outcome::Acknowledged { .. })) {
+            ended.cancel();
+        }
+        Some((key, write.map(|write| write.outcome)))
     });
-    // All are waited for, so that those that were made can be deleted.
+    // Those under way are waited for, so that what they made can be deleted.
     let created: Vec<_> = stream::iter(creations).buffer_unordered(IN_FLIGHT).collect().await;
-    for (key, outcome) in created {
+    if stop.is_cancelled() {
+        return Err(Error::Found("it was stopped before it had made its records".to_owned()));
+    }
+    for (key, outcome) in created.into_iter().flatten() {
         let name = plan.key(key);
         match outcome {
             Some(Outcome::Acknowledged { .. }) => {}

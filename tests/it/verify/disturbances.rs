@@ -72,7 +72,8 @@ async fn ctrl_c_ends_the_run_early_which_is_judged_and_cleaned_up() {
     let words = ["--format", "json", "verify", "--seconds", "600", &url, "--database-url", &base];
     let mut command = tokio::process::Command::from(freshet(&words));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
-    until("it writes", async || rows(node.database()).await > 50).await;
+    let changed = "SELECT count(*) FROM products WHERE freshet_version > 100";
+    until("it writes", async || node.database().value::<i64>(changed).await > 0).await;
     let id = child.id().expect("it runs").cast_signed();
     kill(Pid::from_raw(id), Signal::SIGINT).expect("signal");
     let output = within("it ends", child.wait_with_output()).await.expect("an output");
