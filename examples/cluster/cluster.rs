@@ -96,7 +96,7 @@ impl Cluster {
                 migrate::Database { name: database.name, url: database.url, initial }
             })
             .collect();
-        let orders = Orders { databases: &databases, modulus: self.modulus, folder: None };
+        let orders = Orders { databases: &databases, modulus: self.modulus, folder: None, rebuilds: false };
         for migrated in migrate::migrate(orders, &|_, _| {}).await? {
             migrated?;
         }

@@ -82,6 +82,27 @@ async fn a_new_collection_goes_where_the_shards_are_whatever_the_configuration_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_comes_back_blank_is_not_filled_with_empty_shards_unless_that_is_asked_for() {
+    let (pair, configuration) = pair().await;
+    let named = |name: &str, database: &TestDatabase| freshet::store::postgres::Config {
+        name: name.to_owned(),
+        ..freshet::store::postgres::Config::at(database.url())
+    };
+    let node = Node::over_all(vec![named("low", &pair[0]), named("high", &pair[1])], config()).await;
+    until("a node leads", async || pair[0].value::<bool>("SELECT term > 0 FROM feed.leader").await).await;
+    node.stop().await;
+    configuration.run(&["migrate"]).says(0, &["0 migrations, 0 partitions"]);
+    let [lost] = blank().await;
+    let after_loss = halves(&pair[0].url(), &lost.url());
+    for arguments in [&["migrate"][..], &["migrate", "--check"]] {
+        after_loss.run(arguments).says(1, &["failed to place shards 4-7 on high: it is blank", "--rebuild"]);
+    }
+    assert!(is_blank(&lost).await, "something was changed");
+    after_loss.run(&["migrate", "--rebuild"]).says(0, &["4 partitions"]);
+    assert_eq!(shards(&lost, "products").await, "4 5 6 7");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_added_takes_no_shard_from_another() {
     let [old, new] = blank().await;
     Configuration::of(8).with("old", &old.url(), "").run(&["migrate"]).says(0, &["8 partitions of products"]);

@@ -91,8 +91,9 @@ fn of_placement(contents: &[(&Target, &Contents)]) -> Option<Finding> {
         name: &target.name,
         initial: target.initial.clone(),
         known,
+        has_served: false,
     });
-    match place(&databases.collect::<Vec<_>>()) {
+    match place(&databases.collect::<Vec<_>>(), false) {
         Ok(_) | Err(placement::Error::Disputed { .. }) => None,
         Err(error) => Some(Finding::fail("placement", format!("`freshet migrate` refuses to {error}"), error.hint())),
     }

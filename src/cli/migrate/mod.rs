@@ -22,6 +22,9 @@ pub struct Args {
     /// Migrations to run in place of the shipped ones: a copy of migrations/ with your own after them.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Create the shards of a database that was lost anew, without its records, although nodes have served the others.
+    #[arg(long)]
+    rebuild: bool,
     /// Change nothing; list what is left to do, and exit with 1 if there is anything.
     #[arg(long)]
     check: bool,
@@ -36,7 +39,12 @@ pub struct Args {
 pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let targets = args.database.all_targets()?;
     let databases: Vec<Database> = targets.iter().map(Target::to_migrate).collect();
-    let orders = Orders { databases: &databases, modulus: targets[0].shards, folder: args.folder.as_deref() };
+    let orders = Orders {
+        databases: &databases,
+        modulus: targets[0].shards,
+        folder: args.folder.as_deref(),
+        rebuilds: args.rebuild,
+    };
     if args.check {
         let plans = migrate::plan(orders).await.map_err(|refused| refusal(&targets, refused))?;
         return plan::print(&targets, &plans, output);

@@ -2,7 +2,8 @@
 //!
 //! Promises: a shard is placed once. Where a database says that it has a shard, every collection's partition of that shard
 //! is created there, whatever the configuration says. The configuration places only shards that no database knows, on
-//! databases that are blank. Nothing moves by itself.
+//! databases that are blank, and once nodes have served others only if it is told to: a database that lost its records looks
+//! like a new one. Nothing moves by itself.
 //! Leaves asking the databases, and creating partitions, to `migrate`.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
@@ -30,6 +31,8 @@ pub struct Database<'a> {
     pub initial: Option<RangeInclusive<u32>>,
     /// The shards that it knows itself; none while it is blank.
     pub known: &'a BTreeMap<u32, Standing>,
+    /// A node has served it.
+    pub has_served: bool,
 }
 
 /// Why shards are not placed.
@@ -53,6 +56,14 @@ pub enum Error {
         shards: Vec<u32>,
         /// One that owns them.
         owner: String,
+    },
+    /// A blank database shall have shards that none knows, though nodes have served others.
+    #[error("place {} on {database}: it is blank, and nodes have served the other databases", named(.shards))]
+    Blank {
+        /// The blank one.
+        database: String,
+        /// What it would get.
+        shards: Vec<u32>,
     },
     /// A database was set up without shards that it shall have now, and none of the configured ones knows them.
     #[error("place {} on {database}: it was set up without {}, and {} on no other database here", named(.shards),
@@ -79,6 +90,9 @@ impl Error {
                 "a shard does not move because the configuration says so: list the shards of {owner} as they are,\n  \
                  and leave `shards` out of the entry of {database}; it begins without any"
             ),
+            Error::Blank { .. } => "does its url lead to the right database? has it lost its records? restore them, or, if they are lost for\n  \
+                 good, `freshet migrate --rebuild` creates its shards anew, empty"
+                .to_owned(),
             Error::Lost { database, shards } => format!(
                 "is a [[database]] missing in this configuration? if not, create them on {database} for each collection:\n  \
                  SELECT freshet.create_shards('COLLECTION', SHARDS, '{{{}}}')",
@@ -116,19 +130,23 @@ pub fn misconfigured(databases: &[Config], shards: u32) -> Option<String> {
 }
 
 /// The shards that each of `databases` shall have partitions of, in their order. All databases of the service must be among
-/// them.
+/// them. With `rebuilds`, shards whose database is lost are placed anew.
 ///
 /// # Errors
 /// [`Error`]: nothing may be created.
-pub fn place(databases: &[Database<'_>]) -> Result<Vec<Vec<u32>>, Error> {
+pub fn place(databases: &[Database<'_>], rebuilds: bool) -> Result<Vec<Vec<u32>>, Error> {
     let mut placed: Vec<Vec<u32>> = databases.iter().map(owned).collect();
     check_owners(databases, &placed)?;
+    let has_served = databases.iter().any(|database| database.has_served);
     let is_known = |shard: &u32| databases.iter().any(|database| database.known.contains_key(shard));
     for (at, database) in databases.iter().enumerate() {
         let initial = || database.initial.clone().into_iter().flatten();
         let unknown: Vec<u32> = initial().filter(|shard| !is_known(shard)).collect();
         if database.known.is_empty() {
             check_blank(database, initial(), databases, &placed)?;
+            if has_served && !rebuilds && !unknown.is_empty() {
+                return Err(Error::Blank { database: database.name.to_owned(), shards: unknown });
+            }
             placed[at].extend(unknown);
         } else if !unknown.is_empty() {
             return Err(Error::Lost { database: database.name.to_owned(), shards: unknown });
@@ -205,9 +223,25 @@ mod tests {
         let databases: Vec<_> = ["a", "b", "c"]
             .into_iter()
             .zip(databases)
-            .map(|(name, (initial, known))| Database { name, initial: initial.clone(), known })
+            .map(|(name, (initial, known))| Database { name, initial: initial.clone(), known, has_served: false })
             .collect();
-        place(&databases)
+        place(&databases, false)
+    }
+
+    #[test]
+    fn a_database_that_lost_its_records_is_not_taken_for_a_new_one() {
+        let (owned, blank) = (owns([0, 1]), Known::new());
+        let databases = [
+            Database { name: "a", initial: Some(0..=1), known: &owned, has_served: true },
+            Database { name: "b", initial: Some(2..=3), known: &blank, has_served: false },
+        ];
+        let refused = place(&databases, false).expect_err("it is blank");
+        assert_eq!(
+            refused.to_string(),
+            "place shards 2-3 on b: it is blank, and nodes have served the other databases"
+        );
+        assert!(refused.hint().contains("--rebuild"), "{}", refused.hint());
+        assert_eq!(place(&databases, true), Ok(vec![vec![0, 1], vec![2, 3]]));
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Orders<'a> {
     pub modulus: u32,
     /// The user's own migrations, in place of the shipped ones.
     pub folder: Option<&'a Path>,
+    /// Whether shards whose database is lost are created anew, empty.
+    pub rebuilds: bool,
 }
 
 /// Hears what is done with a database, by its place among all.
@@ -151,7 +153,7 @@ pub async fn plan(orders: Orders<'_>) -> Result<Vec<(Plan, Vec<u32>)>, Refused> 
 pub async fn migrate_only(url: &str, modulus: u32) -> Result<(), store::Error> {
     let initial = Some(0..=modulus.saturating_sub(1));
     let only = [Database { name: "main".into(), url: url.to_owned(), initial }];
-    let done = migrate(Orders { databases: &only, modulus, folder: None }, &|_, _| {}).await?;
+    let done = migrate(Orders { databases: &only, modulus, folder: None, rebuilds: false }, &|_, _| {}).await?;
     done.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
 }
@@ -185,8 +187,9 @@ async fn look(orders: Orders<'_>, runs: &mut [Run]) -> Result<(Vec<Look>, Vec<Ve
         name: &database.name,
         initial: database.initial.clone(),
         known: &look.known,
+        has_served: look.has_served,
     });
-    let placed = place(&known.collect::<Vec<_>>())?;
+    let placed = place(&known.collect::<Vec<_>>(), orders.rebuilds)?;
     Ok((looks, placed))
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Run {
 pub(super) struct Look {
     pub(super) history: History,
     pub(super) known: BTreeMap<u32, Standing>,
+    /// A node has led here.
+    pub(super) has_served: bool,
 }
 
 /// The shards that a collection shall have here.
@@ -105,7 +107,7 @@ impl Run {
         history.check()?;
         match self.settled_modulus().await? {
             Some(settled) if settled != self.modulus => Err(Error::Modulus { settled, wanted: self.modulus }),
-            _ => Ok(Look { history, known: self.known().await? }),
+            _ => Ok(Look { history, known: self.known().await?, has_served: self.has_served().await? }),
         }
     }
 
@@ -130,6 +132,10 @@ impl Run {
         let rows: Vec<(i32, bool)> = read.map_err(|error| self.failed("read which shards are here", &error))?;
         let standing = |is_owned| if is_owned { Standing::Owned } else { Standing::NotOwned };
         Ok(rows.into_iter().map(|(shard, is_owned)| (shard.unsigned_abs(), standing(is_owned))).collect())
+    }
+
+    async fn has_served(&mut self) -> Result<bool, Error> {
+        Ok(self.has_feed().await? && self.ask("SELECT coalesce(max(term), 0) > 0 FROM feed.leader").await?)
     }
 
     /// What is left to do, where `shards` are placed here.
