@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// docs/coherence.md, section 5.
 const ACTIVE: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(25);
-/// The pause on a node without watchers that nobody reads from.
+/// The pause on a node that has no watchers and answers no reads.
 const UNUSED: Duration = Duration::from_millis(100);
 /// A node is in use for so long after a read.
 const USE: Duration = Duration::from_secs(1);

@@ -60,7 +60,7 @@ impl Progress {
         Progress::Redrawn { bars: targets.iter().map(bar).collect(), palette }
     }
 
-    /// Tells nobody.
+    /// Shows nothing.
     pub(super) fn silent() -> Self {
         Progress::Silent
     }

@@ -62,7 +62,7 @@ pub(super) async fn clean_up(
     deadline: Duration,
 ) -> Left {
     wait_for_late_writes(plan, history, deadline + AFTER_DEADLINE).await;
-    let (mut left, unsure) = made(plan, history);
+    let (mut left, unsure) = made(history);
     for node in nodes {
         if left.is_empty() {
             break;
@@ -83,7 +83,7 @@ pub(super) async fn clean_up(
 
 /// The keys that the run has written, and those that it may have: a record under one of these may have stood before the run,
 /// and is left.
-fn made(plan: &Plan, history: &History) -> (Vec<String>, Vec<String>) {
+fn made(history: &History) -> (Vec<String>, Vec<String>) {
     let written = |happened: fn(&Write) -> bool| -> BTreeSet<u32> {
         let writes = history.events.iter().filter_map(|event| match event {
             Event::Write(write) => happened(write).then_some(write.key),
@@ -92,7 +92,7 @@ fn made(plan: &Plan, history: &History) -> (Vec<String>, Vec<String>) {
         writes.collect()
     };
     let (made, perhaps) = (written(|write| write.stamp().is_some()), written(Write::may_have_happened));
-    let named = |keys: &mut dyn Iterator<Item = &u32>| keys.map(|&key| plan.key(key).to_owned()).collect();
+    let named = |keys: &mut dyn Iterator<Item = &u32>| keys.map(|&key| history.keys[key as usize].clone()).collect();
     (named(&mut made.iter()), named(&mut perhaps.difference(&made)))
 }
 
@@ -130,4 +130,37 @@ async fn wait_for_late_writes(plan: &Plan, history: &History, limit: Duration) {
     let Some(last) = unknown.max() else { return };
     let passed = Duration::from_micros(plan.recorder.now().saturating_sub(last));
     sleep(limit.saturating_sub(passed)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Stamp;
+
+    #[test]
+    fn a_record_that_may_be_anothers_is_named_and_not_deleted() {
+        let write = |key, outcome| {
+            let (number, if_stamp) = (Some(u64::from(key)), Some(Stamp::ABSENT));
+            Event::Write(Write {
+                key,
+                session: Some(0),
+                number,
+                if_stamp,
+                is_repeat: false,
+                sent: 0,
+                ended: 1,
+                outcome,
+            })
+        };
+        let unknown = || Outcome::Unknown { reason: "connection lost".to_owned() };
+        let events = vec![
+            write(0, Outcome::Acknowledged { stamp: Stamp::new(1, 7) }),
+            write(0, unknown()),
+            write(1, unknown()),
+            write(2, Outcome::Refused { reason: "conflict".to_owned(), current: Some(Stamp::new(1, 3)) }),
+        ];
+        let keys = ["own", "perhaps", "another's"].map(str::to_owned).to_vec();
+        let history = History { keys, events, ..History::default() };
+        assert_eq!(made(&history), (vec!["own".to_owned()], vec!["perhaps".to_owned()]));
+    }
 }

@@ -53,7 +53,8 @@ pub(super) async fn read_everywhere(plan: &Plan, links: &Links, fresh: Duration)
     }
 }
 
-/// A connection that answers nothing is lost, though nobody said so: what did not arrive on it is no fault of the node.
+/// Ends connections that answer nothing. Such a link is lost without an error, and what did not arrive on it is not the node's
+/// fault.
 async fn end_silent(plan: &Plan, links: &Links) {
     let asked = links.all().iter().map(async |link| {
         let session = link.session();

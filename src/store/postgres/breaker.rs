@@ -20,7 +20,7 @@ use crate::store::Error;
 
 /// Without an answer for so long, a database that was asked is taken for silent.
 const SILENCE: Duration = Duration::from_secs(3);
-/// A request that was answered in less shows that only the poll of the feed is silent, or that nobody had asked for long.
+/// Requests get so long to be answered themselves: before that, only the poll of the feed is known to be silent.
 const REQUEST_SILENCE: Duration = Duration::from_millis(500);
 /// How often a request is let through to a silent database.
 const TRIAL_INTERVAL: Duration = Duration::from_millis(250);

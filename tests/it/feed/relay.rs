@@ -37,7 +37,7 @@ async fn one_of_two_nodes_marks_and_the_other_takes_over() {
     let opened: i64 = database.value(sessions).await;
     let term = marks_go_on(&database, 80).await;
     let since = database.value::<i64>(sessions).await - opened;
-    assert!(since <= 1, "{since} sessions were opened while marks came: nobody has to ask whether another leads");
+    assert!(since <= 1, "{since} sessions were opened while marks came: a node does not ask whether another leads");
     assert!(leads(&first).await && !leads(&second).await, "the lock is held once");
     let terms: i64 = database.value("SELECT count(DISTINCT term) FROM feed.mark").await;
     assert_eq!(terms, 1);
