@@ -160,6 +160,10 @@ impl Config {
                 impossible("tiers.filter.false_positive_rate", "must be above 0 and below 1, such as 0.01")
             }
             () if self.tiers.filter.headroom < 1.0 => impossible("tiers.filter.headroom", "must be at least 1"),
+            () if freshness.fresh < tiers::freshness::FRESH_MIN => impossible(
+                "tiers.freshness.fresh",
+                "must be at least 250ms: a node without watchers and readers polls every 100 ms",
+            ),
             () if freshness.fresh > freshness.usable => {
                 impossible("tiers.freshness.fresh", "must not be above tiers.freshness.usable")
             }
@@ -246,6 +250,7 @@ mod tests {
         for (text, variables, expected) in [
             ("sharts = 3", &[][..], "sharts"),
             ("[session]\nbatch_max = \"many\"", &[], "batch_max"),
+            ("[tiers.freshness]\nfresh = \"200ms\"", &[], "at least 250ms"),
             ("shards = 0", &[], "shards"),
             ("[service]\nkeys_max = 0", &[], "keys_max"),
             ("[gateway]\nhosts = [\"https://shop.example\"]", &[], "gateway.hosts"),

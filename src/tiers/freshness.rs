@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Position;
 
+/// The least that [`Config::fresh`] may be: two polls of an unused node and something more, or its first reads would be unproven.
+pub const FRESH_MIN: Duration = Duration::from_millis(250);
+
 /// How old a node's knowledge may be.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]

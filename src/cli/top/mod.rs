@@ -4,6 +4,7 @@
 //! up again when it comes back; what two minutes held is kept meanwhile. On a terminal it is a picture, elsewhere a line
 //! a second for each node.
 
+mod databases;
 mod feed;
 mod node;
 mod overview;

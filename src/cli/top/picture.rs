@@ -11,6 +11,7 @@ use ratatui::{
 };
 
 use super::{
+    databases,
     node::{Node, State},
     overview,
     snapshot::Snapshot,
@@ -96,8 +97,19 @@ impl Picture<'_> {
         if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
             return self.tile(frame, area, ["a second"], |frame, area| tiles::rates(frame, area, node, palette));
         }
-        let [reads, middle, bottom] =
-            Layout::vertical([Constraint::Length(3), Constraint::Min(7), Constraint::Length(5)]).areas(area);
+        let height = self.databases_height(area, last);
+        let [reads, databases, middle, bottom] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Length(height),
+            Constraint::Min(7),
+            Constraint::Length(5),
+        ])
+        .areas(area);
+        if height > 0 {
+            self.tile(frame, databases, ["databases"], |frame, area| {
+                databases::draw(frame, area, &last.databases, palette);
+            });
+        }
         let [rates, latency] = columns(middle);
         let [writes, errors, local] = columns(bottom);
         self.tile(frame, reads, tiles::reads_title(node, palette), |frame, area| {
@@ -116,6 +128,13 @@ impl Picture<'_> {
             tiles::counts(frame, area, &last.errors, now.map(|now| &now.errors), palette);
         });
         self.tile(frame, local, ["L1"], |frame, area| tiles::local(frame, area, last.local, palette));
+    }
+
+    /// How much of `area` the databases take: nothing where there is one, or too little room.
+    fn databases_height(&self, area: Rect, last: &Snapshot) -> u16 {
+        let height = 1 + databases::lines(&last.databases, area.width);
+        let fits = last.databases.len() > 1 && area.height >= HEIGHT_MIN + height;
+        if fits { height } else { 0 }
     }
 
     /// Draws a rule with a title, and the content below it. The title's first part is its name.
@@ -196,7 +215,7 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend, style::Color};
 
     use super::{
-        super::{feed::News, node::tests::busy},
+        super::{feed::News, node::tests::busy, snapshot::Database},
         *,
     };
 
@@ -244,6 +263,21 @@ mod tests {
                 ],
             );
         }
+    }
+
+    #[test]
+    fn several_databases_are_shown_each_with_its_age() {
+        let text = |fresh, size| {
+            let mut node = busy("a:1", 9);
+            let last = node.last.as_mut().expect("it was heard");
+            last.databases = (0..8)
+                .map(|n| Database { name: format!("shop-{n}"), fresh: n != 3 || fresh, age_ms: 12 + n * 1_000 })
+                .collect();
+            drawn(&[node], View::One(0), size, true).0
+        };
+        shows(&text(true, (80, 24)), &["databases", "● shop-0 12 ms behind", "● shop-7 7,012 ms behind", "errors"]);
+        shows(&text(false, (160, 24)), &["● shop-3 not fresh, 3,012 ms behind"]);
+        assert!(!text(true, (80, 17)).contains("shop-0"), "there is too little room");
     }
 
     #[test]

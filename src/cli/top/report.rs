@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     node::{Node, State},
-    snapshot::{Delivery, Local, Rates},
+    snapshot::{Database, Delivery, Local, Rates},
 };
 use crate::cli::figures::{latency, rate, share};
 
@@ -28,6 +28,7 @@ struct Second {
     hit_rate: Option<f64>,
     fresh: bool,
     age_ms: u64,
+    databases: Vec<Database>,
     per_second: Rates,
     delivery: Option<Delivery>,
     local: Local,
@@ -48,6 +49,7 @@ impl Report {
                     hit_rate: now.rates.share("local"),
                     fresh: last.fresh,
                     age_ms: last.age_ms,
+                    databases: last.databases.clone(),
                     per_second: now.rates.clone(),
                     delivery: now.delivery,
                     local: last.local,

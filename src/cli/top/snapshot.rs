@@ -35,11 +35,12 @@ pub(super) struct Snapshot {
 }
 
 /// What the node knows of a database.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Database {
     pub(super) name: String,
     pub(super) fresh: bool,
+    pub(super) age_ms: u64,
 }
 
 /// L1.
