@@ -181,12 +181,11 @@ impl Follower {
 
     fn apply(&mut self, change: &Change, poll: &Poll) {
         let id = RecordId::new(change.collection, change.key.clone());
-        if !self.tiers.is_news(self.database, &id, change.version) && self.hub.has_seen(id.as_ref(), change.version) {
-            return;
-        }
         let held = self.tiers.holds(&id);
-        self.tiers.note(self.database, change, poll.position);
-        if !held && !self.hub.is_watched(id.as_ref()) {
+        // Noted even if it is no news: its floor must stay for as long as a replica may not show the change.
+        let is_news = self.tiers.note(self.database, change, poll.position);
+        let has_passed = !is_news && self.hub.has_seen(id.as_ref(), change.version);
+        if has_passed || (!held && !self.hub.is_watched(id.as_ref())) {
             return;
         }
         if self.store.is_writing(&id) {
@@ -261,8 +260,8 @@ impl Follower {
                 let again = rows.filter_map(|(record, row)| {
                     let id = RecordId::new(partition.0, record.key.clone());
                     let state = row.state(fetched.generation);
-                    let (database, position, shard) = (fetched.database, fetched.position, partition.1);
-                    let loaded = Loaded { state, database, position, shard, begun };
+                    let Fetched { database, position, role, .. } = fetched;
+                    let loaded = Loaded { state, database, position, role, shard: partition.1, begun };
                     self.pass_on(&id, &loaded, record)
                 });
                 let again = again.collect();

@@ -4,6 +4,15 @@ use bytes::Bytes;
 
 use crate::record::{DatabaseId, Position, Stamp, State};
 
+/// Which server of a database answered a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerRole {
+    /// The primary: the read shows every change that was committed before it began.
+    Primary,
+    /// A streaming replica: the read shows what its position says, whenever it began.
+    Replica,
+}
+
 /// Rows of one shard with the position they were read at, all from one snapshot.
 #[derive(Clone, Debug)]
 pub struct Fetched {
@@ -11,6 +20,8 @@ pub struct Fetched {
     pub database: DatabaseId,
     /// The newest mark of it that the snapshot showed.
     pub position: Position,
+    /// Who answered.
+    pub role: ServerRole,
     /// The shard's epoch there.
     pub epoch: u64,
     /// The shard's generation there; every row's version counts within it.

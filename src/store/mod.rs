@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use error::Error;
 pub use feed::{Lead, Poll, Proof, Tail};
-pub use fetch::{Fetched, Row};
+pub use fetch::{Fetched, Row, ServerRole};
 pub use memory::{DataType, Memory};
 pub use postgres::Postgres;
 pub use write::{Operation, Token, Write, Written};

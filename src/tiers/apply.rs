@@ -4,20 +4,21 @@ use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     record::{Change, DatabaseId, Position, RecordId, RecordRef, ShardId, Stamp, State},
-    store::{Error, Proof},
+    store::{Error, Proof, ServerRole},
 };
 
 use super::{Tiers, batch::Loaded, view::View};
 
 impl Tiers {
     /// Takes note of a change of `database` whose state is not at hand: the key's floor rises, and an older entry goes. `seen`
-    /// is the newest mark that the poll showed which reported it.
-    pub fn note(&self, database: DatabaseId, change: &Change, seen: Position) {
+    /// is the newest mark that the poll showed which reported it. True if it was news: the floor was lower.
+    pub fn note(&self, database: DatabaseId, change: &Change, seen: Position) -> bool {
         let id = RecordId::new(change.collection, change.key.clone());
         let stamp = Stamp::new(self.generation_of(id.as_ref()), change.version);
         // The floor first, the entry second: a fill in between is refused or overwritten.
-        self.inner.views.of(database).floors.raise(&id, stamp, !change.deleted, seen);
+        let is_news = self.inner.views.of(database).floors.raise(&id, stamp, !change.deleted, seen);
         self.take_note(database, &id, stamp, change.deleted);
+        is_news
     }
 
     /// Takes note of changes of a backlog of `database`, all of which were visible before `moment` in a snapshot that showed
@@ -44,11 +45,6 @@ impl Tiers {
         }
     }
 
-    /// Whether L1 holds `id` at an older stamp than `version`, or its floor is lower: the change is news here.
-    pub fn is_news(&self, database: DatabaseId, id: &RecordId, version: u64) -> bool {
-        self.inner.views.of(database).floors.get(id).is_none_or(|floor| floor.version < version)
-    }
-
     /// Whether L1 holds the record: keeping it current is worth a read.
     pub fn holds(&self, id: &RecordId) -> bool {
         self.inner.local.contains(&id.as_ref())
@@ -70,7 +66,9 @@ impl Tiers {
         if loaded.state.value.is_some() {
             view.filters.add(id);
         }
-        let admit = || view.floors.admit(id, &loaded.state, loaded.position, loaded.begun);
+        // A replica's read shows what its position says, whenever it began.
+        let begun = Some(loaded.begun).filter(|_| loaded.role == ServerRole::Primary);
+        let admit = || view.floors.admit(id, &loaded.state, loaded.position, begun);
         let stands = self.inner.local.install(id, shard, admit);
         if stands.is_none() {
             self.inner.stale_reads.inc();
@@ -166,7 +164,14 @@ mod tests {
     /// What a statement that began at `begun` found.
     fn loaded(version: u64, position: u64, begun: Instant) -> Loaded {
         let state = State { stamp: Stamp::new(1, version), value: Some(Bytes::from_static(b"{}")) };
-        Loaded { state, database: DATABASE, position: Position(position), shard: ShardId(0), begun }
+        Loaded {
+            state,
+            database: DATABASE,
+            position: Position(position),
+            role: ServerRole::Primary,
+            shard: ShardId(0),
+            begun,
+        }
     }
 
     /// A moment after every one before.

@@ -26,9 +26,11 @@ impl Base {
         Base { position: AtomicU64::new(0), start: Instant::now(), moment: AtomicU64::new(0) }
     }
 
-    /// Whether a read at `position`, begun at `begun`, shows everything whose floor is gone.
-    pub(super) fn admits(&self, position: Position, begun: Instant) -> bool {
-        position.0 >= self.position.load(Ordering::Acquire) || self.nanos(begun) > self.moment.load(Ordering::Acquire)
+    /// Whether a read at `position` shows everything whose floor is gone; for one of the primary it is enough that it `begun`
+    /// later.
+    pub(super) fn admits(&self, position: Position, begun: Option<Instant>) -> bool {
+        let is_later = |begun| self.nanos(begun) > self.moment.load(Ordering::Acquire);
+        position.0 >= self.position.load(Ordering::Acquire) || begun.is_some_and(is_later)
     }
 
     /// Floors below `position` may be gone.

@@ -20,7 +20,7 @@ use crate::{
     completion::Completion,
     record::{CollectionId, DatabaseId, Key, Position, RecordId, ShardId, State},
     resilience::Deadline,
-    store::{Error, Fetched, Store},
+    store::{Error, Fetched, ServerRole, Store},
 };
 
 /// One record as it was read, with where and when.
@@ -32,6 +32,8 @@ pub struct Loaded {
     pub database: DatabaseId,
     /// The position of the read there.
     pub position: Position,
+    /// Who answered.
+    pub role: ServerRole,
     /// The shard that was read.
     pub shard: ShardId,
     /// Taken before the statement was sent: it shows every change that was visible then.
@@ -161,9 +163,10 @@ impl Batcher {
         };
         match fetched {
             Ok(fetched) => {
-                let (database, position, shard) = (fetched.database, fetched.position, id.1);
+                let (database, position, role, shard) = (fetched.database, fetched.position, fetched.role, id.1);
                 for (row, callers) in fetched.rows.iter().zip(completed) {
-                    let loaded = Loaded { state: row.state(fetched.generation), database, position, shard, begun };
+                    let loaded =
+                        Loaded { state: row.state(fetched.generation), database, position, role, shard, begun };
                     answer_all(callers, &Ok(loaded));
                 }
             }

@@ -66,9 +66,16 @@ impl Floors {
     /// The snapshot of the mark after `seen` may have been taken before the poll's, and lack the change; only the one
     /// after that shows it for certain, hence two ahead. And ahead of the mark seen, not of the last one applied: a
     /// poll after an outage jumps many marks, and its floors must not fall out of the window in the same step.
-    pub fn raise(&self, id: &RecordId, stamp: Stamp, live: bool, seen: Position) {
-        let is_more = self.part(id).lock().raise(id, stamp, live, seen.0 + 2);
+    ///
+    /// The floor stays that long even if it was as high before: a read or a write of this node may have brought the state
+    /// when no mark showed it yet. True if it was lower.
+    pub fn raise(&self, id: &RecordId, stamp: Stamp, live: bool, seen: Position) -> bool {
+        let mut part = self.part(id).lock();
+        let is_news = part.get(id).is_none_or(|floor| floor.stamp < stamp);
+        let is_more = part.raise(id, stamp, live, seen.0 + 2);
+        drop(part);
         self.count(is_more);
+        is_news
     }
 
     /// Takes the place of floors for changes that were all visible before `moment`, in a snapshot that showed mark `seen`:
@@ -78,10 +85,10 @@ impl Floors {
         self.base.raise(seen.0 + 2);
     }
 
-    /// Judges a state that was read at `position`, by a read that began at `begun`: `None` when it is too old to be used,
-    /// else the state, an absence with the stamp of the tombstone that is known here. An accepted state becomes the key's
+    /// Judges a state that was read at `position`, on the primary by a read that began at `begun`: `None` when it is too old to be
+    /// used, else the state, an absence with the stamp of the tombstone that is known here. An accepted state becomes the key's
     /// floor.
-    pub fn admit(&self, id: &RecordId, state: &State, position: Position, begun: Instant) -> Option<State> {
+    pub fn admit(&self, id: &RecordId, state: &State, position: Position, begun: Option<Instant>) -> Option<State> {
         let mut part = self.part(id).lock();
         // The floor first, the base second: a floor dropped in between was dropped after the base had passed it.
         let floor = part.get(id);
@@ -112,22 +119,34 @@ impl Floors {
     }
 
     /// Moves on to mark `n`, all of whose changes have been applied, and forgets floors older than the window.
+    ///
+    /// It does not forget those of states that the poll before could not show: a write of this node may have its place at an old
+    /// mark and be committed after the poll's snapshot, which then lacks it. The poll after reports it.
     pub fn advance(&self, n: Position) {
         let before = self.applied.fetch_max(n.0, Ordering::AcqRel);
         let Some(mark) = n.0.checked_sub(self.window) else { return };
-        if n.0 <= before {
-            return;
+        if n.0 > before {
+            self.drop_through(mark.min(before));
         }
-        self.drop_through(mark);
     }
 
-    /// Starts over at `n` after history was lost: nothing read before is accepted.
+    /// Starts over after history was lost, with a poll that showed mark `n`: no read that began before now is accepted, and
+    /// none of a replica that does not show all that the poll could have reported, two marks ahead for the reason that
+    /// [`Self::raise`] names.
+    ///
+    /// Floors stay, for the window that begins now: a state may have been answered after the poll's snapshot was taken. They
+    /// go where positions go back, as in a restored database: its stamps may be lower.
     pub fn reset(&self, n: Position) {
-        self.base.reset(n, Instant::now());
-        self.applied.store(n.0, Ordering::Release);
+        self.base.reset(Position(n.0 + 2), Instant::now());
+        let is_restored = self.applied.swap(n.0, Ordering::AcqRel) > n.0;
         for part in &self.parts {
-            let gone = std::mem::take(&mut *part.lock());
-            self.held.fetch_sub(gone.len(), Ordering::AcqRel);
+            let mut part = part.lock();
+            if is_restored {
+                let gone = std::mem::take(&mut *part);
+                self.held.fetch_sub(gone.len(), Ordering::AcqRel);
+            } else {
+                part.lift(n.0 + 2);
+            }
         }
     }
 
@@ -189,8 +208,8 @@ mod tests {
     }
 
     /// When a read began that only its position speaks for.
-    fn before() -> Instant {
-        Instant::now() - Duration::from_secs(60)
+    fn before() -> Option<Instant> {
+        Instant::now().checked_sub(Duration::from_secs(60))
     }
 
     #[test]
@@ -279,11 +298,13 @@ mod tests {
     fn a_read_begun_after_floors_were_dropped_passes_where_no_mark_is_written() {
         let floors = Floors::new(1_000, 100);
         let early = Instant::now();
-        (0..1_000).for_each(|n| floors.raise(&id(&n.to_string()), Stamp::new(1, 7), true, Position(1)));
+        for n in 0..1_000 {
+            floors.raise(&id(&n.to_string()), Stamp::new(1, 7), true, Position(1));
+        }
         assert!(floors.len() <= 100);
-        assert_eq!(floors.admit(&id("0"), &live(6), Position(1), early), None);
+        assert_eq!(floors.admit(&id("0"), &live(6), Position(1), Some(early)), None);
         std::thread::sleep(Duration::from_millis(1));
-        assert_eq!(floors.admit(&id("0"), &live(7), Position(1), Instant::now()), Some(live(7)));
+        assert_eq!(floors.admit(&id("0"), &live(7), Position(1), Some(Instant::now())), Some(live(7)));
     }
 
     #[test]
@@ -294,11 +315,75 @@ mod tests {
         floors.raise_base(Position(5), Instant::now());
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(
-            floors.admit(&id("a"), &live(6), Position(6), early),
+            floors.admit(&id("a"), &live(6), Position(6), Some(early)),
             None,
             "mark 6 may lack what the backlog shows"
         );
-        assert_eq!(floors.admit(&id("a"), &live(7), Position(5), Instant::now()), Some(live(7)));
-        assert_eq!(floors.admit(&id("b"), &live(7), Position(7), early), Some(live(7)));
+        assert_eq!(floors.admit(&id("a"), &live(7), Position(5), Some(Instant::now())), Some(live(7)));
+        assert_eq!(floors.admit(&id("b"), &live(7), Position(7), Some(early)), Some(live(7)));
+    }
+
+    /// A replica's read: when it began says nothing.
+    const REPLICA: Option<Instant> = None;
+
+    #[test]
+    fn a_replica_that_may_lack_what_the_first_poll_could_report_is_not_asked_to_vouch() {
+        let floors = Floors::new(10, 1_000);
+        // The first poll shows mark 5 and a change that no mark shows yet; nothing reports it.
+        floors.reset(Position(5));
+        for behind in [5, 6] {
+            assert_eq!(floors.admit(&id("a"), &live(6), Position(behind), REPLICA), None, "at {behind}");
+        }
+        assert!(floors.admit(&id("a"), &live(7), Position(7), REPLICA).is_some());
+        assert!(floors.admit(&id("b"), &live(7), Position(5), Some(Instant::now())).is_some(), "the primary shows it");
+    }
+
+    #[test]
+    fn a_reset_forgets_no_state_that_was_answered_while_its_poll_was_under_way() {
+        let floors = Floors::new(10, 1_000);
+        (1..=20).for_each(|n| floors.advance(Position(n)));
+        // The poll was sent before this read of the primary, and before the commit of a write that took its place long ago.
+        let position = Position(1_000);
+        for (key, read_at) in [("read", position), ("written", Position(20))] {
+            assert!(floors.admit(&id(key), &live(7), read_at, Some(Instant::now())).is_some());
+        }
+        floors.reset(position);
+        floors.advance(Position(position.0 + 3));
+        for key in ["read", "written"] {
+            assert_eq!(floors.admit(&id(key), &live(6), Position(position.0 + 2), REPLICA), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_restored_database_whose_positions_go_back_is_read_from_the_start() {
+        let floors = Floors::new(10, 1_000);
+        floors.advance(Position(1_000));
+        floors.raise(&id("a"), Stamp::new(1, 7), true, Position(1_000));
+        floors.reset(Position(400));
+        assert_eq!((floors.len(), floors.applied()), (0, Position(400)));
+        assert!(floors.admit(&id("a"), &live(6), Position(402), REPLICA).is_some());
+    }
+
+    #[test]
+    fn a_poll_that_jumps_past_the_window_keeps_the_floor_of_a_write_that_overtook_it() {
+        let floors = Floors::new(10, 1_000);
+        floors.advance(Position(1));
+        // Polls were silent for a hundred marks. A write that took its place at mark 1 is committed and answered; the poll's
+        // snapshot is from just before.
+        assert!(floors.admit(&id("a"), &live(7), Position(1), before()).is_some());
+        floors.advance(Position(100));
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(99), REPLICA), None);
+    }
+
+    #[test]
+    fn a_change_that_is_no_news_keeps_its_floor_until_a_replica_must_show_it() {
+        let floors = Floors::new(10, 1_000);
+        floors.advance(Position(100));
+        assert!(floors.admit(&id("a"), &live(7), Position(1), before()).is_some(), "a write, committed late");
+        assert!(!floors.raise(&id("a"), Stamp::new(1, 7), true, Position(105)), "no news");
+        (101..=115).for_each(|n| floors.advance(Position(n)));
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(106), REPLICA), None, "mark 106 may lack it");
+        (116..=117).for_each(|n| floors.advance(Position(n)));
+        assert_eq!(floors.get(&id("a")), None);
     }
 }

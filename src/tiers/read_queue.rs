@@ -139,7 +139,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::record::{DatabaseId, Position, ShardId, Stamp, State};
+    use crate::{
+        record::{DatabaseId, Position, ShardId, Stamp, State},
+        store::ServerRole,
+    };
 
     const KEYS_MAX: usize = 256;
 
@@ -161,8 +164,8 @@ mod tests {
 
     fn answer(callers: impl IntoIterator<Item = Caller>) {
         let state = State::absent(Stamp::ABSENT);
-        let loaded =
-            Loaded { state, database: DatabaseId(0), position: Position(1), shard: ShardId(0), begun: Instant::now() };
+        let (database, position, shard, begun) = (DatabaseId(0), Position(1), ShardId(0), Instant::now());
+        let loaded = Loaded { state, database, position, role: ServerRole::Primary, shard, begun };
         callers.into_iter().for_each(|caller| caller.answer.complete(Ok(loaded.clone())));
     }
 

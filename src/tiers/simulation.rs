@@ -1,11 +1,11 @@
-//! Reads, writes, polls and losses of history in random order, over a store whose answers come late.
+//! Reads, writes, polls and losses of history in random order, over a store whose answers come late and replicas that lag.
 //!
 //! Each seed is one order, on one thread and a paused clock. Looked at are I7, with each answer: no state older than one
 //! answered before; I5, with each poll: no entry older than a change applied; and in the end, that what is cached stands in
 //! the store.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,17 +14,19 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Config, Loaded, ReadOptions, Tiers};
+use super::{Config, Loaded, ReadOptions, Tiers, Window};
 use crate::{
-    record::{CollectionId, DatabaseId, Key, RecordId, State, patch::Members},
+    record::{CollectionId, DatabaseId, Key, RecordId, ShardId, State, patch::Members},
     resilience::Deadline,
-    store::{Memory, Operation, Store, Tail, Write, Written, memory::Schema},
+    store::{Fetched, Memory, Operation, ServerRole, Store, Tail, Write, Written, memory::Schema},
     telemetry::Telemetry,
 };
 
 const DATABASE: DatabaseId = DatabaseId(0);
 const KEYS: u32 = 3;
 const STEPS: u32 = 400;
+/// How many states of the store a replica may show, from the newest on.
+const STATES_KEPT: usize = 12;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What is known of a key.
@@ -48,6 +50,8 @@ struct World {
     tail: Tail,
     answered: Answered,
     clients: JoinSet<()>,
+    /// What stood in the store at some moments, oldest first: a replica shows one of them.
+    states: VecDeque<Fetched>,
 }
 
 /// Takes note of an answer that is given now.
@@ -78,13 +82,15 @@ impl World {
         let store = Store::Memory(memory.clone());
         let mut random = SmallRng::seed_from_u64(seed);
         // Few floors, so that the base is raised for want of room as well.
-        let config = Config { floors_max: random.random_range(1..6), ..Config::default() };
+        let window = Window(random.random_range(3..40));
+        let config = Config { floors_max: random.random_range(1..12), window, ..Config::default() };
         let tiers = Tiers::new(&config, store.clone(), &Telemetry::new());
         let mut delays = SmallRng::seed_from_u64(!seed);
         memory.delay_answers(move || Duration::from_millis(delays.random_range(0..40)));
         let tail = store.tail(DATABASE);
         let (answered, clients) = (Answered::default(), JoinSet::new());
-        let mut world = World { seed, random, memory, store, tiers, tail, answered, clients };
+        let states = VecDeque::new();
+        let mut world = World { seed, random, memory, store, tiers, tail, answered, clients, states };
         world.poll(true).await;
         world
     }
@@ -104,7 +110,9 @@ impl World {
     }
 
     async fn step(&mut self) {
-        match self.random.random_range(0..40) {
+        self.replicate();
+        match self.random.random_range(0..48) {
+            40.. => self.read_replica(),
             0..16 => self.read(),
             16..22 => {
                 let write = self.write();
@@ -127,6 +135,40 @@ impl World {
         });
     }
 
+    /// What stands in the store now may be what a replica shows later.
+    fn replicate(&mut self) {
+        let keys: Vec<_> = (0..KEYS).map(|key| Key::from_database(key.to_string())).collect();
+        let state = self.memory.read(ShardId(0), CollectionId(0), &keys);
+        self.states.push_back(Fetched { role: ServerRole::Replica, ..state });
+        if self.states.len() > STATES_KEPT {
+            self.states.pop_front();
+        }
+    }
+
+    /// A read of a replica, as far behind as it may be. If it is refused, a reader goes to the primary, as others do.
+    fn read_replica(&mut self) {
+        let state = self.states[self.random.random_range(0..self.states.len())].clone();
+        let key = self.random.random_range(0..KEYS);
+        let wait = Duration::from_millis(self.random.random_range(0..40));
+        let (tiers, answered, seed, begun) = (self.tiers.clone(), self.answered.clone(), self.seed, Instant::now());
+        self.clients.spawn(async move {
+            sleep(wait).await;
+            let id = RecordId::new(CollectionId(0), Key::from_database(key.to_string()));
+            let Fetched { database, position, role, generation, ref rows, .. } = state;
+            let loaded = Loaded {
+                state: rows[key as usize].state(generation),
+                database,
+                position,
+                role,
+                shard: ShardId(0),
+                begun,
+            };
+            if let Some(state) = tiers.install(&id, &loaded) {
+                answer(&answered, seed, "a replica", &id, &state);
+            }
+        });
+    }
+
     /// A write of this node, which waits for its turn to be committed.
     fn write_own(&mut self) {
         let (write, wait) = (self.write(), Duration::from_millis(self.random.random_range(0..30)));
@@ -141,18 +183,17 @@ impl World {
             let shard = store.shard_of(write.id.as_ref()).expect("a shard");
             tiers.install_written(
                 &write.id,
-                &Loaded { state: state.clone(), database: DATABASE, position, shard, begun },
+                &Loaded { state: state.clone(), database: DATABASE, position, role: ServerRole::Primary, shard, begun },
             );
             answer(&answered, seed, "a write", &write.id, &state);
         });
     }
 
-    /// Polls and applies what it brings; where history `is_lost`, nobody hears of it, and no mark tells before from after.
+    /// Polls and applies what it brings; where history `is_lost`, nobody hears of it, and often no mark tells before from after.
     async fn poll(&mut self, is_lost: bool) {
-        let applied = self.tiers.applied(DATABASE);
         let poll = self.tail.poll().await.expect("memory does not fail");
         if is_lost {
-            self.tiers.reset(DATABASE, applied, poll.generations.as_deref());
+            self.tiers.reset(DATABASE, poll.position, poll.generations.as_deref());
             return;
         }
         for change in &poll.changes {

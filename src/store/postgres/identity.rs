@@ -13,8 +13,10 @@ use crate::store::Error;
 
 use super::failure;
 
-/// How far versions and terms jump: beyond whatever the lost history can have used.
+/// How far versions, marks and terms jump: beyond whatever the lost history can have used. A mark whose number was given twice
+/// would let a replica of the lost history pass for one of this.
 const VERSION_JUMP: i64 = 1 << 32;
+const MARK_JUMP: i64 = 1 << 32;
 const TERM_JUMP: i64 = 1_000;
 
 /// The timeline is read from the name of the WAL file being written: the control file shows a promotion only at the
@@ -76,8 +78,8 @@ pub(super) async fn record(connection: &mut PgConnection) -> Result<bool, sqlx::
         // Of another history: its transaction ids would make fresh changes look old. Positions go on rising.
         let forget = "WITH newest AS (SELECT coalesce(max(n), 0) AS n, coalesce(max(term), 0) AS term FROM feed.mark), \
                       gone AS (DELETE FROM feed.mark), spent AS (DELETE FROM feed.outbox), buried AS (DELETE FROM feed.tomb) \
-                      INSERT INTO feed.mark (n, term, snap) SELECT n + 1, term, pg_current_snapshot() FROM newest";
-        sqlx::raw_sql(forget).execute(&mut *transaction).await?;
+                      INSERT INTO feed.mark (n, term, snap) SELECT n + $1, term, pg_current_snapshot() FROM newest";
+        sqlx::query(forget).bind(MARK_JUMP).execute(&mut *transaction).await?;
         sqlx::query("UPDATE feed.leader SET term = term + $1").bind(TERM_JUMP).execute(&mut *transaction).await?;
     }
     let record = format!(

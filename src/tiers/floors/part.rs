@@ -42,6 +42,11 @@ impl Part {
         }
     }
 
+    /// Lets no floor go before `bucket`.
+    pub(super) fn lift(&mut self, bucket: u64) {
+        self.floors.values_mut().for_each(|floor| floor.bucket = floor.bucket.max(bucket));
+    }
+
     pub(super) fn get(&self, id: &RecordId) -> Option<Floor> {
         self.floors.get(id).copied()
     }

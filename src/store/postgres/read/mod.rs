@@ -17,7 +17,7 @@ use crate::{
     record::{CollectionId, DatabaseId, Key, Position, ShardId},
     resilience::Deadline,
     store::{
-        Error, Fetched, Row,
+        Error, Fetched, Row, ServerRole,
         postgres::{Shared, failure, statement::Statements},
     },
 };
@@ -131,6 +131,7 @@ fn fetched(rows: &[PgRow], database: DatabaseId, shard: ShardId, keys: usize) ->
     Ok(Fetched {
         database,
         position: Position(position.unwrap_or(0).unsigned_abs()),
+        role: ServerRole::Primary,
         epoch: epoch.unsigned_abs(),
         generation: generation(gen_),
         rows: rows.into_iter().collect::<Option<_>>().ok_or_else(|| Error::broken("find a key in a read's answer"))?,
