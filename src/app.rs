@@ -108,8 +108,8 @@ impl App {
         // The addresses first: a port in use should be said before a database is started.
         let public = listen(config.gateway.listen).await?;
         let operations = listen(config.gateway.operations).await?;
-        let (store, private) = open_store(config, place).await?;
         let telemetry = Telemetry::new();
+        let (store, private) = open_store(config, place, &telemetry).await?;
         let tiers = Tiers::new(&config.tiers, store.clone(), &telemetry);
         let hub = Hub::new(&telemetry);
         let service = Service::new(config.service.clone(), store.clone(), tiers.clone(), hub.clone(), &telemetry);
@@ -228,19 +228,24 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
-async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<PrivateServer>), Error> {
+async fn open_store(
+    config: &Config,
+    place: &Place,
+    telemetry: &Telemetry,
+) -> Result<(Store, Option<PrivateServer>), Error> {
+    let counters = || postgres::Counters::new(telemetry);
     match place {
         Place::Memory => {
             let memory = Memory::new(config.collections.clone(), config.shards)?;
             Ok((Store::Memory(Arc::new(memory)), None))
         }
         Place::Databases(databases) => {
-            let postgres = Postgres::open(databases.clone(), Deadline::after(OPEN_LIMIT)).await?;
+            let postgres = Postgres::open(databases.clone(), &counters(), Deadline::after(OPEN_LIMIT)).await?;
             Ok((Store::Postgres(Arc::new(postgres)), None))
         }
         Place::Private(folder) => {
             let private = PrivateServer::start(Options::new(folder)).await?;
-            match open_private(config, &private).await {
+            match open_private(config, &private, &counters()).await {
                 Ok(store) => Ok((store, Some(private))),
                 Err(error) => {
                     private.stop().await;
@@ -252,11 +257,15 @@ async fn open_store(config: &Config, place: &Place) -> Result<(Store, Option<Pri
 }
 
 /// Sets the private server's database up, every shard in it, and opens it.
-async fn open_private(config: &Config, private: &PrivateServer) -> Result<Store, store::Error> {
+async fn open_private(
+    config: &Config,
+    private: &PrivateServer,
+    counters: &postgres::Counters,
+) -> Result<Store, store::Error> {
     migrate::create_database(&private.url("postgres"), DATABASE).await?;
     let url = private.url(DATABASE);
     migrate::migrate_only(&url, config.shards).await?;
-    let postgres = Postgres::open(vec![postgres::Config::at(url)], Deadline::after(OPEN_LIMIT)).await?;
+    let postgres = Postgres::open(vec![postgres::Config::at(url)], counters, Deadline::after(OPEN_LIMIT)).await?;
     Ok(Store::Postgres(Arc::new(postgres)))
 }
 

@@ -18,8 +18,8 @@ pub struct Counters {
 impl Counters {
     /// Registers them in `telemetry`.
     pub fn new(telemetry: &Telemetry) -> Self {
-        let counters = |name, help| telemetry.counters(name, help, "database");
-        let gauges = |name, help| telemetry.gauges(name, help, "database");
+        let counters = |name, help| telemetry.counters(name, help, &["database"]);
+        let gauges = |name, help| telemetry.gauges(name, help, &["database"]);
         Counters {
             changes: counters("freshet_changes_applied_total", "Changes taken from the feed."),
             resyncs: counters("freshet_changes_resyncs_total", "Times that history was lost and read anew."),

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,6 +37,8 @@ pub struct Relay {
     database: DatabaseId,
     store: Store,
     tiers: Tiers,
+    /// Of the primary.
+    term: watch::Receiver<u64>,
     marks: IntCounter,
     leads: IntGauge,
 }
@@ -46,13 +51,14 @@ impl Relay {
             database,
             marks: counters.marks.with_label_values(&name),
             leads: counters.leads.with_label_values(&name),
+            term: store.primary_term(database),
             store,
             tiers,
         }
     }
 
     /// Runs until `stop`; losing the lead or the database only sends it back to standing for election.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let ended = stop.run_until_cancelled(self.stand_and_lead()).await;
             self.leads.set(0);
@@ -71,10 +77,14 @@ impl Relay {
     }
 
     /// Waits until this node should stand. One that has led does not wait until marks have been missing for long.
-    async fn rest(&self, has_led: bool) {
+    async fn rest(&mut self, has_led: bool) {
         let mut wait = CANDIDACY;
         loop {
-            sleep(wait.next_wait()).await;
+            tokio::select! {
+                () = sleep(wait.next_wait()) => {}
+                // Nobody serves a new primary before a leader has recorded its history.
+                Ok(()) = self.term.changed() => return,
+            }
             if has_led || self.tiers.freshness_of(self.database).since_mark() >= MARK_LIMIT {
                 return;
             }

@@ -170,7 +170,7 @@ impl Gateway {
             readiness,
             page,
             started: Instant::now(),
-            answers: telemetry.counters("freshet_gateway_answers_total", "HTTP requests answered.", "status"),
+            answers: telemetry.counters("freshet_gateway_answers_total", "HTTP requests answered.", &["status"]),
             turned_away: telemetry
                 .counter("freshet_gateway_turned_away_total", "Sockets closed because there were too many."),
             telemetry,

@@ -147,7 +147,7 @@ impl Outcomes {
     const LABELS: [&str; 5] = ["committed", "conflict", "refused", "unknown", "failed"];
 
     pub(super) fn new(telemetry: &Telemetry) -> Self {
-        let counters = telemetry.counters("freshet_service_writes_total", "Writes answered, by outcome.", "outcome");
+        let counters = telemetry.counters("freshet_service_writes_total", "Writes answered, by outcome.", &["outcome"]);
         Outcomes(Self::LABELS.map(|label| counters.with_label_values(&[label])))
     }
 

@@ -126,7 +126,7 @@ impl Sessions {
             registry: Registry::default(),
             draining: AtomicBool::new(false),
             messages: telemetry.counter("freshet_session_messages_total", "Messages received from clients."),
-            errors: telemetry.counters("freshet_session_errors_total", "Error answers, by reason.", "reason"),
+            errors: telemetry.counters("freshet_session_errors_total", "Error answers, by reason.", &["reason"]),
             pushes: telemetry.counter("freshet_session_pushes_total", "States pushed to subscribers."),
             delivery: telemetry.latency(
                 "freshet_session_delivery_seconds",
@@ -134,7 +134,7 @@ impl Sessions {
             ),
             blocked: telemetry
                 .counter("freshet_session_blocked_total", "Times a socket took no more and its pushes were conflated."),
-            closed: telemetry.counters("freshet_session_closed_total", "Connections ended, by close code.", "code"),
+            closed: telemetry.counters("freshet_session_closed_total", "Connections ended, by close code.", &["code"]),
             open: telemetry.gauge("freshet_session_open", "Connections open now."),
         };
         Sessions { shared: Arc::new(shared), tasks: TaskTracker::new() }

@@ -72,6 +72,11 @@ impl Error {
         Error::Unavailable { reason: "the node is shutting down".into() }
     }
 
+    /// What an old primary answers is of no use.
+    pub(super) fn primary_changed() -> Self {
+        Error::Unavailable { reason: "another server is the primary now".into() }
+    }
+
     /// A broken promise of the database.
     pub fn broken(what: impl Into<String>) -> Self {
         Error::Broken { what: what.into() }

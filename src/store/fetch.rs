@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::record::{DatabaseId, Position, Stamp, State};
 
 /// Which server of a database answered a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ServerRole {
     /// The primary: the read shows every change that was committed before it began.
     Primary,

@@ -17,16 +17,18 @@ pub mod write;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 pub use error::Error;
 pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Row, ServerRole};
 pub use memory::{DataType, Memory};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, ServerState};
 pub use write::{Operation, Token, Write, Written};
 
 use crate::{
     completion::Completion,
-    record::{Catalogue, CollectionId, DatabaseId, Key, RecordId, RecordRef, ShardId},
+    record::{Catalogue, CollectionId, DatabaseId, Key, Position, RecordId, RecordRef, ShardId},
     resilience::Deadline,
     shutdown::Tasks,
 };
@@ -144,6 +146,49 @@ impl Store {
         match self {
             Store::Postgres(store) => store.read(shard, collection, keys, deadline).await,
             Store::Memory(store) => Ok(store.answer(shard, collection, keys).await),
+        }
+    }
+
+    /// The newest mark that a replica is known to show which may answer reads of `shard`; `None` where there is none.
+    pub fn replica_mark(&self, shard: ShardId) -> Option<Position> {
+        match self {
+            Store::Postgres(store) => store.replica_mark(shard),
+            Store::Memory(_) => None,
+        }
+    }
+
+    /// [`read`](Self::read) on a replica, which may be behind: whether what it found is new enough to be used is for the caller
+    /// to judge, by the position. It is known to show `needed`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Deadline`]; the primary may answer.
+    pub async fn read_replica(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        keys: &[Key],
+        needed: Position,
+        deadline: Deadline,
+    ) -> Result<Fetched, Error> {
+        match self {
+            Store::Postgres(store) => store.read_replica(shard, collection, keys, needed, deadline).await,
+            Store::Memory(_) => Err(Error::Unavailable { reason: "the memory store has no replicas".into() }),
+        }
+    }
+
+    /// How the servers of a database stand, in the order of the configuration; nothing in memory.
+    pub fn servers(&self, database: DatabaseId) -> Vec<ServerState> {
+        match self {
+            Store::Postgres(store) => store.servers(database),
+            Store::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// Changes when another server of a database is taken for its primary; never in memory.
+    pub fn primary_term(&self, database: DatabaseId) -> watch::Receiver<u64> {
+        match self {
+            Store::Postgres(store) => store.primary_term(database),
+            Store::Memory(_) => watch::channel(0).1,
         }
     }
 

@@ -31,9 +31,9 @@ impl Telemetry {
         self.add(IntCounter::new(name, help))
     }
 
-    /// A family of counts, told apart by one label.
-    pub fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
+    /// A family of counts, told apart by labels.
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     /// A number that rises and falls.
@@ -41,9 +41,9 @@ impl Telemetry {
         self.add(IntGauge::new(name, help))
     }
 
-    /// A family of numbers that rise and fall, told apart by one label.
-    pub fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    /// A family of numbers that rise and fall, told apart by labels.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// A distribution of durations.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_read_back() {
         let telemetry = Telemetry::new();
-        let sources = telemetry.counters("freshet_tiers_answers_total", "Answers by source.", "source");
+        let sources = telemetry.counters("freshet_tiers_answers_total", "Answers by source.", &["source"]);
         sources.with_label_values(&["local"]).inc_by(3);
         sources.with_label_values(&["store"]).inc();
         telemetry.gauge("freshet_tiers_answers_total_open", "Help.").set(7);

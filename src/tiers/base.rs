@@ -33,6 +33,11 @@ impl Base {
         position.0 >= self.position.load(Ordering::Acquire) || begun.is_some_and(is_later)
     }
 
+    /// The position.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
     /// Floors below `position` may be gone.
     pub(super) fn raise(&self, position: u64) {
         self.position.fetch_max(position, Ordering::AcqRel);

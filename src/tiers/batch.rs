@@ -1,9 +1,10 @@
-//! Merges reads: one load for concurrent misses on a key, one statement for misses on a shard.
+//! Merges reads: one load for concurrent misses on a key, one statement for misses on a shard, on the primary or a replica.
 //!
 //! Batching has no timer: reads that arrive while a statement is in flight go out together in the next one, so under load
 //! batches grow by themselves. On an idle shard the statement is sent after one scheduler yield, so requests already
 //! queued can share it: with 4,096 gets in flight, statements carried 15 keys each without the yield and carry 240 with
-//! it. At most one statement is in flight for each shard and collection.
+//! it. At most one statement is in flight for each shard and collection on the primary, and one on its
+//! replicas.
 
 use std::{
     collections::HashMap,
@@ -43,9 +44,19 @@ pub struct Loaded {
 /// How long a statement is waited for before it matters whether its database answers anything.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-type PartitionId = (CollectionId, ShardId);
+/// Where a record is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// On the primary.
+    Primary,
+    /// On a replica that is known to show this position; on the primary if none answers.
+    Replica(Position),
+}
+
+/// Reads that share statements.
+type QueueId = (CollectionId, ShardId, ServerRole);
 /// There is a queue only while a task serves it.
-type Queues = Arc<Mutex<HashMap<PartitionId, ReadQueue>>>;
+type Queues = Arc<Mutex<HashMap<QueueId, ReadQueue>>>;
 
 /// Reads single records through shared statements. Cheap to clone.
 #[derive(Clone)]
@@ -61,7 +72,7 @@ impl Batcher {
         Batcher { store, queues: Arc::default(), statements }
     }
 
-    /// Reads one record on the primary and hands it to `answer`, which runs between two statements and must not block. It
+    /// Reads one record where `route` says and hands it to `answer`, which runs between two statements and must not block. It
     /// costs no task and no timer of its own. A caller whose limit is no shorter than that of the callers before it is
     /// answered by its deadline; any other has to keep its deadline itself.
     ///
@@ -71,19 +82,27 @@ impl Batcher {
         &self,
         id: &RecordId,
         join: Join,
+        route: Route,
         deadline: Deadline,
         answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static,
     ) {
-        let caller = Caller { answer: Completion::new(abandoned, answer), deadline };
-        let admitted = self.store.shard_of(id.as_ref()).and_then(|shard| self.store.admit(shard).map(|()| shard));
+        let (role, needed) = match route {
+            Route::Primary => (ServerRole::Primary, Position::default()),
+            Route::Replica(needed) => (ServerRole::Replica, needed),
+        };
+        let caller = Caller { answer: Completion::new(abandoned, answer), deadline, needed };
+        let admitted = self.store.shard_of(id.as_ref()).and_then(|shard| match role {
+            ServerRole::Primary => self.store.admit(shard).map(|()| shard),
+            ServerRole::Replica => Ok(shard),
+        });
         match admitted {
-            Ok(shard) => self.enqueue((id.collection, shard), &id.key, join, caller),
+            Ok(shard) => self.enqueue((id.collection, shard, role), &id.key, join, caller),
             Err(error) => caller.answer.complete(Err(error)),
         }
     }
 
     /// Adds a caller to a queue, and starts the task that serves the queue unless it runs.
-    fn enqueue(&self, id: PartitionId, key: &Key, join: Join, caller: Caller) {
+    fn enqueue(&self, id: QueueId, key: &Key, join: Join, caller: Caller) {
         let mut queues = self.queues.lock();
         let is_idle = !queues.contains_key(&id);
         queues.entry(id).or_default().join(key, join, caller);
@@ -94,7 +113,7 @@ impl Batcher {
     }
 
     /// Sends statement after statement until the queue is empty.
-    async fn serve(self, id: PartitionId) {
+    async fn serve(self, id: QueueId) {
         let _served = Served { queues: self.queues.clone(), id };
         loop {
             // Callers that are about to ask go first: in a statement of many keys each costs far less than in one of few.
@@ -118,7 +137,7 @@ impl Batcher {
     }
 
     /// The next batch. Without one the queue is removed, and the next caller makes another.
-    fn dispatch(&self, id: PartitionId) -> Option<Batch> {
+    fn dispatch(&self, id: QueueId) -> Option<Batch> {
         let owner = self.store.owner(id.1);
         let keys_max = owner.map_or(Store::KEYS_AT_ONCE_MAX, |owner| self.store.keys_at_once(owner, id.0));
         let mut queues = self.queues.lock();
@@ -131,8 +150,15 @@ impl Batcher {
 
     /// Reads the keys of a batch. Callers whose deadline passes meanwhile get [`Error::Deadline`], and all get
     /// [`Error::Unavailable`] when the database turns out to be silent.
-    async fn read(&self, id: PartitionId, batch: &Batch) -> Result<Fetched, Error> {
-        let (collection, shard) = id;
+    async fn read(&self, id: QueueId, batch: &Batch) -> Result<Fetched, Error> {
+        let (collection, shard, role) = id;
+        if role == ServerRole::Replica {
+            let (keys, needed) = (&batch.keys, batch.needed);
+            if let Ok(read) = self.store.read_replica(shard, collection, keys, needed, batch.expiry).await {
+                return Ok(read);
+            }
+            self.store.admit(shard)?;
+        }
         let mut read = pin!(self.store.read(shard, collection, &batch.keys, batch.deadline));
         let (begun, mut expiry) = (Instant::now(), batch.expiry);
         loop {
@@ -149,14 +175,14 @@ impl Batcher {
     }
 
     /// Answers callers whose deadline has passed; returns the next deadline.
-    fn expire(&self, id: PartitionId) -> Option<Deadline> {
+    fn expire(&self, id: QueueId) -> Option<Deadline> {
         let (late, next) = self.queues.lock().get_mut(&id)?.expire();
         answer_all(late, &Err(Error::Deadline));
         next
     }
 
     /// Answers the callers of a batch.
-    fn complete(&self, id: PartitionId, keys: &[Key], begun: Instant, fetched: Result<Fetched, Error>) {
+    fn complete(&self, id: QueueId, keys: &[Key], begun: Instant, fetched: Result<Fetched, Error>) {
         let was_late = matches!(fetched, Err(Error::Deadline));
         let Some(completed) = self.queues.lock().get_mut(&id).map(|queue| queue.complete(keys, was_late)) else {
             return;
@@ -178,7 +204,7 @@ impl Batcher {
 /// Guards the task that serves a queue: if it panics, its callers get an error, and the next caller makes a new queue.
 struct Served {
     queues: Queues,
-    id: PartitionId,
+    id: QueueId,
 }
 
 impl Drop for Served {

@@ -118,6 +118,13 @@ impl Floors {
         self.part(id).lock().get(id).map(|floor| floor.stamp)
     }
 
+    /// What a key's floor asks of a read: its stamp, and the position that every server which shows it has reached.
+    pub fn required(&self, id: &RecordId) -> (Option<Stamp>, Position) {
+        let floor = self.part(id).lock().get(id);
+        let position = self.base.position().max(floor.map_or(0, |floor| floor.bucket));
+        (floor.map(|floor| floor.stamp), Position(position))
+    }
+
     /// Moves on to mark `n`, all of whose changes have been applied, and forgets floors older than the window.
     ///
     /// It does not forget those of states that the poll before could not show: a write of this node may have its place at an old

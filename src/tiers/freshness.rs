@@ -158,6 +158,14 @@ impl Freshness {
         }
     }
 
+    /// How old an answer may be that reflects no more than what has been applied here; `None` while that is fresh.
+    pub fn unproven(&self) -> Option<Duration> {
+        match self.verdict() {
+            Verdict::Fresh => None,
+            Verdict::Usable(age) | Verdict::Expired(age) => Some(age),
+        }
+    }
+
     /// The oldest value served when nothing else can answer.
     pub fn stale_max(&self) -> Duration {
         self.config.stale_max

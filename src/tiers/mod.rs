@@ -127,7 +127,7 @@ impl Tiers {
             age: telemetry.gauges(
                 "freshet_tiers_age_ms",
                 "The age of the newest proof that every change is applied.",
-                "database",
+                &["database"],
             ),
             local_entries: telemetry.gauge("freshet_tiers_local_entries", "Records held in this process, about."),
             local_bytes: telemetry.gauge("freshet_tiers_local_bytes", "Memory that they take, about."),

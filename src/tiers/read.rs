@@ -12,11 +12,17 @@ use crate::{
     completion,
     record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
-    store::Error,
+    store::{Error, ServerRole},
     telemetry::Telemetry,
 };
 
-use super::{Tiers, batch::Loaded, entry::Entry, freshness::Verdict, read_queue::Join};
+use super::{
+    Tiers,
+    batch::{Loaded, Route},
+    entry::Entry,
+    freshness::Verdict,
+    read_queue::Join,
+};
 
 /// What a reader asks of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +64,7 @@ pub(super) struct Answers([IntCounter; 4]);
 impl Answers {
     pub(super) fn new(telemetry: &Telemetry) -> Self {
         let help = "Reads answered, by the tier that did.";
-        let counters = telemetry.counters("freshet_tiers_answers_total", help, "source");
+        let counters = telemetry.counters("freshet_tiers_answers_total", help, &["source"]);
         let sources = [Source::Local, Source::Filter, Source::Store, Source::Stale];
         Answers(sources.map(|source| counters.with_label_values(&[source.label()])))
     }
@@ -140,6 +146,17 @@ impl Tiers {
     /// # Cancel safety
     /// Dropping the future drops this caller only; a load shared with others runs on.
     pub async fn get(&self, id: &RecordId, options: &ReadOptions, deadline: Deadline) -> Result<Answer, Error> {
+        self.walk(id, options, self.route(id, options), deadline).await
+    }
+
+    /// [`Self::get`], with the first read of the store where `route` says.
+    async fn walk(
+        &self,
+        id: &RecordId,
+        options: &ReadOptions,
+        route: Route,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
         if let Some(answer) = self.get_local(id.as_ref(), options) {
             return Ok(answer);
         }
@@ -148,7 +165,7 @@ impl Tiers {
         }
         // With something to fall back on, a database that does not answer at once is not waited for to the end.
         let patience = if self.get_stale(id, options).is_some() { deadline.at_most(PATIENCE) } else { deadline };
-        match self.load(id, options, patience).await {
+        match self.load(id, options, route, patience).await {
             Ok((state, stale)) => Ok(self.counted(Answer { state, stale, source: Source::Store })),
             Err(error) => self.fall_back(id, options, error),
         }
@@ -171,15 +188,17 @@ impl Tiers {
         }
         if self.verdict_at(id.as_ref(), Instant::now()) != Verdict::Fresh {
             // L1 may have something to fall back on, which the store is not waited for as long.
-            return self.clone().get_in_task(id, deadline, answer);
+            let route = self.route(&id, &ReadOptions::default());
+            return self.clone().get_in_task(id, route, deadline, answer);
         }
         self.inner.store_reads.inc();
         let (tiers, record) = (self.clone(), id.clone());
-        self.inner.batcher.load(&id, Join::Any, deadline, move |loaded| {
+        let route = self.route(&id, &ReadOptions::default());
+        self.inner.batcher.load(&id, Join::Any, route, deadline, move |loaded| {
             let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
                 Ok(Some((state, stale))) => answer(Ok(tiers.counted(Answer { state, stale, source: Source::Store }))),
-                Ok(None) => tiers.get_in_task(record, deadline, answer),
+                Ok(None) => tiers.get_in_task(record, Route::Primary, deadline, answer),
                 Err(error) => answer(tiers.fall_back(&record, &ReadOptions::default(), error)),
             }
         });
@@ -188,10 +207,27 @@ impl Tiers {
     fn get_in_task(
         self,
         id: RecordId,
+        route: Route,
         deadline: Deadline,
         answer: impl FnOnce(Result<Answer, Error>) + Send + 'static,
     ) {
-        tokio::spawn(async move { answer(self.get(&id, &ReadOptions::default(), deadline).await) });
+        tokio::spawn(async move { answer(self.walk(&id, &ReadOptions::default(), route, deadline).await) });
+    }
+
+    /// Where a record is read first: on a replica, unless none is known to show what this node or the client has seen. Whether
+    /// an answer is new enough is judged when it comes; this only spares reads that would be repeated.
+    ///
+    /// # Source
+    /// docs/coherence.md, R10.
+    fn route(&self, id: &RecordId, options: &ReadOptions) -> Route {
+        let shard = self.inner.store.shard_of(id.as_ref());
+        let Some(shown) = shard.ok().and_then(|shard| self.inner.store.replica_mark(shard)) else {
+            return Route::Primary;
+        };
+        let Some(view) = self.view_of(id.as_ref()) else { return Route::Primary };
+        let (floor, needed) = view.floors.required(id);
+        let is_covered = options.min_stamp.is_none_or(|min| floor.is_some_and(|floor| floor >= min));
+        if is_covered && needed <= shown { Route::Replica(needed) } else { Route::Primary }
     }
 
     /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster
@@ -200,6 +236,7 @@ impl Tiers {
         &self,
         id: &RecordId,
         options: &ReadOptions,
+        mut route: Route,
         deadline: Deadline,
     ) -> Result<(State, Option<Duration>), Error> {
         // A statement already under way may have begun before the client saw the stamp it names.
@@ -207,7 +244,7 @@ impl Tiers {
         while !deadline.passed() {
             self.inner.store_reads.inc();
             let (answer, loaded) = completion::channel(|| Err(Error::shutting_down()));
-            self.inner.batcher.load(id, join, deadline, answer);
+            self.inner.batcher.load(id, join, route, deadline, answer);
             let loaded = deadline.limit(loaded).await.map_err(|_| Error::Deadline)??;
             if let Some(settled) = self.settle(id, &loaded, options) {
                 return Ok(settled);
@@ -215,7 +252,7 @@ impl Tiers {
             if let Some(answer) = self.get_local(id.as_ref(), options).filter(|answer| answer.stale.is_none()) {
                 return Ok((answer.state, None));
             }
-            join = Join::Later;
+            (join, route) = (Join::Later, Route::Primary);
         }
         Err(Error::Deadline)
     }
@@ -224,8 +261,13 @@ impl Tiers {
     /// it has to be read again: it was overtaken, or is older than the options allows.
     fn settle(&self, id: &RecordId, loaded: &Loaded, options: &ReadOptions) -> Option<(State, Option<Duration>)> {
         // The age first, the install second: what the certificate vouches for was applied before the floors judge the state.
-        let stale = self.freshness_of(loaded.database).staleness(loaded.begun);
+        let freshness = self.freshness_of(loaded.database);
+        let is_replicas = loaded.role == ServerRole::Replica;
+        let stale = if is_replicas { freshness.unproven() } else { freshness.staleness(loaded.begun) };
         let state = self.install(id, loaded)?;
+        if is_replicas && options.min_stamp.is_some_and(|min| state.stamp < min) {
+            return None;
+        }
         stale.is_none_or(|age| self.allows(options, age)).then_some((state, stale))
     }
 

@@ -5,7 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::RandomState;
 
 use super::batch::Loaded;
-use crate::{completion::Completion, record::Key, resilience::Deadline, store::Error};
+use crate::{
+    completion::Completion,
+    record::{Key, Position},
+    resilience::Deadline,
+    store::Error,
+};
 
 /// Which statement may answer a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub enum Join {
 pub(super) struct Caller {
     pub(super) answer: Completion<Result<Loaded, Error>>,
     pub(super) deadline: Deadline,
+    /// What a replica must show to answer it.
+    pub(super) needed: Position,
 }
 
 pub(super) type Callers = Vec<Caller>;
@@ -40,6 +47,8 @@ pub(super) struct Batch {
     pub(super) expiry: Deadline,
     /// When the last does.
     pub(super) deadline: Deadline,
+    /// What a replica must show to answer all of them.
+    pub(super) needed: Position,
 }
 
 /// The reads of one shard of one collection, of which at most one batch is in flight.
@@ -74,16 +83,18 @@ impl ReadQueue {
     pub(super) fn dispatch(&mut self, keys_max: usize) -> Option<Batch> {
         let keys: Vec<Key> = self.keys.drain(..self.keys.len().min(keys_max)).collect();
         let mut span: Option<(Deadline, Deadline)> = None;
+        let mut needed = Position::default();
         for key in &keys {
             let wanted = self.wanted.get_mut(key)?;
             let callers = std::mem::take(&mut wanted.waiting);
-            for Caller { deadline, .. } in &callers {
+            for Caller { deadline, needed: wanted, .. } in &callers {
+                needed = needed.max(*wanted);
                 let (first, last) = span.unwrap_or((*deadline, *deadline));
                 span = Some((first.min(*deadline), last.max(*deadline)));
             }
             wanted.in_flight = Some(callers);
         }
-        span.map(|(expiry, deadline)| Batch { keys, expiry, deadline })
+        span.map(|(expiry, deadline)| Batch { keys, expiry, deadline, needed })
     }
 
     /// Takes out the callers whose deadline has passed: any of the batch in flight, and of those behind it the first in the
@@ -140,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        record::{DatabaseId, Position, ShardId, Stamp, State},
+        record::{DatabaseId, ShardId, Stamp, State},
         store::ServerRole,
     };
 
@@ -153,7 +164,7 @@ mod tests {
             let (give, answered) = mpsc::channel();
             let deadline = Deadline::after(Duration::from_millis(after));
             let answer = Completion::new(|| Err(Error::Overloaded), move |answer| drop(give.send(answer)));
-            self.join(key, join, Caller { answer, deadline });
+            self.join(key, join, Caller { answer, deadline, needed: Position::default() });
             (deadline, answered)
         }
     }

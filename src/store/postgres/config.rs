@@ -17,8 +17,15 @@ pub struct Config {
     /// What it is called in logs, metrics and probes: each database has a name of its own.
     #[serde(default = "Config::name_default")]
     pub name: String,
-    /// `postgres://user:password@host:port/database` of the primary.
+    /// `postgres://user:password@host:port/database` of the primary. With replicas it may be any of the servers: a node finds
+    /// out which one is the primary.
     pub url: String,
+    /// URLs of the database's streaming replicas, in any order; they answer reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
+    /// A replica that is further behind answers no reads.
+    #[serde(default = "Config::replica_lag_max_default", with = "humantime_serde")]
+    pub replica_lag_max: Duration,
     /// The shards that `freshet migrate` places here when the database is first set up; all of them where it is the only one.
     /// From then on its own tables say which are here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +59,8 @@ impl Config {
         Config {
             name: Self::name_default(),
             url: url.into(),
+            replicas: Vec::new(),
+            replica_lag_max: Self::replica_lag_max_default(),
             shards: None,
             read_connections: Self::read_connections_default(),
             write_lanes: Self::write_lanes_default(),
@@ -65,6 +74,10 @@ impl Config {
 
     fn name_default() -> String {
         "main".to_owned()
+    }
+
+    const fn replica_lag_max_default() -> Duration {
+        Duration::from_secs(5)
     }
 
     const fn read_connections_default() -> u32 {
@@ -95,36 +108,37 @@ impl Config {
         Duration::from_secs(24 * 60 * 60)
     }
 
-    /// Connection options with every setting pinned on which a value's text depends.
+    /// The URLs of all servers, as configured.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        [&self.url].into_iter().chain(&self.replicas).map(String::as_str)
+    }
+
+    /// Connection options for one of the servers, with every setting pinned on which a value's text depends.
     ///
     /// # Errors
-    /// [`Error::Broken`] when the URL is none.
-    pub fn options(&self, purpose: &str) -> Result<PgConnectOptions, Error> {
-        let options = PgConnectOptions::from_str(&self.url)
+    /// [`Error::Broken`] when `url` is none.
+    pub(super) fn options(&self, url: &str) -> Result<PgConnectOptions, Error> {
+        let options = PgConnectOptions::from_str(url)
             .map_err(|error| Error::broken(format!("read the database url: {error}")))?;
-        Ok(options
-            .application_name(&format!("freshet {purpose}"))
-            .statement_cache_capacity(1_000)
-            .extra_float_digits(1)
-            .options([
-                ("TimeZone", "UTC".to_owned()),
-                ("DateStyle", "ISO".to_owned()),
-                ("IntervalStyle", "postgres".to_owned()),
-                ("bytea_output", "hex".to_owned()),
-                ("default_transaction_isolation", "read committed".to_owned()),
-                ("plan_cache_mode", "force_generic_plan".to_owned()),
-                // A plan made while a table was empty is kept, and would go on reading the whole of it for each key.
-                ("enable_seqscan", "off".to_owned()),
-                // Starting worker processes takes longer than any of these statements: 12 ms for a poll of the feed.
-                ("max_parallel_workers_per_gather", "0".to_owned()),
-                // Compiling a point read takes a hundred times as long as running it.
-                ("jit", "off".to_owned()),
-                ("statement_timeout", self.statement_limit.as_millis().to_string()),
-                ("idle_in_transaction_session_timeout", "30000".to_owned()),
-                ("tcp_keepalives_idle", "2".to_owned()),
-                ("tcp_keepalives_interval", "1".to_owned()),
-                ("tcp_keepalives_count", "3".to_owned()),
-            ]))
+        Ok(options.statement_cache_capacity(1_000).extra_float_digits(1).options([
+            ("TimeZone", "UTC".to_owned()),
+            ("DateStyle", "ISO".to_owned()),
+            ("IntervalStyle", "postgres".to_owned()),
+            ("bytea_output", "hex".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            // A plan made while a table was empty is kept, and would go on reading the whole of it for each key.
+            ("enable_seqscan", "off".to_owned()),
+            // Starting worker processes takes longer than any of these statements: 12 ms for a poll of the feed.
+            ("max_parallel_workers_per_gather", "0".to_owned()),
+            // Compiling a point read takes a hundred times as long as running it.
+            ("jit", "off".to_owned()),
+            ("statement_timeout", self.statement_limit.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", "30000".to_owned()),
+            ("tcp_keepalives_idle", "2".to_owned()),
+            ("tcp_keepalives_interval", "1".to_owned()),
+            ("tcp_keepalives_count", "3".to_owned()),
+        ]))
     }
 }
 
@@ -133,6 +147,8 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("name", &self.name)
             .field("url", &session::without_password(&self.url))
+            .field("replicas", &self.replicas.iter().map(|url| session::without_password(url)).collect::<Vec<_>>())
+            .field("replica_lag_max", &self.replica_lag_max)
             .field("shards", &self.shards)
             .field("read_connections", &self.read_connections)
             .field("write_lanes", &self.write_lanes)

@@ -5,20 +5,20 @@ use std::{
     time::Instant,
 };
 
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, future::join_all};
 use parking_lot::{Mutex, RwLock};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio_util::task::TaskTracker;
 
 use super::{
     Config,
-    breaker::Breaker,
     describe::{self, Ownership, Table},
     feed::{self, Lead},
     operate::health::Health,
     owners::Owners,
     pool,
     read::{BatchSizes, ReadPool},
+    replication::{self, Connected, Connector, Counters, Servers, To},
     shared::Shared,
     write::{Role, Writer},
 };
@@ -39,7 +39,7 @@ const SCAN_LOCK_LIMIT_MS: u32 = 100;
 pub struct Database {
     id: DatabaseId,
     config: Config,
-    breaker: Arc<Breaker>,
+    servers: Arc<Servers>,
     /// Set when it has been opened, once and for all.
     open: OnceLock<Open>,
     /// Why it is not open.
@@ -66,9 +66,13 @@ pub(super) struct Described {
 
 impl Database {
     /// A database that has not been asked yet.
-    pub(super) fn new(id: DatabaseId, config: Config) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when a URL of the configuration is none.
+    pub(super) fn new(id: DatabaseId, config: Config, counters: &Counters) -> Result<Self, Error> {
         let trouble = Mutex::new("it was not asked yet".to_owned());
-        Database { id, config, breaker: Arc::default(), open: OnceLock::new(), trouble }
+        let servers = Arc::new(Servers::new(&config, counters)?);
+        Ok(Database { id, config, servers, open: OnceLock::new(), trouble })
     }
 
     /// Connects and reads what is tracked there.
@@ -76,11 +80,12 @@ impl Database {
     /// # Errors
     /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
     pub(super) async fn describe(&self, deadline: Deadline) -> Result<Described, Error> {
-        let config = &self.config;
-        feed::lead::settle_identity(config, deadline).await?;
+        self.servers.find_primary().await?;
+        let limit = deadline.at_most(self.config.connect_limit);
+        feed::lead::settle_identity(&self.servers, limit, deadline).await?;
         // Not a pooled connection: those do not wait for a table of the feed that is locked for a moment.
-        let (options, limit) = (config.options("reads")?, deadline.at_most(config.connect_limit));
-        let mut connection = pool::connect(&options, &self.breaker, limit).await?;
+        let Connected { mut connection, .. } =
+            Connector::new(&self.servers, To::Primary, "reads").connect(limit).await?;
         let tables = deadline.limit(describe::tables(&mut connection)).await.map_err(|_| Error::Deadline)??;
         let role = sqlx::query_as(
             "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
@@ -119,16 +124,21 @@ impl Database {
         let owned = ownership.owned();
         let shared = Arc::new(Shared {
             id: self.id,
-            reads: ReadPool::new(&self.config, tables.len(), &self.breaker)?,
+            reads: ReadPool::new(&self.config, &self.servers, To::Primary, tables.len()),
+            replica_reads: (0..self.servers.len())
+                .map(|at| ReadPool::new(&self.config, &self.servers, To::Replica(at), tables.len()))
+                .collect(),
             batch_sizes: BatchSizes::new(tables.len()),
             catalogue: catalogue.clone(),
             tables,
             ownership: RwLock::new(Arc::new(ownership)),
             owners: owners.clone(),
             config: self.config.clone(),
-            breaker: self.breaker.clone(),
+            servers: self.servers.clone(),
         });
-        let writer = Writer::start(shared.clone(), &self.config, role, tasks, core)?;
+        let writer = Writer::start(shared.clone(), &self.config, role, tasks, core);
+        let servers = self.servers.clone();
+        core.spawn("replicas", |stop| replication::watch(servers, stop));
         let health = Health::new(shared.clone());
         // Opened by one task only.
         drop(self.open.set(Open { shared, writer, health }));
@@ -153,13 +163,17 @@ impl Database {
         }
     }
 
+    pub(super) fn servers(&self) -> &Arc<Servers> {
+        &self.servers
+    }
+
     pub(super) fn shared(&self) -> Result<&Arc<Shared>, Error> {
         self.opened().map(|open| &open.shared)
     }
 
     /// Reads anew which shards are here, unless the database is silent.
     pub(super) async fn refresh_ownership(&self, deadline: Deadline) -> Result<(), Error> {
-        self.breaker.check(Instant::now())?;
+        self.servers.breaker.check(Instant::now())?;
         self.shared()?.refresh_ownership(deadline).await
     }
 
@@ -170,7 +184,7 @@ impl Database {
         deadline: Deadline,
         answer: Completion<Result<Written, Error>>,
     ) {
-        let admitted = self.opened().and_then(|open| self.breaker.admit(Instant::now()).map(|()| &open.writer));
+        let admitted = self.opened().and_then(|open| self.servers.breaker.admit(Instant::now()).map(|()| &open.writer));
         match admitted {
             Ok(writer) => writer.write(write, shard, deadline, answer),
             Err(error) => answer.complete(Err(error)),
@@ -246,6 +260,7 @@ impl Database {
         if let Some(open) = self.open.get() {
             open.writer.close(deadline).await;
             open.shared.reads.close(deadline).await;
+            join_all(open.shared.replica_reads.iter().map(|reads| reads.close(deadline))).await;
         }
     }
 

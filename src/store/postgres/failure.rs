@@ -56,6 +56,16 @@ pub fn is_repeated_token(error: &sqlx::Error) -> bool {
     constraint == Some("idempotency_pkey")
 }
 
+/// Whether a replica cancelled the statement, or its session, since it was in the way of what the primary has done.
+///
+/// # Source
+/// PostgreSQL, "Hot Standby", Handling Query Conflicts: `ProcessRecoveryConflictInterrupt` in `postgres.c` reports them as
+/// serialization_failure, deadlock_detected, or admin_shutdown and database_dropped for the session.
+pub fn is_conflict(error: &sqlx::Error) -> bool {
+    let is_of_recovery = |error: &dyn sqlx::error::DatabaseError| error.message().contains("conflict with recovery");
+    is_transient(error) || error.as_database_error().is_some_and(is_of_recovery)
+}
+
 /// Whether the same transaction may succeed when it is run again: serialization_failure, deadlock_detected.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "40001" | "40P01"))

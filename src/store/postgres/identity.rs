@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::store::Error;
 
-use super::failure;
+use super::{failure, replication::History};
 
 /// How far versions, marks and terms jump: beyond whatever the lost history can have used. A mark whose number was given twice
 /// would let a replica of the lost history pass for one of this.
@@ -21,30 +21,44 @@ const TERM_JUMP: i64 = 1_000;
 
 /// The timeline is read from the name of the WAL file being written: the control file shows a promotion only at the
 /// next checkpoint. A standby writes none.
-const ACTUAL: &str = "(SELECT system_identifier FROM pg_control_system()) AS system_identifier, \
+pub(super) const ACTUAL: &str = "(SELECT system_identifier FROM pg_control_system()) AS system_identifier, \
                       CASE WHEN NOT pg_is_in_recovery() \
                       THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline, \
                       pg_is_in_recovery() AS standby";
 
-/// Checks that a server may be used: it is a primary, and its identity is the recorded one, or none is recorded yet.
+/// Checks that a server may be used as the primary: it is one, and its identity is the recorded one, or none is recorded yet.
+/// Returns the history that it writes; `None` where nothing was migrated yet.
 ///
 /// # Errors
 /// [`Error::Unavailable`] says which of the two it is not.
-pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Error> {
+pub(super) async fn check(connection: &mut PgConnection) -> Result<Option<History>, Error> {
     let query = format!(
-        "SELECT i.standby, coalesce((m.system_identifier, m.timeline) = (i.system_identifier, i.timeline), true) \
+        "SELECT i.system_identifier, i.timeline, \
+                coalesce((m.system_identifier, m.timeline) = (i.system_identifier, i.timeline), true) \
          FROM feed.meta m, (SELECT {ACTUAL}) i"
     );
-    let checked = sqlx::query_as::<_, (bool, bool)>(sqlx::AssertSqlSafe(query)).fetch_one(connection).await;
+    let checked = sqlx::query_as::<_, (i64, Option<i32>, bool)>(sqlx::AssertSqlSafe(query)).fetch_one(connection).await;
     let reason = match checked {
         // Not migrated yet: whoever describes the tables says so better.
-        Err(error) if failure::is_stale_schema(&error) => return Ok(()),
+        Err(error) if failure::is_stale_schema(&error) => return Ok(None),
         Err(error) => return Err(failure::connecting(error)),
-        Ok((true, _)) => "the server is a standby, not the primary",
-        Ok((_, false)) => "the server was promoted or restored, and its new generation is not recorded yet",
-        Ok((false, true)) => return Ok(()),
+        Ok((_, None, _)) => "the server is a standby, not the primary",
+        Ok((_, _, false)) => "the server was promoted or restored, and its new generation is not recorded yet",
+        Ok((system_identifier, Some(timeline), true)) => return Ok(Some(History { system_identifier, timeline })),
     };
     Err(Error::Unavailable { reason: reason.into() })
+}
+
+/// Checks that a server is a replica.
+///
+/// # Errors
+/// [`Error::Unavailable`] when it is none.
+pub(super) async fn check_replica(connection: &mut PgConnection) -> Result<(), Error> {
+    let checked = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await;
+    match checked.map_err(failure::connecting)? {
+        true => Ok(()),
+        false => Err(Error::Unavailable { reason: "the server is no replica".into() }),
+    }
 }
 
 /// Records the server's identity; where another was recorded, starts a new generation of every shard. Returns

@@ -18,6 +18,7 @@ mod owners;
 pub mod placement;
 pub mod pool;
 mod read;
+mod replication;
 pub mod server;
 pub mod session;
 pub mod shard_range;
@@ -31,19 +32,21 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use config::Config;
 pub use database::Tail;
 pub use feed::Lead;
 pub use operate::{comparison, inspect, migrate, rows, survey};
+pub use replication::{Counters, Role, ServerState};
 pub(crate) use shared::Shared;
 
 use self::{database::Database, joining::Joining, owners::Owners};
 use super::{Error, Fetched, Write, Written};
 use crate::{
     completion::Completion,
-    record::{Catalogue, CollectionId, DatabaseId, Key, RecordId, ShardId},
+    record::{Catalogue, CollectionId, DatabaseId, Key, Position, RecordId, ShardId},
     resilience::Deadline,
     shutdown::Tasks,
 };
@@ -71,9 +74,11 @@ impl Postgres {
     /// # Errors
     /// When no database can be opened, what the first of them said: [`Error::Unavailable`] when it does not answer,
     /// [`Error::Broken`] when it was not migrated. [`Error::Broken`] as well when two entries name one database.
-    pub async fn open(configs: Vec<Config>, deadline: Deadline) -> Result<Self, Error> {
-        let databases: Arc<[_]> =
-            (0..).map(DatabaseId).zip(configs).map(|(id, config)| Arc::new(Database::new(id, config))).collect();
+    pub async fn open(configs: Vec<Config>, counters: &Counters, deadline: Deadline) -> Result<Self, Error> {
+        let databases = (0..).map(DatabaseId).zip(configs);
+        let databases: Result<Arc<[_]>, _> =
+            databases.map(|(id, config)| Database::new(id, config, counters).map(Arc::new)).collect();
+        let databases = databases?;
         let (joining, found) = Joining::begin(&databases, deadline).await?;
         join_all(found.into_iter().map(|(database, described)| joining.join(database, described, deadline))).await;
         for database in databases.iter().filter(|database| database.shared().is_err()) {
@@ -101,13 +106,21 @@ impl Postgres {
         self.owners.owner(shard)
     }
 
+    pub(super) fn servers(&self, id: DatabaseId) -> Vec<ServerState> {
+        self.database(id).servers().states()
+    }
+
+    pub(super) fn primary_term(&self, id: DatabaseId) -> watch::Receiver<u64> {
+        self.database(id).servers().term()
+    }
+
     pub(super) fn owned(&self, database: DatabaseId) -> Vec<ShardId> {
         self.owners.owned(database)
     }
 
     pub(super) fn admit(&self, shard: ShardId) -> Result<(), Error> {
         match self.owner(shard) {
-            Ok(owner) => self.database(owner).shared()?.breaker.admit(Instant::now()),
+            Ok(owner) => self.database(owner).shared()?.servers.breaker.admit(Instant::now()),
             // The databases are asked for the owner first.
             Err(_) => Ok(()),
         }
@@ -115,7 +128,7 @@ impl Postgres {
 
     pub(super) fn check_silence(&self, shard: ShardId) -> Result<(), Error> {
         let owner = self.owner(shard)?;
-        self.database(owner).shared()?.breaker.check(Instant::now())
+        self.database(owner).shared()?.servers.breaker.check(Instant::now())
     }
 
     pub(super) async fn read(
@@ -130,6 +143,24 @@ impl Postgres {
             Err(_) => self.ask_for_owner(shard, deadline).await?,
         };
         self.database(owner).shared()?.read(shard, collection, keys, deadline).await
+    }
+
+    /// The newest mark that a replica of the shard's owner shows; `None` where none may be asked.
+    pub(super) fn replica_mark(&self, shard: ShardId) -> Option<Position> {
+        let owner = self.owner(shard).ok()?;
+        self.database(owner).servers().replica_mark()
+    }
+
+    pub(super) async fn read_replica(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        keys: &[Key],
+        needed: Position,
+        deadline: Deadline,
+    ) -> Result<Fetched, Error> {
+        let owner = self.owner(shard)?;
+        self.database(owner).shared()?.read_replica(shard, collection, keys, needed, deadline).await
     }
 
     pub(super) fn write(&self, write: Write, deadline: Deadline, answer: Completion<Result<Written, Error>>) {

@@ -1,20 +1,22 @@
-//! Connections to one primary: how they are set up, lent and given up.
+//! Connections of one purpose: how they are lent and given up.
 
 use std::{
     collections::HashSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{breaker::Breaker, config::Config, failure, identity},
+        postgres::{
+            failure,
+            replication::{Connected, Connector},
+        },
     },
 };
 
@@ -24,6 +26,8 @@ pub struct Pooled {
     pub connection: PgConnection,
     /// The names.
     pub prepared: HashSet<String>,
+    /// The primary's when it was opened.
+    term: u64,
 }
 
 /// Connections of one purpose, opened when they are needed and kept.
@@ -35,9 +39,8 @@ pub struct Pooled {
 /// (0.77 to 0.86), and with 4,096 no difference beyond the noise (0.75 to 1.15). With a busy shard keeping its connection for
 /// 16 statements it was 0.34, 0.76, 1.10 and 1.00. What waiting writes would lose was not measured.
 pub struct Pool {
-    options: PgConnectOptions,
+    connector: Connector,
     connect_limit: Duration,
-    breaker: Arc<Breaker>,
     permits_total: u32,
     permits: Semaphore,
     /// With the moment each last answered.
@@ -45,13 +48,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of at most `connections`; a caller beyond them waits. Each connection that comes back shows that the database
-    /// answers, and `breaker` is told.
-    pub(super) fn new(config: &Config, options: PgConnectOptions, connections: u32, breaker: &Arc<Breaker>) -> Self {
+    /// A pool of at most `connections`, each of which may take `connect_limit` to be opened; a caller beyond them waits. None is
+    /// lent again once another server is the primary.
+    pub(super) fn new(connector: Connector, connect_limit: Duration, connections: u32) -> Self {
         Pool {
-            options,
-            connect_limit: config.connect_limit,
-            breaker: breaker.clone(),
+            connector,
+            connect_limit,
             permits_total: connections.max(1),
             permits: Semaphore::new(connections.max(1) as usize),
             idle: Mutex::new(Vec::new()),
@@ -66,9 +68,8 @@ impl Pool {
     pub async fn acquire(&self, deadline: Deadline) -> Result<PooledConnection<'_>, Error> {
         let permit = deadline.limit(self.permits.acquire()).await.map_err(|_| Error::Deadline)?;
         let permit = permit.map_err(|_| Error::shutting_down())?;
-        let idle = self.idle.lock().pop();
-        let pooled = match idle {
-            Some((_, pooled)) => pooled,
+        let pooled = match self.pop_idle() {
+            Some(pooled) => pooled,
             // A server that was given less than its limit to answer has not shown that it is away.
             None => {
                 self.connect(deadline).await.map_err(|error| if deadline.passed() { Error::Deadline } else { error })?
@@ -77,9 +78,15 @@ impl Pool {
         Ok(PooledConnection { pooled, pool: self, _permit: permit })
     }
 
+    fn pop_idle(&self) -> Option<Pooled> {
+        let mut idle = self.idle.lock();
+        idle.retain(|(_, pooled)| self.connector.is_current(pooled.term));
+        idle.pop().map(|(_, pooled)| pooled)
+    }
+
     async fn connect(&self, deadline: Deadline) -> Result<Pooled, Error> {
-        let connection = connect(&self.options, &self.breaker, deadline.at_most(self.connect_limit)).await?;
-        Ok(Pooled { connection, prepared: HashSet::new() })
+        let Connected { connection, term } = self.connector.connect(deadline.at_most(self.connect_limit)).await?;
+        Ok(Pooled { connection, prepared: HashSet::new(), term })
     }
 
     /// Closes the connections nobody uses: after one was found dead, the others are likely to be.
@@ -127,31 +134,15 @@ impl PooledConnection<'_> {
 
     /// Returns the connection for others to use.
     pub fn release(self) {
-        self.pool.breaker.answered();
-        if !self.pool.permits.is_closed() {
+        let Pool { connector, permits, .. } = self.pool;
+        if !connector.is_current(self.pooled.term) {
+            return;
+        }
+        connector.answered();
+        if !permits.is_closed() {
             self.pool.idle.lock().push((Instant::now(), self.pooled));
         }
     }
-}
-
-/// Opens a connection to a primary whose history is the recorded one; tells `breaker` whether the server answered.
-///
-/// # Errors
-/// [`Error::Unavailable`], also when it is not that primary.
-pub(super) async fn connect(
-    options: &PgConnectOptions,
-    breaker: &Breaker,
-    deadline: Deadline,
-) -> Result<PgConnection, Error> {
-    let opened = async {
-        let connected = PgConnection::connect_with(options).await;
-        breaker.note(&connected);
-        let mut connection = connected.map_err(failure::connecting)?;
-        identity::check(&mut connection).await?;
-        Ok(connection)
-    };
-    let silent = || Error::Unavailable { reason: "the database did not answer a connection attempt".into() };
-    deadline.limit(opened).await.map_err(|_| silent())?
 }
 
 /// Runs one step on a connection within `deadline`.

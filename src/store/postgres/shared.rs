@@ -7,11 +7,11 @@ use tokio::time::sleep;
 
 use super::{
     Config,
-    breaker::Breaker,
     describe::{Ownership, Table},
     failure,
     owners::Owners,
     read::{BatchSizes, ReadPool},
+    replication::Servers,
     statement::Statements,
 };
 use crate::{
@@ -30,9 +30,11 @@ pub(crate) struct Shared {
     pub(super) ownership: RwLock<Arc<Ownership>>,
     /// To be told of what is found here.
     pub(super) owners: Arc<Owners>,
+    pub(super) servers: Arc<Servers>,
     pub(super) reads: ReadPool,
+    /// For each server, in case that it is a replica.
+    pub(super) replica_reads: Box<[ReadPool]>,
     pub(super) batch_sizes: BatchSizes,
-    pub(super) breaker: Arc<Breaker>,
 }
 
 impl Shared {

@@ -15,6 +15,8 @@ use crate::{
 
 /// The newest mark a statement's snapshot shows.
 const MARK: &str = "(SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1)";
+/// The same on a replica, and nothing on one that has been promoted: a session outlives that.
+const REPLICA_MARK: &str = "(SELECT n FROM feed.mark WHERE pg_is_in_recovery() ORDER BY n DESC LIMIT 1)";
 
 /// The statements for one shard of one collection, or for all its shards; those that write are made for each shape of rows.
 ///
@@ -25,6 +27,7 @@ pub struct Statements {
     /// Keys -> position, epoch, generation, and a row for each key: (its number from 1 on, version, value), from one
     /// snapshot.
     read: Arc<str>,
+    read_replica: Arc<str>,
     scan: Arc<str>,
     relation: String,
     table: Arc<Table>,
@@ -43,15 +46,19 @@ impl Statements {
             "(SELECT t.version FROM feed.tomb t WHERE t.collection = {} AND t.key = k.key ORDER BY t.version DESC LIMIT 1)",
             literal(&collection.name)
         );
-        Statements {
-            read: format!(
-                "SELECT {MARK}, s.epoch, s.gen, k.number, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
+        let read = |mark: &str| -> Arc<str> {
+            format!(
+                "SELECT {mark}, s.epoch, s.gen, k.number, CASE WHEN p.{key} IS NULL THEN {tombstone} ELSE p.{version} END, \
                  CASE WHEN p.{key} IS NOT NULL THEN {value}::text END \
                  FROM feed.shard_state s CROSS JOIN unnest($1::text[]) WITH ORDINALITY k (key, number) \
                  LEFT JOIN LATERAL (SELECT * FROM {relation} WHERE {key} = k.key::{kind} LIMIT 1) p ON true WHERE s.shard = {}",
                 shard.0
             )
-            .into(),
+            .into()
+        };
+        Statements {
+            read: read(MARK),
+            read_replica: read(REPLICA_MARK),
             scan: format!("SELECT {key}::text FROM {relation}").into(),
             relation: relation.to_owned(),
             table: table.clone(),
@@ -90,6 +97,11 @@ impl Statements {
     /// Reads rows by key.
     pub fn read(&self) -> AssertSqlSafe<Arc<str>> {
         AssertSqlSafe(self.read.clone())
+    }
+
+    /// Reads rows by key on a replica: without a position where that is none any more.
+    pub fn read_replica(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(self.read_replica.clone())
     }
 
     /// Reads every key.

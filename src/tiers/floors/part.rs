@@ -11,7 +11,7 @@ use crate::record::{RecordId, Stamp};
 pub(super) struct Floor {
     pub(super) stamp: Stamp,
     pub(super) live: bool,
-    bucket: u64,
+    pub(super) bucket: u64,
 }
 
 /// Floors by key, and by age.

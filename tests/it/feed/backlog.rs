@@ -9,7 +9,8 @@ use std::{
 use freshet::{
     record::DatabaseId,
     resilience::Deadline,
-    store::{Poll, Postgres, Store, Tail, postgres},
+    store::{Poll, Postgres, Store, Tail, postgres, postgres::Counters},
+    telemetry::Telemetry,
 };
 use serde_json::json;
 
@@ -32,7 +33,12 @@ const BYSTANDER: &str = "INSERT INTO products (sku, name, price) VALUES ('by', '
                          ON CONFLICT (sku) DO UPDATE SET price = products.price + 1";
 
 async fn store_of(database: &TestDatabase) -> Store {
-    let opened = Postgres::open(vec![postgres::Config::at(database.url())], Deadline::after(LIMIT)).await;
+    let opened = Postgres::open(
+        vec![postgres::Config::at(database.url())],
+        &Counters::new(&Telemetry::new()),
+        Deadline::after(LIMIT),
+    )
+    .await;
     Store::Postgres(Arc::new(opened.expect("open")))
 }
 

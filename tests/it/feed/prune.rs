@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use freshet::{
     record::DatabaseId,
     resilience::Deadline,
-    store::{Postgres, Store, postgres},
+    store::{Postgres, Store, postgres, postgres::Counters},
+    telemetry::Telemetry,
 };
 
 use crate::harness::{TestDatabase, database, node::LIMIT, until};
@@ -14,7 +15,9 @@ use crate::harness::{TestDatabase, database, node::LIMIT, until};
 async fn forgetful(database: &TestDatabase) -> Store {
     let mut config = postgres::Config::at(database.url());
     config.retention = Duration::ZERO;
-    Store::Postgres(Arc::new(Postgres::open(vec![config], Deadline::after(LIMIT)).await.expect("open")))
+    Store::Postgres(Arc::new(
+        Postgres::open(vec![config], &Counters::new(&Telemetry::new()), Deadline::after(LIMIT)).await.expect("open"),
+    ))
 }
 
 const COUNTS: &str = "SELECT format('%s %s %s', (SELECT count(*) FROM feed.mark), (SELECT count(*) FROM feed.outbox), \

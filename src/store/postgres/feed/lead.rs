@@ -8,7 +8,10 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{Config, Shared, failure, identity, pool},
+        postgres::{
+            Shared, failure, identity, pool,
+            replication::{Connected, Connector, Servers, To},
+        },
     },
 };
 
@@ -32,6 +35,8 @@ const PRUNE_ROWS_MAX: i64 = 10_000;
 pub struct Lead {
     shared: Arc<Shared>,
     connection: PgConnection,
+    /// The primary's when it was opened.
+    primary_term: u64,
     term: i64,
     /// The server process that holds the lock. Behind a pooler that lends sessions by the transaction it would change.
     backend: i32,
@@ -44,7 +49,8 @@ impl Shared {
     /// docs/coherence.md, section 3.
     pub(in crate::store::postgres) async fn lead(self: &Arc<Self>) -> Result<Option<Lead>, Error> {
         let deadline = Deadline::after(LIMIT);
-        let mut connection = connect(&self.config, deadline).await?;
+        let limit = deadline.at_most(self.config.connect_limit);
+        let Connected { mut connection, term: primary_term } = connect(&self.servers, limit).await?;
         if !try_lock(&mut connection, deadline).await? {
             // A holder that no longer marks is stopped or cut off: its session is ended, and the lock asked for again.
             let ended = sqlx::query(END_SILENT_HOLDER).bind(LOCK >> 32).bind(LOCK & 0xffff_ffff).bind(SILENCE_S);
@@ -62,14 +68,18 @@ impl Shared {
         let term = pool::step(deadline, term.fetch_one(&mut connection)).await?;
         let backend = sqlx::query_scalar("SELECT pg_backend_pid()");
         let backend = pool::step(deadline, backend.fetch_one(&mut connection)).await?;
-        Ok(Some(Lead { shared: self.clone(), connection, term, backend }))
+        Ok(Some(Lead { shared: self.clone(), connection, primary_term, term, backend }))
     }
 }
 
 /// Records the server's identity before the first node of a set-up serves from it. Where another node leads, it has
 /// done so, or will.
-pub(in crate::store::postgres) async fn settle_identity(config: &Config, deadline: Deadline) -> Result<(), Error> {
-    let mut connection = connect(config, deadline).await?;
+pub(in crate::store::postgres) async fn settle_identity(
+    servers: &Arc<Servers>,
+    connect_limit: Deadline,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let Connected { mut connection, .. } = connect(servers, connect_limit).await?;
     if try_lock(&mut connection, deadline).await? {
         match deadline.limit(identity::record(&mut connection)).await.map_err(|_| Error::Deadline)? {
             // Not migrated yet: whoever describes the tables says so better.
@@ -83,11 +93,8 @@ pub(in crate::store::postgres) async fn settle_identity(config: &Config, deadlin
 }
 
 /// Connects without asking for the recorded identity: this is who records it.
-async fn connect(config: &Config, deadline: Deadline) -> Result<PgConnection, Error> {
-    let options = config.options("relay")?;
-    let connected = deadline.at_most(config.connect_limit).limit(PgConnection::connect_with(&options)).await;
-    let silent = || Error::Unavailable { reason: "the database did not answer a connection attempt".into() };
-    connected.map_err(|_| silent())?.map_err(failure::connecting)
+async fn connect(servers: &Arc<Servers>, deadline: Deadline) -> Result<Connected, Error> {
+    Connector::new(servers, To::Primary, "relay").connect_anyway(deadline).await
 }
 
 async fn try_lock(connection: &mut PgConnection, deadline: Deadline) -> Result<bool, Error> {
@@ -98,6 +105,9 @@ async fn try_lock(connection: &mut PgConnection, deadline: Deadline) -> Result<b
 
 impl Lead {
     pub(in crate::store) async fn mark(&mut self) -> Result<(), Error> {
+        if !self.shared.servers.is_current(self.primary_term) {
+            return Err(Error::primary_changed());
+        }
         // Only under the leader's own term: a node that lost the lock unnoticed inserts nothing.
         let insert = sqlx::query(
             "INSERT INTO feed.mark (n, term, snap)

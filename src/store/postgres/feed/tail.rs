@@ -34,7 +34,10 @@ use crate::{
     resilience::{Backoff, Deadline},
     store::{
         Error, Poll, Proof,
-        postgres::{Shared, failure, pool},
+        postgres::{
+            Shared, failure,
+            replication::{Connected, Connector, To},
+        },
     },
 };
 
@@ -46,12 +49,12 @@ const LOCK_LIMIT_MS: u32 = 1_000;
 /// Between two attempts to read a backlog.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-type Polled = Result<(PgConnection, Taken), Error>;
+type Polled = Result<(Connected, Taken), Error>;
 
 /// A place in the outbox of one database, and the connections that read it.
 pub struct Tail {
     shared: Arc<Shared>,
-    connection: Option<PgConnection>,
+    connection: Option<Connected>,
     /// The snapshot of the last poll; `None` before the first.
     place: Option<Place>,
     /// The poll under way.
@@ -186,24 +189,29 @@ impl Tail {
 
 /// Waits for `pause`, then reads what is not visible at `place` on `connection`, or a new one. A poll that fails or is
 /// dropped closes the connection it used.
-async fn poll(shared: Arc<Shared>, connection: Option<PgConnection>, place: Option<Place>, pause: Duration) -> Polled {
+async fn poll(shared: Arc<Shared>, connection: Option<Connected>, place: Option<Place>, pause: Duration) -> Polled {
     // A timer rounds up to a millisecond, one of nothing as well.
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
     let deadline = Deadline::after(shared.config.statement_limit);
-    shared.breaker.ask(Instant::now());
-    let mut connection = match connection {
-        Some(connection) => connection,
+    shared.servers.breaker.ask(Instant::now());
+    let mut connected = match connection.filter(|connected| shared.servers.is_current(connected.term)) {
+        Some(connected) => connected,
         None => shared.follow("tail", LOCK_LIMIT_MS, deadline).await?,
     };
     loop {
         let begun = Instant::now();
-        let taken = page::take(&mut connection, &shared.catalogue, place.as_ref(), begun);
+        let taken = page::take(&mut connected.connection, &shared.catalogue, place.as_ref(), begun);
         let taken = deadline.limit(taken).await.map_err(|_| Error::Deadline)?;
-        shared.breaker.note(&taken);
+        shared.servers.breaker.note(&taken);
         match taken {
-            Ok(taken) => return Ok((connection, taken)),
+            // What an old primary says proves nothing.
+            Ok(_) if !shared.servers.is_current(connected.term) => return Err(Error::primary_changed()),
+            Ok(taken) => {
+                shared.servers.meet_mark(taken.position);
+                return Ok((connected, taken));
+            }
             Err(error) if failure::is_held(&error) && !deadline.passed() => {}
             Err(error) => return Err(failure::error(error)),
         }
@@ -214,19 +222,21 @@ impl Shared {
     /// A connection outside the pools, with plans that use the feed's indexes.
     pub(in crate::store::postgres) async fn connect(
         &self,
-        purpose: &str,
+        purpose: &'static str,
         deadline: Deadline,
     ) -> Result<PgConnection, Error> {
-        let options = self.config.options(purpose)?;
-        pool::connect(&options, &self.breaker, deadline.at_most(self.config.connect_limit)).await
+        let connector = Connector::new(&self.servers, To::Primary, purpose);
+        Ok(connector.connect(deadline.at_most(self.config.connect_limit)).await?.connection)
     }
 
     /// A connection that reads the outbox in the order of its index: the first rows come at once, however many follow,
     /// where a bitmap would be made of all of them first. It waits for locks up to `lock_limit_ms`; 0 is without end.
-    async fn follow(&self, purpose: &str, lock_limit_ms: u32, deadline: Deadline) -> Result<PgConnection, Error> {
-        let options = self.config.options(purpose)?.options([("enable_bitmapscan", "off"), ("enable_sort", "off")]);
-        let options = options.options([("lock_timeout", lock_limit_ms.to_string())]);
-        pool::connect(&options, &self.breaker, deadline.at_most(self.config.connect_limit)).await
+    async fn follow(&self, purpose: &'static str, lock_limit_ms: u32, deadline: Deadline) -> Result<Connected, Error> {
+        let connector = Connector::new(&self.servers, To::Primary, purpose)
+            .with("enable_bitmapscan", "off")
+            .with("enable_sort", "off")
+            .with("lock_timeout", lock_limit_ms);
+        connector.connect(deadline.at_most(self.config.connect_limit)).await
     }
 }
 

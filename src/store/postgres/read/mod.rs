@@ -2,6 +2,7 @@
 
 mod batch_size;
 mod pool;
+mod replica;
 mod shares;
 
 use std::time::Instant;
@@ -76,6 +77,7 @@ impl Shared {
         match rows {
             Ok(rows) => {
                 let fetched = fetched(&rows, self.id, shard, keys.len())?;
+                self.servers.primary().0.count_reads(keys.len());
                 self.batch_sizes.learn(collection, &fetched.rows);
                 Ok(Some(fetched))
             }
@@ -97,7 +99,7 @@ impl Shared {
         let query = sqlx::query(statements.read()).bind(keys).fetch_all(connection.connection());
         let rows = deadline.limit(query).await.map_err(|_| Error::Deadline)?;
         sent.has_ended = true;
-        self.breaker.note(&rows);
+        self.servers.breaker.note(&rows);
         if rows.as_ref().err().is_none_or(failure::is_held) {
             connection.release();
         }

@@ -18,7 +18,7 @@
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::PgConnection;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::shares::{Share, Shares};
@@ -28,9 +28,9 @@ use crate::{
     store::{
         Error,
         postgres::{
-            breaker::Breaker,
             config::Config,
             pool::{Pool, PooledConnection},
+            replication::{Connector, Servers, To},
         },
     },
 };
@@ -94,27 +94,21 @@ impl ReadConnection<'_> {
 }
 
 impl ReadPool {
-    /// Pools for so many `collections`.
-    ///
-    /// # Errors
-    /// [`Error::Broken`] when the configuration's URL cannot be read.
-    pub(in crate::store::postgres) fn new(
-        config: &Config,
-        collections: usize,
-        breaker: &Arc<Breaker>,
-    ) -> Result<Self, Error> {
-        let options = |purpose: &str, lock_limit_ms: u32| -> Result<PgConnectOptions, Error> {
-            Ok(config.options(purpose)?.options([("lock_timeout", lock_limit_ms.to_string())]))
+    /// Pools for so many `collections`, of the primary or a replica.
+    pub(in crate::store::postgres) fn new(config: &Config, servers: &Arc<Servers>, to: To, collections: usize) -> Self {
+        let pool = |purpose, lock_limit_ms: u32, connections| {
+            let connector = Connector::new(servers, to, purpose).with("lock_timeout", lock_limit_ms);
+            Pool::new(connector, config.connect_limit, connections)
         };
         let connections = config.read_connections;
-        Ok(ReadPool {
-            all: Pool::new(config, options("reads", LOCK_LIMIT_MS)?, connections, breaker),
+        ReadPool {
+            all: pool("reads", LOCK_LIMIT_MS, connections),
             shares: Shares::new(connections as usize, collections + 1),
             feed: collections,
-            waiting: Pool::new(config, options("waiting reads", WAITING_LOCK_LIMIT_MS)?, WAITING_CONNECTIONS, breaker),
+            waiting: pool("waiting reads", WAITING_LOCK_LIMIT_MS, WAITING_CONNECTIONS),
             tries: std::iter::repeat_with(AsyncMutex::default).take(collections).collect(),
             locked: Mutex::default(),
-        })
+        }
     }
 
     /// Borrows a connection to read a collection.

@@ -26,7 +26,6 @@ mod wait_queues;
 
 use std::sync::Arc;
 
-use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -35,7 +34,12 @@ use self::{
     held::HeldWrites,
     lanes::{Lanes, Running},
 };
-use super::{Shared, config::Config, pool::Pool};
+use super::{
+    Shared,
+    config::Config,
+    pool::Pool,
+    replication::{Connector, To},
+};
 use crate::{
     completion::Completion,
     record::{RecordId, ShardId},
@@ -102,42 +106,32 @@ pub struct Role {
 
 impl Writer {
     /// Starts the tasks that form groups, and try held writes, in `core`; what they start is in `tasks`.
-    ///
-    /// # Errors
-    /// [`Error::Broken`] when the configuration's URL cannot be read.
-    pub fn start(
-        shared: Arc<Shared>,
-        config: &Config,
-        role: Role,
-        tasks: &TaskTracker,
-        core: &Tasks,
-    ) -> Result<Self, Error> {
-        let options = |purpose: &str, lock_limit_ms: u32| -> Result<PgConnectOptions, Error> {
-            let options = config.options(purpose)?.options([
-                ("lock_timeout", &*lock_limit_ms.to_string()),
+    pub fn start(shared: Arc<Shared>, config: &Config, role: Role, tasks: &TaskTracker, core: &Tasks) -> Self {
+        let servers = shared.servers.clone();
+        let pool = |purpose, lock_limit_ms: u32, connections| {
+            let connector = Connector::new(&servers, To::Primary, purpose)
+                .with("lock_timeout", lock_limit_ms)
                 // What spans shards must look rows up one by one, whatever its plan took the tables' sizes for.
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-                ("enable_material", "off"),
-            ]);
-            let options = if role.logs { options.options([("freshet.logs", "updates")]) } else { options };
+                .with("enable_hashjoin", "off")
+                .with("enable_mergejoin", "off")
+                .with("enable_material", "off")
+                // Scripts hold values, and values stay out of the log.
+                .quietly();
+            let connector = if role.logs { connector.with("freshet.logs", "updates") } else { connector };
             // A version that others see must not be lost.
-            let options = if role.is_lossy { options.options([("synchronous_commit", "local")]) } else { options };
-            // Scripts hold values, and values stay out of the log.
-            Ok(options.disable_statement_logging())
+            let connector = if role.is_lossy { connector.with("synchronous_commit", "local") } else { connector };
+            Pool::new(connector, config.connect_limit, connections)
         };
-        let breaker = shared.breaker.clone();
-        let waits =
-            Pool::new(config, options("waiting writes", held::LOCK_LIMIT_MS)?, config.write_connections, &breaker);
-        let explains = Pool::new(config, config.options("refused writes")?, 1, &breaker);
+        let waits = pool("waiting writes", held::LOCK_LIMIT_MS, config.write_connections);
+        let explains = Pool::new(Connector::new(&servers, To::Primary, "refused writes"), config.connect_limit, 1);
+        let writes = Arc::new(pool("writes", GROUP_LOCK_LIMIT_MS, config.write_lanes));
         let common = Arc::new(Common { shared, feed: Feed::new(role.logs), waits, explains, tasks: tasks.clone() });
         let held = HeldWrites::start(common.clone(), config.write_connections, core);
-        let pool = Arc::new(Pool::new(config, options("writes", GROUP_LOCK_LIMIT_MS)?, config.write_lanes, &breaker));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let running = Running::default();
-        let lanes = Lanes::new(common.clone(), pool.clone(), config.write_lanes, held.clone(), running.clone(), jobs);
+        let lanes = Lanes::new(common.clone(), writes.clone(), config.write_lanes, held.clone(), running.clone(), jobs);
         core.spawn("writer", |stop| lanes.run(stop));
-        Ok(Writer { queue, pool, held, running, common })
+        Writer { queue, pool: writes, held, running, common }
     }
 
     /// Hands a write over. The write goes on even if its caller has gone.

@@ -13,7 +13,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{Shared, failure, pool},
+        postgres::{Shared, failure, pool, replication::Connected},
     },
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Backlog {
 /// A cursor that stands open.
 struct Open {
     connection: PgConnection,
+    /// The primary's when it was opened.
+    term: u64,
     position: Position,
     /// After its snapshot was taken.
     opened: Instant,
@@ -81,6 +83,9 @@ impl Backlog {
         let fetch = format!("FETCH {PAGE_ROWS} FROM backlog");
         let fetch = sqlx::query(AssertSqlSafe(fetch)).fetch_all(&mut open.connection);
         let rows = pool::step(deadline, fetch).await?;
+        if !self.shared.servers.is_current(open.term) {
+            return Err(Error::primary_changed());
+        }
         let mut changes = Changes::new(&self.shared.catalogue);
         for row in &rows {
             changes.add(row, 0).map_err(failure::error)?;
@@ -96,7 +101,7 @@ impl Backlog {
 
     /// Opens the cursor; `None` when the mark of the place is gone, and so may be changes after it.
     async fn open(&self, deadline: Deadline) -> Result<Option<Open>, Error> {
-        let mut connection = self.shared.follow("backlog", 0, deadline).await?;
+        let Connected { mut connection, term } = self.shared.follow("backlog", 0, deadline).await?;
         pool::step(deadline, sqlx::raw_sql(BEGIN).execute(&mut connection)).await?;
         let since = self.since.position.0;
         let head = sqlx::query_as(HEAD).bind(since.cast_signed()).fetch_one(&mut connection);
@@ -111,6 +116,6 @@ impl Backlog {
             .replace("{in_progress}", &format!("'{{{}}}'", in_progress.join(",")));
         let cursor = sqlx::raw_sql(AssertSqlSafe(cursor)).execute(&mut connection);
         pool::step(deadline, cursor).await?;
-        Ok(Some(Open { connection, position: Position(newest.unsigned_abs()), opened }))
+        Ok(Some(Open { connection, term, position: Position(newest.unsigned_abs()), opened }))
     }
 }

@@ -1,0 +1,41 @@
+//! What is counted of each server.
+
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use crate::telemetry::Telemetry;
+
+/// The counters of all servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Counters {
+    pub(super) reads: IntCounterVec,
+    pub(super) failures: IntCounterVec,
+    pub(super) lag: IntGaugeVec,
+    pub(super) asked: IntGaugeVec,
+    pub(super) promotions: IntCounterVec,
+}
+
+impl Counters {
+    /// Registers them in `telemetry`.
+    pub fn new(telemetry: &Telemetry) -> Self {
+        let of_server = ["database", "server"];
+        Counters {
+            reads: telemetry.counters(
+                "freshet_store_reads_total",
+                "Records read for clients, by the server that answered.",
+                &of_server,
+            ),
+            failures: telemetry.counters(
+                "freshet_store_replica_failures_total",
+                "Statements on replicas that were repeated on the primary, by reason.",
+                &["database", "server", "reason"],
+            ),
+            lag: telemetry.gauges("freshet_store_replica_lag_ms", "How far a replica is behind.", &of_server),
+            asked: telemetry.gauges("freshet_store_replica_asked", "1 while the replica may answer reads.", &of_server),
+            promotions: telemetry.counters(
+                "freshet_store_primary_changes_total",
+                "Times that another server was taken for the primary.",
+                &["database"],
+            ),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Looks at the servers: all of them to find the primary, and the others every half second.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Servers, roles::Sighting};
+use crate::{
+    record::Position,
+    resilience::Deadline,
+    store::{
+        Error,
+        postgres::{failure, identity},
+    },
+};
+
+/// Between two looks at the same server.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Between two searches for the primary.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a look may take.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Looks at every server but the primary until `stop`; at the primary as well when it turns out to be none. Where there is one
+/// server, there is nothing to look at.
+pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, stop: CancellationToken) {
+    if servers.len() == 1 {
+        return stop.cancelled().await;
+    }
+    let mut probes: Vec<Probe> = (0..servers.len()).map(Probe::new).collect();
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let looks = async {
+        loop {
+            let must_elect = tokio::select! {
+                _ = ticks.tick() => false,
+                () = servers.suspicion() => true,
+            };
+            if must_elect {
+                // There may be none for a while; whoever needs it goes on asking.
+                drop(elect_among(&servers, &mut probes).await);
+                probes
+                    .iter_mut()
+                    .filter(|probe| servers.is_primary(probe.at))
+                    .for_each(|probe| probe.connection = None);
+                sleep(PAUSE).await;
+            } else {
+                let others = probes.iter_mut().filter(|probe| !servers.is_primary(probe.at));
+                join_all(others.map(|probe| probe.look_and_tell(&servers))).await;
+            }
+        }
+    };
+    stop.run_until_cancelled(looks).await;
+}
+
+impl Servers {
+    /// Finds out which server is the primary, and which are replicas.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when none of them is a primary that answers, [`Error::Broken`] when two are.
+    pub(in crate::store::postgres) async fn find_primary(&self) -> Result<(), Error> {
+        if self.len() == 1 {
+            return Ok(());
+        }
+        let mut probes: Vec<Probe> = (0..self.len()).map(Probe::new).collect();
+        let elected = elect_among(self, &mut probes).await;
+        join_all(probes.into_iter().filter_map(|probe| probe.connection).map(PgConnection::close)).await;
+        elected
+    }
+}
+
+async fn elect_among(servers: &Servers, probes: &mut [Probe]) -> Result<(), Error> {
+    let sightings = join_all(probes.iter_mut().map(|probe| async { probe.look(servers).await.ok() })).await;
+    servers.elect(&sightings)?;
+    for (at, sighting) in sightings.into_iter().enumerate() {
+        if let Some(sighting) = sighting.filter(|_| !servers.is_primary(at)) {
+            servers.meet(at, sighting);
+        }
+    }
+    Ok(())
+}
+
+/// The connection on which a server is looked at.
+struct Probe {
+    at: usize,
+    connection: Option<PgConnection>,
+}
+
+impl Probe {
+    fn new(at: usize) -> Self {
+        Probe { at, connection: None }
+    }
+
+    async fn look_and_tell(&mut self, servers: &Servers) {
+        match self.look(servers).await {
+            Ok(sighting) => servers.meet(self.at, sighting),
+            Err(error) => servers.get(self.at).ban(error.to_string()),
+        }
+    }
+
+    /// A connection that failed is closed; the next look opens another.
+    async fn look(&mut self, servers: &Servers) -> Result<Sighting, Error> {
+        let deadline = Deadline::after(LIMIT);
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let options = servers.get(self.at).options.clone().application_name("freshet probe");
+                let connected = deadline.limit(PgConnection::connect_with(&options)).await;
+                connected.map_err(|_| silent())?.map_err(failure::connecting)?
+            }
+        };
+        let query = format!(
+            "SELECT i.*, (SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1) FROM (SELECT {}) i",
+            identity::ACTUAL
+        );
+        let looked = sqlx::query_as(AssertSqlSafe(query)).fetch_one(&mut connection);
+        let (system_identifier, timeline, _, mark): (i64, Option<i32>, bool, Option<i64>) =
+            deadline.limit(looked).await.map_err(|_| silent())?.map_err(failure::connecting)?;
+        self.connection = Some(connection);
+        Ok(Sighting { system_identifier, timeline, mark: Position(mark.unwrap_or(0).unsigned_abs()) })
+    }
+}
+
+fn silent() -> Error {
+    Error::Unavailable { reason: format!("it does not answer within {} s", LIMIT.as_secs()) }
+}

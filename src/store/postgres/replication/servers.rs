@@ -1,0 +1,239 @@
+//! All servers of one database.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use prometheus::{IntCounter, IntCounterVec};
+use rand::seq::index;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    Counters,
+    roles::{self, History, Sighting},
+    server::{InFlight, Server, ServerState},
+};
+use crate::{
+    record::Position,
+    store::{
+        Error,
+        postgres::{breaker::Breaker, config::Config},
+    },
+};
+
+/// The servers, in the order of the configuration.
+pub(in crate::store::postgres) struct Servers {
+    database: String,
+    servers: Box<[Server]>,
+    primary: RwLock<Primary>,
+    /// Changes with the primary.
+    term: watch::Sender<u64>,
+    /// The newest mark that any of them showed.
+    newest: AtomicU64,
+    /// Set when the primary turns out to be none: somebody had better look at the others.
+    suspected: Notify,
+    /// Of the primary.
+    pub(in crate::store::postgres) breaker: Breaker,
+    promotions: IntCounter,
+    failures: IntCounterVec,
+}
+
+/// The server that is taken for the primary.
+struct Primary {
+    at: usize,
+    /// Counts the servers that were.
+    term: u64,
+    /// What it writes, once it was met.
+    history: Option<History>,
+}
+
+impl Servers {
+    /// The servers of a database. The first is taken for the primary until they were looked at.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when a URL is none.
+    pub(in crate::store::postgres) fn new(config: &Config, counters: &Counters) -> Result<Self, Error> {
+        let servers: Result<_, _> = config.urls().map(|url| Server::new(config, url, counters)).collect();
+        Ok(Servers {
+            database: config.name.clone(),
+            servers: servers?,
+            primary: RwLock::new(Primary { at: 0, term: 0, history: None }),
+            term: watch::Sender::new(0),
+            newest: AtomicU64::new(0),
+            suspected: Notify::new(),
+            breaker: Breaker::default(),
+            promotions: counters.promotions.with_label_values(&[&config.name]),
+            failures: counters.failures.clone(),
+        })
+    }
+
+    pub(in crate::store::postgres) fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    pub(in crate::store::postgres) fn get(&self, at: usize) -> &Server {
+        &self.servers[at]
+    }
+
+    /// The primary, and how many were before it.
+    pub(in crate::store::postgres) fn primary(&self) -> (&Server, u64) {
+        let primary = self.primary.read();
+        (&self.servers[primary.at], primary.term)
+    }
+
+    pub(super) fn is_primary(&self, at: usize) -> bool {
+        self.primary.read().at == at
+    }
+
+    /// Whether the primary is the same as when its term was `term`.
+    pub(in crate::store::postgres) fn is_current(&self, term: u64) -> bool {
+        *self.term.borrow() == term
+    }
+
+    /// Changes when another server is taken for the primary.
+    pub(in crate::store::postgres) fn term(&self) -> watch::Receiver<u64> {
+        self.term.subscribe()
+    }
+
+    /// The primary of `term` was met with `history`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that is older than one that was met: it is an old primary.
+    pub(super) fn confirm(&self, term: u64, history: History) -> Result<(), Error> {
+        let mut primary = self.primary.write();
+        if !roles::may_follow(history, primary.history) {
+            drop(primary);
+            self.suspected.notify_one();
+            return Err(Error::Unavailable { reason: "the server is an old primary; another was promoted".into() });
+        }
+        if primary.term == term {
+            primary.history = Some(history);
+        }
+        Ok(())
+    }
+
+    /// The server that is taken for the primary is none.
+    pub(super) fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Waits until somebody found that the primary is none.
+    pub(super) async fn suspicion(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// Takes the primary from what a look at every server found; an error says why there is none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    pub(super) fn elect(&self, sightings: &[Option<Sighting>]) -> Result<(), Error> {
+        let known = self.primary.read().history;
+        match roles::primary(sightings, known) {
+            Ok(Some((at, history))) => {
+                self.promote(at, history);
+                Ok(())
+            }
+            Ok(None) => Err(Error::Unavailable { reason: "none of its servers is a primary that answers".into() }),
+            Err((one, other)) => {
+                let [one, other] = [one, other].map(|at| &self.servers[at].place);
+                Err(Error::broken(format!(
+                    "tell the primary of [[database]] {}: {one} and {other} are primaries of different clusters; remove one",
+                    self.database
+                )))
+            }
+        }
+    }
+
+    /// What a look at one server found, which was not taken for the primary.
+    pub(super) fn meet(&self, at: usize, sighting: Sighting) {
+        let known = self.primary.read().history;
+        let server = &self.servers[at];
+        match (sighting.history(), known) {
+            (_, Some(known)) if known.system_identifier != sighting.system_identifier => {
+                server.ban("it is of another cluster than the primary".into());
+            }
+            (Some(found), Some(known)) if found.timeline > known.timeline => self.promote(at, found),
+            (Some(found), Some(known)) if found.timeline < known.timeline => {
+                server.ban("it is an old primary; another was promoted".into());
+            }
+            (Some(_), _) => server.ban("it is no replica but a primary".into()),
+            (None, _) => {
+                self.meet_mark(sighting.mark);
+                server.meet_mark(sighting.mark, self.newest());
+                server.admit(self.newest());
+            }
+        }
+    }
+
+    /// Takes a server for the primary.
+    fn promote(&self, at: usize, history: History) {
+        let mut primary = self.primary.write();
+        let is_other = primary.at != at;
+        primary.history = Some(history);
+        if is_other {
+            (primary.at, primary.term) = (at, primary.term + 1);
+            let term = primary.term;
+            drop(primary);
+            self.servers[at].ban("it is the primary".into());
+            self.breaker.answered();
+            self.promotions.inc();
+            self.term.send_replace(term);
+            let (database, server) = (&self.database, &self.servers[at].place);
+            tracing::warn!(%database, %server, timeline = history.timeline, "another server is the primary now");
+        }
+    }
+
+    /// Some server showed `mark`.
+    pub(in crate::store::postgres) fn meet_mark(&self, mark: Position) {
+        self.newest.fetch_max(mark.0, Ordering::AcqRel);
+    }
+
+    fn newest(&self) -> Position {
+        Position(self.newest.load(Ordering::Acquire))
+    }
+
+    /// The newest mark that a replica shows which may be asked; `None` where there is none.
+    pub(in crate::store::postgres) fn replica_mark(&self) -> Option<Position> {
+        if self.servers.len() == 1 {
+            return None;
+        }
+        self.replicas().map(|at| self.servers[at].mark()).max()
+    }
+
+    /// A replica that shows `needed`: of two drawn at random, the one with fewer statements in flight.
+    ///
+    /// # Source
+    /// M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (IEEE TPDS 12(10), 2001).
+    pub(in crate::store::postgres) fn choose(&self, needed: Position) -> Option<(usize, InFlight<'_>)> {
+        let fit: Vec<usize> = self.replicas().filter(|at| self.servers[*at].mark() >= needed).collect();
+        let drawn = index::sample(&mut rand::rng(), fit.len(), fit.len().min(2));
+        let at = drawn.iter().map(|drawn| fit[drawn]).min_by_key(|at| self.servers[*at].in_flight())?;
+        Some((at, self.servers[at].begin()))
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = usize> {
+        let primary = self.primary.read().at;
+        (0..self.servers.len()).filter(move |at| *at != primary && self.servers[*at].is_asked())
+    }
+
+    /// A replica has answered, in a snapshot that showed `mark`.
+    pub(in crate::store::postgres) fn answered(&self, at: usize, mark: Position) {
+        self.meet_mark(mark);
+        self.servers[at].meet_mark(mark, self.newest());
+    }
+
+    /// A statement on a replica failed; where `reason` bans it, it is not asked for a while.
+    pub(in crate::store::postgres) fn failed(&self, at: usize, reason: &'static str, ban: Option<String>) {
+        let server = &self.servers[at];
+        self.failures.with_label_values(&[self.database.as_str(), server.place.as_str(), reason]).inc();
+        if let Some(ban) = ban {
+            server.ban(ban);
+        }
+    }
+
+    /// How each stands.
+    pub(in crate::store::postgres) fn states(&self) -> Vec<ServerState> {
+        let primary = self.primary.read().at;
+        let states = self.servers.iter().enumerate();
+        states.map(|(at, server)| server.state(at == primary, self.newest())).collect()
+    }
+}
