@@ -153,7 +153,7 @@ async fn a_setting_that_the_server_refuses_is_quoted() {
 #[tokio::test]
 async fn a_killed_initialisation_is_made_anew() {
     let folder = folder();
-    let half_made = folder.path().join("data.initdb");
+    let half_made = folder.path().join("data.new");
     fs::create_dir(&half_made).expect("create");
     fs::write(half_made.join("PG_VERSION"), "15\n").expect("write");
     let server = PrivateServer::start(quick(folder.path().join("data"))).await.expect("start");

@@ -19,6 +19,14 @@ pub fn find_binaries() -> Option<PathBuf> {
     env::split_paths(&path).find(|folder| is_complete(folder)).or_else(newest_installed)
 }
 
+/// A program that is installed with the server programs in `binaries`: in the same folder or, where `postgres` is a link, in
+/// the folder that it leads to.
+pub(super) fn companion(binaries: &Path, program: &str) -> Option<PathBuf> {
+    let server = fs::canonicalize(binaries.join("postgres")).ok();
+    let folders = [Some(binaries), server.as_deref().and_then(Path::parent)];
+    folders.into_iter().flatten().map(|folder| folder.join(program)).find(|program| program.is_file())
+}
+
 fn newest_installed() -> Option<PathBuf> {
     let mut found: Vec<_> = VERSIONED.iter().flat_map(|(parent, prefix)| versions(parent, prefix)).collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));

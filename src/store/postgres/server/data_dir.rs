@@ -10,14 +10,10 @@ use std::{
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use tokio::process::Command;
 
-use super::{
-    Error, Options, SUPERUSER,
-    account::Account,
-    supervisor::{Farewell, Supervised},
-};
+use super::{Error, Options, account::Account, making::Making};
 
 /// The server's log inside the data directory.
-const LOG: &str = "freshet-postgres.log";
+pub(super) const LOG: &str = "freshet-postgres.log";
 
 /// A log longer than this is started anew with the server.
 const LOG_BYTES_MAX: u64 = 8 << 20;
@@ -38,7 +34,7 @@ impl DataDir {
             return Err(Error::Unreachable { path, account: account.name.clone(), barrier });
         }
         if !path.join("PG_VERSION").is_file() {
-            initialise(&path, options.sync, binaries, account).await?;
+            make(&path, options, binaries, account).await?;
         }
         check_owner(&path, account)?;
         check_version(&path, binaries).await?;
@@ -71,21 +67,25 @@ fn create(path: &Path) -> Result<PathBuf, Error> {
     fs::canonicalize(path).map_err(write)
 }
 
-/// Initialises beside `path` and renames, so that a directory is either empty or whole: `initdb` writes
-/// PG_VERSION early, and one that was killed would leave what looks like data.
-async fn initialise(path: &Path, sync: bool, binaries: &Path, account: &Account) -> Result<(), Error> {
+/// Makes the data beside `path` and renames, so that a directory is either empty or whole: `initdb` and `pg_basebackup`
+/// write PG_VERSION early, and one that was killed would leave what looks like data.
+async fn make(path: &Path, options: &Options, binaries: &Path, account: &Account) -> Result<(), Error> {
     let write = |source| Error::Write { path: path.to_owned(), source };
     if fs::read_dir(path).map_err(write)?.next().is_some() {
         return Err(Error::NotPostgres { path: path.to_owned() });
     }
-    let fresh = beside(path, ".initdb");
+    let fresh = beside(path, ".new");
     remove_if_there(&fresh).and_then(|()| fs::create_dir(&fresh)).map_err(write)?;
     account.take(&fresh)?;
-    run_initdb(&fresh, sync, binaries, account).await?;
+    let making = Making { binaries, account, sync: options.sync };
+    match &options.primary {
+        None => making.initialise(&fresh).await?,
+        Some(primary) => making.copy(primary, &fresh, path).await?,
+    }
     fs::rename(&fresh, path).map_err(write)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -95,23 +95,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
-    }
-}
-
-async fn run_initdb(path: &Path, sync: bool, binaries: &Path, account: &Account) -> Result<(), Error> {
-    let log_path = beside(path, ".log");
-    let log = File::create(&log_path).map_err(|source| Error::Write { path: log_path.clone(), source })?;
-    let mut arguments = vec!["-D".to_owned(), path.display().to_string(), "-U".to_owned(), SUPERUSER.to_owned()];
-    arguments.extend(["--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"].map(str::to_owned));
-    arguments.extend((!sync).then(|| "--no-sync".to_owned()));
-    let status =
-        Supervised::spawn(&binaries.join("initdb"), &arguments, account, log, Farewell::default())?.wait().await;
-    let output = end_of(&fs::read(&log_path).unwrap_or_default());
-    let _ = fs::remove_file(&log_path);
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(Error::Initdb { path: path.to_owned(), output }),
-        Err(source) => Err(Error::Run { program: binaries.join("initdb"), source }),
     }
 }
 
@@ -156,7 +139,7 @@ fn is_postgres(pid: i32) -> bool {
     is_alive && name.is_ok_and(|name| matches!(name.trim(), "postgres" | "postmaster"))
 }
 
-fn end_of(log: &[u8]) -> String {
+pub(super) fn end_of(log: &[u8]) -> String {
     let start = log.len().saturating_sub(QUOTE_BYTES);
     String::from_utf8_lossy(&log[start..]).trim().to_owned()
 }

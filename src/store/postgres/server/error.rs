@@ -80,6 +80,26 @@ pub enum Error {
         /// The end of what it printed.
         output: String,
     },
+    /// `pg_basebackup`, which copies a primary, is not installed with the server programs.
+    #[error(
+        "find pg_basebackup beside postgres in {binaries} (install PostgreSQL's client programs of the same version)"
+    )]
+    NoBackupProgram {
+        /// Where the server programs are.
+        binaries: PathBuf,
+    },
+    /// `pg_basebackup` ran and failed.
+    #[error(
+        "copy the primary on {socket_dir} to {path}: pg_basebackup said: {output} (is the primary running, with wal_level replica or logical, and with two of its max_wal_senders free?)"
+    )]
+    Copy {
+        /// The standby's data directory.
+        path: PathBuf,
+        /// The directory of the primary's socket.
+        socket_dir: PathBuf,
+        /// The end of what it printed.
+        output: String,
+    },
     /// The server ended before it accepted a connection.
     #[error("start PostgreSQL on {path}: it ended with {status}, saying: {output}")]
     Ended {

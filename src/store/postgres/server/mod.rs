@@ -2,8 +2,9 @@
 //!
 //! Promise: the server runs from the machine's own binaries on a data directory of ours, listens on a
 //! socket that only we and its account reach, and ends with us, also when we are killed. What was
-//! committed stays in the data directory (unless the caller turned `fsync` off).
-//! Left to others: databases, migrations, pools.
+//! committed stays in the data directory (unless the caller turned `fsync` off). A server may be a streaming
+//! standby of another private one; then it answers reads only, until it is promoted.
+//! Left to others: databases, migrations, pools, and which server is the primary.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,12 +20,15 @@ use supervisor::{Farewell, Supervised};
 
 pub use binaries::find_binaries;
 pub use error::Error;
+pub use primary::Primary;
 pub use running::running_url;
 
 mod account;
 mod binaries;
 mod data_dir;
 mod error;
+mod making;
+mod primary;
 mod running;
 mod socket;
 mod supervisor;
@@ -51,6 +55,12 @@ pub struct Options {
     pub is_ephemeral: bool,
     /// How long to wait until the server accepts a connection; recovery after a crash is part of it.
     pub start_limit: Duration,
+    /// The server to follow, as a standby: a new data directory is a copy of its. An existing one is used as it is, so a
+    /// standby that was stopped follows again, and one that was promoted stays a primary.
+    ///
+    /// A standby's `max_connections`, `max_worker_processes`, `max_wal_senders` and `max_locks_per_transaction` must be
+    /// at least the primary's: give both the same [`settings`](Self::settings).
+    pub primary: Option<Primary>,
 }
 
 impl Options {
@@ -63,7 +73,17 @@ impl Options {
             sync: true,
             is_ephemeral: false,
             start_limit: Duration::from_secs(120),
+            primary: None,
         }
+    }
+
+    /// Lets standbys follow the server, after they were away as well: it keeps the newest 512 MB of its log for them, rather
+    /// than a replication slot, which would keep the log of a standby that never returns until the disk is full.
+    #[must_use]
+    pub fn with_standbys(mut self) -> Self {
+        let settings = [("wal_level", "replica"), ("max_wal_senders", "10"), ("wal_keep_size", "512MB")];
+        self.settings.splice(0..0, settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
     }
 }
 
@@ -78,7 +98,8 @@ pub struct PrivateServer {
 
 impl PrivateServer {
     /// Starts the server and returns when it accepts connections: 0.2 s, and 1 to 2.5 s more when the data
-    /// directory is new. Run as root, it starts as the account `postgres`, else `nobody`.
+    /// directory is new. Run as root, it starts as the account `postgres`, else `nobody`. A standby then answers reads; it
+    /// need not have caught up with its primary, nor must that be running, unless the data directory is new.
     ///
     /// # Errors
     /// See [`Error`]; each names the path and what to do. Nothing is left running.
@@ -106,6 +127,12 @@ impl PrivateServer {
     /// The directory of the server's socket.
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
+    }
+
+    /// This server, for [`Options::primary`] of its standbys. One whose data directory's path is too long for a socket has
+    /// another socket at each start; its standbys must be started again then, with the new value.
+    pub fn as_primary(&self) -> Primary {
+        Primary { socket_dir: self.socket_dir.clone(), port: self.port }
     }
 
     /// The superuser to connect as.
@@ -168,9 +195,10 @@ fn arguments(options: &Options, data_dir: &Path, socket_dir: &Path, port: u16) -
         ("logging_collector", "off".to_owned()),
         ("log_checkpoints", "off".to_owned()),
     ];
+    let followed = options.primary.as_ref().map(|primary| ("primary_conninfo", primary.conninfo(data_dir)));
     let mut arguments = vec!["-D".to_owned(), data_dir.display().to_string()];
     let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    for (name, value) in own.into_iter().chain(given) {
+    for (name, value) in own.into_iter().chain(followed).chain(given) {
         arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
     }
     arguments
