@@ -1,7 +1,5 @@
 //! What was acknowledged outlives the database's sudden end.
 
-use std::{fs, path::Path};
-
 use freshet::{
     service::Conditions,
     store::postgres::{
@@ -9,31 +7,10 @@ use freshet::{
         server::{Options, PrivateServer},
     },
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
-use crate::harness::{Node, durable_server, node::config};
-
-/// Ends the postmaster on `data_dir` and all its children, none of them given a word to say.
-fn kill_server(data_dir: &Path) {
-    let lock = fs::read_to_string(data_dir.join("postmaster.pid")).expect("a lock file");
-    let postmaster: i32 = lock.lines().next().expect("a pid").trim().parse().expect("a number");
-    // Stopped first, so that it starts nothing new and cleans nothing up.
-    kill(Pid::from_raw(postmaster), Signal::SIGSTOP).expect("stop");
-    let processes = fs::read_dir("/proc").expect("processes").flatten();
-    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = status.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
-        if parent == Some(postmaster) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
-    kill(Pid::from_raw(postmaster), Signal::SIGKILL).expect("kill");
-}
+use crate::harness::{Node, durable_server, node::config, processes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
@@ -61,7 +38,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
         }
         // The others are under way; whatever they are told, they are told the truth.
         if acknowledged.len() == 500 && !killed {
-            kill_server(&data_dir);
+            processes::kill(&data_dir).expect("kill");
             killed = true;
         }
     }

@@ -42,6 +42,7 @@ mod silent_database;
 mod slow_readers;
 mod sse;
 mod stampede;
+mod standbys;
 mod subscriptions;
 mod supervision;
 mod survey;

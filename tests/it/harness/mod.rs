@@ -8,11 +8,17 @@ pub mod cluster;
 pub mod command;
 mod database;
 pub mod events;
+#[path = "../../../examples/cluster/instance.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod instance;
 pub mod node;
 mod poller;
 mod process;
+#[path = "../../../examples/cluster/processes.rs"]
+pub mod processes;
 mod proxy;
 pub mod raw;
+mod replicated;
 mod server;
 pub mod socket;
 pub mod tampering;
@@ -27,6 +33,7 @@ pub use poller::Poller;
 pub use process::Process;
 pub use proxy::{Link, Proxy};
 pub use raw::Raw;
+pub use replicated::Replicated;
 pub use server::{durable_server, folder, migrate};
 pub use socket::Socket;
 pub use watcher::Watcher;

@@ -60,18 +60,23 @@ async fn make_template(server: &PrivateServer, name: &str, has_shards: bool) {
     let mut admin = PgConnection::connect(&server.url("postgres")).await.expect("connect");
     let create = format!("CREATE DATABASE {name}");
     admin.execute(AssertSqlSafe(create)).await.expect("create the template");
-    let mut connection = PgConnection::connect(&server.url(name)).await.expect("connect");
-    migrate(&mut connection).await;
-    if has_shards {
-        connection.execute(include_str!("../fixtures/readings.sql")).await.expect("readings");
-        connection.execute(include_str!("../fixtures/parcels.sql")).await.expect("parcels");
-        let every =
-            "SELECT freshet.create_shards(name, $1, ARRAY(SELECT generate_series(0, $1 - 1))) FROM feed.collection";
-        sqlx::query(every).bind(MODULUS.cast_signed()).execute(&mut connection).await.expect("shards");
+    match has_shards {
+        true => fill(&server.url(name)).await,
+        false => migrate(&mut PgConnection::connect(&server.url(name)).await.expect("connect")).await,
     }
-    connection.close().await.expect("close");
     let seal = format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false");
     admin.execute(AssertSqlSafe(seal)).await.expect("seal the template");
+}
+
+/// Migrates the database at `url` and creates all shards of the test collections.
+pub(super) async fn fill(url: &str) {
+    let mut connection = PgConnection::connect(url).await.expect("connect");
+    migrate(&mut connection).await;
+    connection.execute(include_str!("../fixtures/readings.sql")).await.expect("readings");
+    connection.execute(include_str!("../fixtures/parcels.sql")).await.expect("parcels");
+    let every = "SELECT freshet.create_shards(name, $1, ARRAY(SELECT generate_series(0, $1 - 1))) FROM feed.collection";
+    sqlx::query(every).bind(MODULUS.cast_signed()).execute(&mut connection).await.expect("shards");
+    connection.close().await.expect("close");
 }
 
 /// Runs the project's migrations, as `sqlx migrate run` does.
