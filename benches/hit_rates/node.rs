@@ -15,7 +15,7 @@ use freshet::{
     store::{self, Proof},
     telemetry::Telemetry,
     tiers::{self, ReadOptions, Source, Tiers, freshness, local},
-    tiers::{Batcher, Join},
+    tiers::{Batcher, Join, Route},
 };
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -78,7 +78,7 @@ impl Cache for Node<'_> {
         if held {
             let (answer, loaded) = completion::channel(|| Err(store::Error::shutting_down()));
             let loaded = self.runtime.block_on(async {
-                self.batcher.load(id, Join::Later, Deadline::after(LONG), answer);
+                self.batcher.load(id, Join::Later, Route::Primary, Deadline::after(LONG), answer);
                 loaded.await
             });
             let loaded = loaded.expect("read again");

@@ -14,7 +14,7 @@ use crate::{
     record::DatabaseId,
     resilience::Deadline,
     service::Service,
-    store::Store,
+    store::{Role, ServerState, Store},
     tiers::freshness::{Freshness, Verdict},
 };
 
@@ -93,7 +93,7 @@ impl Readiness {
         Check { name: "serving".into(), ok, detail: detail.into() }
     }
 
-    async fn check_database(&self, database: DatabaseId) -> [Check; 2] {
+    async fn check_database(&self, database: DatabaseId) -> Vec<Check> {
         let (is_there, answer) = self.check_store(database).await;
         let (is_followed, age) = judge(self.service.tiers().freshness_of(database));
         // A single database needs no name.
@@ -101,10 +101,16 @@ impl Readiness {
             1 => what.to_owned(),
             _ => format!("{what} {}", self.store.name(database)),
         };
-        [
+        let mut checks = vec![
             Check { name: of("store"), ok: is_there, detail: answer },
             Check { name: of("feed"), ok: is_followed, detail: age },
-        ]
+        ];
+        let servers = self.store.servers(database);
+        if servers.len() > 1 {
+            // Without a replica the primary answers: that is no reason to send clients elsewhere.
+            checks.push(Check { name: of("servers"), ok: true, detail: describe(&servers) });
+        }
+        checks
     }
 
     async fn check_store(&self, database: DatabaseId) -> (bool, String) {
@@ -115,6 +121,22 @@ impl Readiness {
             Err(_) => (false, format!("no answer within {STORE_LIMIT:?}")),
         }
     }
+}
+
+/// Each server of a database, in words.
+fn describe(servers: &[ServerState]) -> String {
+    let each = servers.iter().map(|state| {
+        let ServerState { server, role, lag_ms, reason } = state;
+        let lag = lag_ms.map_or_else(String::new, |lag| format!(" {lag} ms behind"));
+        match (role, reason) {
+            (Role::Primary, _) => format!("{server} is the primary"),
+            (Role::Replica, _) => format!("{server} answers reads,{lag}"),
+            (Role::Banned, reason) => {
+                format!("{server} is asked nothing: {}", reason.as_deref().unwrap_or("it was not asked yet"))
+            }
+        }
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether the feed is fit to send clients here, and why. All nodes read a large transaction at once, and later changes go

@@ -23,7 +23,7 @@ pub use error::Error;
 pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Row, ServerRole};
 pub use memory::{DataType, Memory};
-pub use postgres::{Postgres, ServerState};
+pub use postgres::{Postgres, Role, ServerState};
 pub use write::{Operation, Token, Write, Written};
 
 use crate::{

@@ -84,6 +84,13 @@ impl Reading {
         self.family(name).unwrap_or_default().iter().map(|metric| (label(metric), value(metric))).collect()
     }
 
+    /// The sum of a metric's values whose `label` is `value`.
+    pub fn where_label(&self, name: &str, label: &str, value: &str) -> u64 {
+        let is_wanted =
+            |metric: &&Metric| metric.get_label().iter().any(|pair| pair.name() == label && pair.value() == value);
+        self.family(name).unwrap_or_default().iter().filter(is_wanted).map(self::value).sum()
+    }
+
     fn family(&self, name: &str) -> Option<&[Metric]> {
         self.0.iter().find(|family| family.name() == name).map(MetricFamily::get_metric)
     }

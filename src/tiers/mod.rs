@@ -27,7 +27,7 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use serde::{Deserialize, Serialize};
 
-pub use batch::{Batcher, Loaded};
+pub use batch::{Batcher, Loaded, Route};
 pub use read::{Answer, ReadOptions, Source};
 pub use read_queue::Join;
 

@@ -10,7 +10,7 @@ use prometheus::IntCounter;
 
 use crate::{
     completion,
-    record::{RecordId, RecordRef, Stamp, State},
+    record::{Position, RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
     store::{Error, ServerRole},
     telemetry::Telemetry,
@@ -194,11 +194,15 @@ impl Tiers {
         self.inner.store_reads.inc();
         let (tiers, record) = (self.clone(), id.clone());
         let route = self.route(&id, &ReadOptions::default());
+        let other = self.other_route(&id, route);
         self.inner.batcher.load(&id, Join::Any, route, deadline, move |loaded| {
             let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
                 Ok(Some((state, stale))) => answer(Ok(tiers.counted(Answer { state, stale, source: Source::Store }))),
                 Ok(None) => tiers.get_in_task(record, Route::Primary, deadline, answer),
+                Err(Error::Unavailable { .. }) if let Some(other) = other => {
+                    tiers.get_in_task(record, other, deadline, answer);
+                }
                 Err(error) => answer(tiers.fall_back(&record, &ReadOptions::default(), error)),
             }
         });
@@ -230,6 +234,14 @@ impl Tiers {
         if is_covered && needed <= shown { Route::Replica(needed) } else { Route::Primary }
     }
 
+    /// Where a record is read when `route` came to nothing because the primary is away: on a replica that may well show what
+    /// none is known to.
+    fn other_route(&self, id: &RecordId, route: Route) -> Option<Route> {
+        let shard = self.inner.store.shard_of(id.as_ref()).ok()?;
+        let is_there = route == Route::Primary && self.inner.store.replica_mark(shard).is_some();
+        is_there.then_some(Route::Replica(Position::default()))
+    }
+
     /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster
     /// than it can be read is tried until the deadline, and what overtook a read may have left its state in L1.
     async fn load(
@@ -241,11 +253,18 @@ impl Tiers {
     ) -> Result<(State, Option<Duration>), Error> {
         // A statement already under way may have begun before the client saw the stamp it names.
         let mut join = if options.min_stamp.is_some() { Join::Later } else { Join::Any };
+        let mut other = self.other_route(id, Route::Primary);
         while !deadline.passed() {
             self.inner.store_reads.inc();
             let (answer, loaded) = completion::channel(|| Err(Error::shutting_down()));
             self.inner.batcher.load(id, join, route, deadline, answer);
-            let loaded = deadline.limit(loaded).await.map_err(|_| Error::Deadline)??;
+            let loaded = match deadline.limit(loaded).await.map_err(|_| Error::Deadline)? {
+                Err(Error::Unavailable { .. }) if let Some(other) = other.take() => {
+                    route = other;
+                    continue;
+                }
+                loaded => loaded?,
+            };
             if let Some(settled) = self.settle(id, &loaded, options) {
                 return Ok(settled);
             }

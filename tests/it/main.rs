@@ -35,6 +35,7 @@ mod private_server;
 mod readiness;
 mod records;
 mod repeated_columns;
+mod replicas;
 mod routing;
 mod screens;
 mod sessions;

@@ -67,8 +67,14 @@ pub(super) fn primary(
 mod tests {
     use super::*;
 
-    fn server(system_identifier: i64, timeline: Option<i32>) -> Option<Sighting> {
-        Some(Sighting { system_identifier, timeline, mark: Position(1) })
+    const OLD: Sighting = server(7, Some(1));
+    const PROMOTED: Sighting = server(7, Some(2));
+    const REPLICA: Sighting = server(7, None);
+    /// Of another cluster.
+    const STRANGE: Sighting = server(8, Some(1));
+
+    const fn server(system_identifier: i64, timeline: Option<i32>) -> Sighting {
+        Sighting { system_identifier, timeline, mark: Position(1) }
     }
 
     fn chosen(sightings: &[Option<Sighting>], known: Option<(i64, i32)>) -> Option<usize> {
@@ -78,23 +84,21 @@ mod tests {
 
     #[test]
     fn the_primary_is_found_wherever_it_stands_in_the_list() {
-        assert_eq!(chosen(&[server(7, None), server(7, Some(1)), None], None), Some(1));
-        assert_eq!(chosen(&[server(7, None), None], None), None);
+        assert_eq!(chosen(&[Some(REPLICA), Some(OLD), None], None), Some(1));
+        assert_eq!(chosen(&[Some(REPLICA), None], None), None);
     }
 
     #[test]
     fn of_two_primaries_the_promoted_one_counts_and_an_old_one_is_never_taken_again() {
-        let (old, promoted) = (server(7, Some(1)), server(7, Some(2)));
-        assert_eq!(chosen(&[old, promoted], Some((7, 1))), Some(1));
-        assert_eq!(chosen(&[old, promoted], None), Some(1));
-        assert_eq!(chosen(&[old, None], Some((7, 2))), None);
+        assert_eq!(chosen(&[Some(OLD), Some(PROMOTED)], Some((7, 1))), Some(1));
+        assert_eq!(chosen(&[Some(OLD), Some(PROMOTED)], None), Some(1));
+        assert_eq!(chosen(&[Some(OLD), None], Some((7, 2))), None);
     }
 
     #[test]
     fn a_cluster_made_anew_counts_where_nothing_of_the_known_one_answers() {
-        let (strange, known) = (server(8, Some(1)), server(7, None));
-        assert_eq!(chosen(&[strange, None], Some((7, 4))), Some(0));
-        assert_eq!(chosen(&[strange, known], Some((7, 4))), None);
-        assert_eq!(primary(&[strange, server(9, Some(1))], None), Err((0, 1)));
+        assert_eq!(chosen(&[Some(STRANGE), None], Some((7, 4))), Some(0));
+        assert_eq!(chosen(&[Some(STRANGE), Some(REPLICA)], Some((7, 4))), None);
+        assert_eq!(primary(&[Some(STRANGE), Some(OLD)], None), Err((0, 1)));
     }
 }

@@ -1,0 +1,117 @@
+//! Where reads go while all servers are well, or one of them lags.
+
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
+
+use super::{all_asked, all_used, database, failures, node_without_cache, put};
+use crate::harness::{Node, Replicated, Socket, node::config, until};
+
+/// Index scans of the tables of products, as the server counts them.
+async fn scans(url: &str) -> i64 {
+    let mut connection = PgConnection::connect(url).await.expect("connect");
+    let sum = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables WHERE relname LIKE 'products%'";
+    sqlx::query_scalar(sum).fetch_one(&mut connection).await.expect("a sum")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cold_reads_are_answered_by_replicas() {
+    let servers = Replicated::start(2, &[]).await;
+    let mut primary = servers.connect_primary().await;
+    let fill = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 1000) n";
+    sqlx::raw_sql(fill).execute(&mut primary).await.expect("fill");
+    for standby in 0..2 {
+        servers.wait_for_replay(standby).await;
+    }
+    let node = node_without_cache(&servers, 2).await;
+    let mut socket = Socket::open(&node).await;
+    all_used(&node, &mut socket, &servers, 2).await;
+    let urls = [servers.url(), servers.standby_url(0), servers.standby_url(1)];
+    let mut before = Vec::new();
+    for url in &urls {
+        before.push(scans(url).await);
+    }
+    for n in 1..=1000 {
+        let read = socket.ok("get", json!(["products", format!("k{n}")])).await;
+        assert_eq!((&read["value"]["price"], read.get("stale_ms")), (&json!(n), None), "{read}");
+    }
+    until("the servers have counted the reads", async || {
+        let mut counted = Vec::new();
+        for (url, before) in urls.iter().zip(&before) {
+            counted.push(scans(url).await - before);
+        }
+        let all: i64 = counted.iter().sum();
+        assert!(counted[0] <= 100, "{counted:?} on the primary and its replicas");
+        all >= 1000 && counted[1].min(counted[2]) > 100
+    })
+    .await;
+    node.stop().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_replica_is_never_the_cause_of_an_older_answer() {
+    let servers = Replicated::start(1, &[]).await;
+    let (writer, reader) = (node_without_cache(&servers, 1).await, node_without_cache(&servers, 1).await);
+    let (mut writes, mut reads) = (Socket::open(&writer).await, Socket::open(&reader).await);
+    for key in ["a", "b", "c"] {
+        put(&mut writes, key, 1).await;
+    }
+    servers.wait_for_replay(0).await;
+    servers.pause_replay(0).await;
+    for price in 2..40 {
+        for key in ["a", "b", "c"] {
+            let written = put(&mut writes, key, price).await;
+            // On the node that wrote, and with the stamp on another, at once.
+            let own = writes.ok("get", json!(["products", key])).await;
+            assert_eq!(own["value"]["price"], json!(price), "{own}");
+            let query = json!({"collection": "products", "key": key, "min_stamp": written["stamp"]});
+            let other = reads.ok("get", query).await;
+            assert_eq!(other["value"]["price"], json!(price), "{other}");
+            // Without it, once the other node has been told.
+            until("the other node shows it", async || {
+                let read = reads.ok("get", json!(["products", key])).await;
+                let shown = read["value"]["price"].as_u64().expect("a price");
+                assert!(shown >= u64::from(price) - 1, "{read} after {}", price - 1);
+                shown == u64::from(price)
+            })
+            .await;
+        }
+    }
+    servers.resume_replay(0).await;
+    reader.stop().await;
+    writer.stop().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_falls_too_far_behind_is_asked_again_when_it_has_caught_up() {
+    let servers = Replicated::start(1, &[]).await;
+    let mut settings = database(&servers, 1);
+    settings.replica_lag_max = std::time::Duration::from_millis(500);
+    let node = Node::on(settings, config()).await;
+    all_asked(&node, 1).await;
+    servers.pause_replay(0).await;
+    all_asked(&node, 0).await;
+    let probe = reqwest::get(format!("http://{}/readyz?verbose", node.operations())).await.expect("an answer");
+    let probe = probe.text().await.expect("text");
+    assert!(probe.contains("behind"), "{probe}");
+    servers.resume_replay(0).await;
+    all_asked(&node, 1).await;
+    assert_eq!(failures(&node, "late"), 0);
+    node.stop().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_is_found_wherever_the_configuration_names_it() {
+    let servers = Replicated::start(1, &[]).await;
+    let mut settings = database(&servers, 1);
+    std::mem::swap(&mut settings.url, &mut settings.replicas[0]);
+    let node = Node::on(settings, config()).await;
+    all_asked(&node, 1).await;
+    let mut socket = Socket::open(&node).await;
+    let written = put(&mut socket, "a", 1).await;
+    assert!(written["stamp"].is_string(), "{written}");
+    node.stop().await;
+    servers.stop().await;
+}
