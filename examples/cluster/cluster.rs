@@ -1,71 +1,32 @@
-//! Eight databases on two private PostgreSQL servers, each of which can be closed, stopped or frozen.
+//! Eight databases on two pairs of private PostgreSQL servers: a database can be closed, a server stopped, killed or frozen, a
+//! standby held back or promoted.
 
-use std::{
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use freshet::store::postgres::{
     Config,
     migrate::{self, Orders},
-    server::{Options, PrivateServer},
+    server::Options,
     shard_range::ShardRange,
 };
-use futures_util::future::try_join_all;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use futures_util::future::{join_all, try_join_all};
+
+use super::{
+    instance::{Instance, Result},
+    pair::Pair,
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-/// The databases, the first half of them on the first server.
+/// The databases, the first half of them on the first pair.
 pub const DATABASES: [&str; 8] = ["shop_0", "shop_1", "shop_2", "shop_3", "shop_4", "shop_5", "shop_6", "shop_7"];
-/// The servers.
-pub const SERVERS: [&str; 2] = ["a", "b"];
-const DATABASES_EACH: usize = DATABASES.len() / SERVERS.len();
+/// The first servers of the pairs; the second of `a` is `a2`.
+const PAIRS: [&str; 2] = ["a", "b"];
+const DATABASES_EACH: usize = DATABASES.len() / PAIRS.len();
 
 /// The running cluster. Dropping it stops the servers.
 pub struct Cluster {
-    servers: Vec<Server>,
+    pairs: Vec<Pair>,
     /// Logical shards of every collection.
     modulus: u32,
-}
-
-struct Server {
-    options: Options,
-    running: Option<PrivateServer>,
-    /// Its own URL of the database `postgres`; the same at each start.
-    url: String,
-}
-
-impl Server {
-    async fn start(options: Options) -> Result<Self> {
-        let running = PrivateServer::start(options.clone()).await?;
-        Ok(Server { url: running.url("postgres"), running: Some(running), options })
-    }
-
-    async fn run(&self, statement: String) -> Result<()> {
-        let mut connection = PgConnection::connect(&self.url).await?;
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
-        Ok(connection.close().await?)
-    }
-
-    /// Sends a signal to every process of the server.
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let lock = fs::read_to_string(self.options.data_dir.join("postmaster.pid"))?;
-        let parent: i32 = lock.lines().next().unwrap_or_default().trim().parse()?;
-        // The parent first: stopped, it forks no more.
-        kill(Pid::from_raw(parent), signal)?;
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
-        for child in children.split_whitespace() {
-            // One that has ended meanwhile is as good as stopped.
-            let _ = kill(Pid::from_raw(child.parse()?), signal);
-        }
-        Ok(())
-    }
 }
 
 impl Cluster {
@@ -74,11 +35,16 @@ impl Cluster {
     ///
     /// # Errors
     /// When PostgreSQL is not installed, or the folder cannot be used.
-    pub async fn start(folder: &Path, modulus: u32, options: impl Fn(PathBuf) -> Options) -> Result<Self> {
-        let started = SERVERS.map(|name| Server::start(options(folder.join(name))));
-        let cluster = Cluster { servers: try_join_all(started).await?, modulus };
+    pub async fn start(
+        folder: &Path,
+        modulus: u32,
+        has_standbys: bool,
+        options: impl Fn(PathBuf) -> Options,
+    ) -> Result<Self> {
+        let started = PAIRS.map(|name| Pair::start(folder, name, has_standbys, &options));
+        let cluster = Cluster { pairs: try_join_all(started).await?, modulus };
         for (place, name) in DATABASES.into_iter().enumerate() {
-            migrate::create_database(&cluster.server(place).url, name).await?;
+            migrate::create_database(&cluster.primary(place).url("postgres"), name).await?;
         }
         Ok(cluster)
     }
@@ -116,6 +82,7 @@ impl Cluster {
                     read_connections: 3,
                     write_lanes: 2,
                     write_connections: 2,
+                    replicas: self.standby_url(place).into_iter().collect(),
                     ..Config::at(self.url(place))
                 }
             })
@@ -127,87 +94,75 @@ impl Cluster {
         let mut text = format!("shards = {}\n", self.modulus);
         for database in self.databases() {
             let shards = database.shards.as_ref().expect("each has some");
+            text.push_str(&format!("\n[[database]]\nname = \"{}\"\nurl = \"{}\"\n", database.name, database.url));
+            if !database.replicas.is_empty() {
+                // Written as TOML is, as these names are plain.
+                text.push_str(&format!("replicas = {:?}\n", database.replicas));
+            }
             text.push_str(&format!(
-                "\n[[database]]\nname = \"{}\"\nurl = \"{}\"\nshards = \"{shards}\"\nread_connections = {}\n\
-                 write_lanes = {}\nwrite_connections = {}\n",
-                database.name,
-                database.url,
-                database.read_connections,
-                database.write_lanes,
-                database.write_connections
+                "shards = \"{shards}\"\nread_connections = {}\nwrite_lanes = {}\nwrite_connections = {}\n",
+                database.read_connections, database.write_lanes, database.write_connections
             ));
         }
         text
     }
 
-    /// The URL of a database, by its place.
+    /// The URL of a database on its primary, by its place.
     pub fn url(&self, place: usize) -> String {
-        self.server(place).url.replacen("/postgres?", &format!("/{}?", DATABASES[place]), 1)
+        self.primary(place).url(DATABASES[place])
     }
 
-    fn server(&self, place: usize) -> &Server {
-        &self.servers[place / DATABASES_EACH]
+    /// The URL of a database on its standby, if there is one.
+    pub fn standby_url(&self, place: usize) -> Option<String> {
+        self.pair(place).standby.as_ref().map(|standby| standby.url(DATABASES[place]))
     }
 
-    /// Ends the sessions of a database and lets no new one in.
+    fn pair(&self, place: usize) -> &Pair {
+        &self.pairs[place / DATABASES_EACH]
+    }
+
+    fn primary(&self, place: usize) -> &Instance {
+        &self.pair(place).primary
+    }
+
+    /// The pairs of servers, with the databases of each.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Pair, &[&str])> {
+        self.pairs.iter().zip(DATABASES.chunks(DATABASES_EACH))
+    }
+
+    /// The pair with a server of the name.
+    pub fn pair_with(&mut self, server: &str) -> Option<&mut Pair> {
+        self.pairs.iter_mut().find(|pair| pair.servers().any(|of_pair| of_pair.name() == server))
+    }
+
+    /// A server, primary or standby.
+    pub fn server(&mut self, name: &str) -> Option<&mut Instance> {
+        let all = self.pairs.iter_mut().flat_map(|pair| pair.standby.iter_mut().chain([&mut pair.primary]));
+        all.into_iter().find(|server| server.name() == name)
+    }
+
+    /// Ends the sessions of a database at its primary and lets no new one in. Its standby lets none in once it has applied
+    /// that, and keeps those it has.
     ///
     /// # Errors
-    /// When its server does not answer.
+    /// When the primary does not answer.
     pub async fn close(&self, place: usize) -> Result<()> {
         let name = DATABASES[place];
-        let server = self.server(place);
-        server.run(format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")).await?;
-        server.run(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await
+        let server = self.primary(place);
+        server.run(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")).await?;
+        server.run(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await
     }
 
     /// Lets sessions in again.
     ///
     /// # Errors
-    /// When its server does not answer.
+    /// When the primary does not answer.
     pub async fn open(&self, place: usize) -> Result<()> {
-        self.server(place).run(format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", DATABASES[place])).await
-    }
-
-    /// Shuts a server down; does nothing where it is down.
-    pub async fn stop_server(&mut self, server: usize) {
-        if let Some(running) = self.servers[server].running.take() {
-            running.stop().await;
-        }
-    }
-
-    /// Starts a server that is down.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub async fn start_server(&mut self, server: usize) -> Result<()> {
-        let server = &mut self.servers[server];
-        if server.running.is_none() {
-            server.running = Some(PrivateServer::start(server.options.clone()).await?);
-        }
-        Ok(())
-    }
-
-    /// Stops every process of a server where it stands: connections stay, and nothing is answered.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn freeze_server(&self, server: usize) -> Result<()> {
-        self.servers[server].signal(Signal::SIGSTOP)
-    }
-
-    /// Lets a frozen server go on.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn thaw_server(&self, server: usize) -> Result<()> {
-        self.servers[server].signal(Signal::SIGCONT)
+        self.primary(place).run(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", DATABASES[place])).await
     }
 
     /// Shuts all servers down.
     pub async fn stop(mut self) {
-        for server in 0..self.servers.len() {
-            drop(self.thaw_server(server));
-            self.stop_server(server).await;
-        }
+        join_all(self.pairs.iter_mut().map(Pair::stop)).await;
     }
 }

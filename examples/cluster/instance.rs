@@ -12,6 +12,8 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How long a server may take to do what it was told.
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to accept a connection; a frozen one does not.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The server. Dropping it shuts it down, a frozen one as well.
 pub struct Instance {
@@ -38,6 +40,11 @@ impl Instance {
         self.as_primary.clone()
     }
 
+    /// The name of its data directory.
+    pub fn name(&self) -> &str {
+        self.data_dir().file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
     /// The URL of one of its databases.
     pub fn url(&self, database: &str) -> String {
         self.url.replacen("/postgres?", &format!("/{database}?"), 1)
@@ -48,9 +55,10 @@ impl Instance {
         self.running.is_some()
     }
 
-    /// Shuts it down; does nothing where it is down.
+    /// Shuts it down, a frozen one as well; does nothing where it is down.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
+            drop(processes::thaw(self.data_dir()));
             running.stop().await;
         }
     }
@@ -77,13 +85,6 @@ impl Instance {
             killed?;
         }
         Ok(())
-    }
-
-    /// Ends it as a crash does, without waiting for that; for what is dropped.
-    pub fn kill_now(&self) {
-        if self.running.is_some() {
-            drop(processes::kill(self.data_dir()));
-        }
     }
 
     /// Stops every process where it stands: connections stay, and nothing is answered.
@@ -135,7 +136,7 @@ impl Instance {
     /// # Errors
     /// When one of them does not answer, or the standby does not get there.
     pub async fn wait_for_replay(&self, primary: &Instance) -> Result<()> {
-        let mut connection = PgConnection::connect(&primary.url).await?;
+        let mut connection = primary.connect().await?;
         let position: String =
             sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&mut connection).await?;
         connection.close().await?;
@@ -171,14 +172,15 @@ impl Instance {
     /// # Errors
     /// What the server says.
     pub async fn run(&self, statement: &str) -> Result<()> {
-        let mut connection = PgConnection::connect(&self.url).await?;
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        let mut connection = self.connect().await?;
+        let running = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection);
+        timeout(LIMIT, running).await.map_err(|_| format!("not within {} s: {statement}", LIMIT.as_secs()))??;
         Ok(connection.close().await?)
     }
 
     /// Asks again and again until `question` is answered with true.
     async fn until(&self, question: &str) -> Result<()> {
-        let mut connection = PgConnection::connect(&self.url).await?;
+        let mut connection = self.connect().await?;
         let holds = async {
             while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(question)).fetch_one(&mut connection).await? {
                 sleep(Duration::from_millis(3)).await;
@@ -189,7 +191,16 @@ impl Instance {
         Ok(connection.close().await?)
     }
 
-    fn data_dir(&self) -> &Path {
+    async fn connect(&self) -> Result<PgConnection> {
+        if !self.is_running() {
+            return Err("it is down".into());
+        }
+        let connecting = PgConnection::connect(&self.url);
+        Ok(timeout(CONNECT_LIMIT, connecting).await.map_err(|_| "it does not answer")??)
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> &Path {
         &self.options.data_dir
     }
 }

@@ -75,7 +75,7 @@ async fn records_lie_where_their_shards_are_and_nowhere_else_and_every_writer_is
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_server_costs_its_own_records_only() {
-    let eight = EightDatabases::start().await;
+    let mut eight = EightDatabases::start().await;
     let node = Node::over_all(eight.cluster.databases(), config()).await;
     let keys: Vec<String> = (0..2_000).map(|n| format!("k{n}")).collect();
     let mut socket = Socket::open(&node).await;
@@ -87,7 +87,7 @@ async fn a_frozen_server_costs_its_own_records_only() {
     work(&mut socket, &ours, &outside).await;
     let sessions = sessions(&outside).await;
 
-    eight.cluster.freeze_server(1).expect("freeze");
+    eight.cluster.server("b").expect("it is there").freeze().expect("freeze");
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
     // Until its certificates are too old, and some seconds more.
@@ -107,7 +107,7 @@ async fn a_frozen_server_costs_its_own_records_only() {
     // A connection more of a pool that had not needed all of its own is no trace of the outage.
     assert!(now <= sessions + 2, "{now} sessions on the other server, and {sessions} before");
 
-    eight.cluster.thaw_server(1).expect("thaw");
+    eight.cluster.server("b").expect("it is there").thaw().expect("thaw");
     until("all is fresh again", async || node.tiers().freshness().verdict() == Verdict::Fresh).await;
     for (number, stock) in (0..DATABASES.len()).zip(100..) {
         let update = format!("UPDATE products SET stock = {stock}");
@@ -122,7 +122,7 @@ async fn a_frozen_server_costs_its_own_records_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verify_finds_nothing_wrong_while_databases_come_and_go() {
-    let eight = EightDatabases::start().await;
+    let mut eight = EightDatabases::start().await;
     let configuration = eight.folder().join("freshet.toml");
     std::fs::write(&configuration, eight.cluster.configuration()).expect("write");
     let nodes = [
@@ -139,9 +139,9 @@ async fn verify_finds_nothing_wrong_while_databases_come_and_go() {
         let count = async || sqlx::query_scalar::<_, i64>(changed).fetch_one(&outside).await.expect("a count");
         until("verify has made its records, and changes them", async || count().await > 0).await;
         // Each lasts long enough to be met by writes, reads and polls; what it does to them is what is looked at.
-        eight.cluster.freeze_server(1).expect("freeze");
+        eight.cluster.server("b").expect("it is there").freeze().expect("freeze");
         tokio::time::sleep(Duration::from_secs(4)).await;
-        eight.cluster.thaw_server(1).expect("thaw");
+        eight.cluster.server("b").expect("it is there").thaw().expect("thaw");
         eight.cluster.close(1).await.expect("close");
         tokio::time::sleep(Duration::from_secs(2)).await;
         eight.cluster.open(1).await.expect("open");
@@ -155,6 +155,38 @@ async fn verify_finds_nothing_wrong_while_databases_come_and_go() {
     ran.is_clean();
     for node in nodes {
         node.stop().await;
+    }
+    eight.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_example_names_replicas_that_follow_and_what_is_promoted() {
+    let mut eight = EightDatabases::start_with_standbys().await;
+    let before = eight.cluster.databases();
+    let stock = |url: String| async move {
+        let pool = PgPool::connect(&url).await.expect("connect");
+        sqlx::query_scalar::<_, i32>("SELECT max(stock) FROM products").fetch_optional(&pool).await.ok().flatten()
+    };
+    for (number, database) in before.iter().enumerate() {
+        let [replica] = &*database.replicas else { panic!("one replica: {database:?}") };
+        let key = (0..1_000).map(|n| format!("k{n}")).find(|key| place(key) == number).expect("one of many");
+        let insert = "INSERT INTO products (sku, name, price, stock) VALUES ($1, 'x', 1, 5)";
+        sqlx::query(insert).bind(key).execute(&eight.outside(number)).await.expect("insert");
+        until("the replica shows it", async || stock(replica.clone()).await == Some(5)).await;
+    }
+    let pair = eight.cluster.pair_with("b").expect("a pair");
+    pair.primary.kill().await.expect("kill");
+    pair.promote().await.expect("promote");
+    pair.rebuild().await.expect("rebuild");
+    for (number, (before, after)) in before.iter().zip(eight.cluster.databases()).enumerate() {
+        let expected = match number < 4 {
+            true => (&before.url, &before.replicas),
+            false => (&before.replicas[0], &vec![before.url.clone()]),
+        };
+        assert_eq!((&after.url, &after.replicas), expected);
+        assert_eq!(stock(after.replicas[0].clone()).await, Some(5), "it follows");
+        let written: Result<_, _> = sqlx::query("UPDATE products SET stock = 6").execute(&eight.outside(number)).await;
+        written.expect("a primary takes writes");
     }
     eight.cluster.stop().await;
 }

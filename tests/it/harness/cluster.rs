@@ -1,4 +1,4 @@
-//! Two servers with eight databases, for what two databases cannot show. One test at a time has them.
+//! Two servers with eight databases, and their standbys where asked for, for what two databases cannot show. One test at a time has them.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,13 +13,16 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+#[path = "../../../examples/cluster/pair.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod pair;
 #[path = "../../../examples/cluster/cluster.rs"]
 #[allow(dead_code, reason = "the example uses all of it")]
 mod servers;
 
 pub use servers::{Cluster, DATABASES};
 
-use super::folder;
+use super::{folder, instance};
 
 /// The number of logical shards.
 pub const MODULUS: u32 = 64;
@@ -35,10 +38,19 @@ pub struct EightDatabases {
 impl EightDatabases {
     /// Starts them, with tables and all shards placed.
     pub async fn start() -> Self {
+        Self::start_servers(false).await
+    }
+
+    /// The same, and a standby of each server.
+    pub async fn start_with_standbys() -> Self {
+        Self::start_servers(true).await
+    }
+
+    async fn start_servers(has_standbys: bool) -> Self {
         static ALONE: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
         let alone = ALONE.clone().lock_owned().await;
         let folder = folder();
-        let cluster = Cluster::start(folder.path(), MODULUS, forgetful).await.expect("start the servers");
+        let cluster = Cluster::start(folder.path(), MODULUS, has_standbys, forgetful).await.expect("start the servers");
         cluster.migrate().await.expect("migrate");
         EightDatabases { cluster, folder, _alone: alone }
     }
@@ -65,9 +77,9 @@ pub fn place(key: &str) -> usize {
 }
 
 fn forgetful(data_dir: PathBuf) -> Options {
-    let mut options = Options::new(data_dir);
+    let mut options = Options::new(data_dir).with_standbys();
     (options.sync, options.is_ephemeral) = (false, true);
     let settings = [("fsync", "off"), ("full_page_writes", "off"), ("max_connections", "300")];
-    options.settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    options.settings.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
     options
 }

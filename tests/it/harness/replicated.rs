@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
-use super::{instance::Instance, server};
+use super::{instance::Instance, processes, server};
 
 /// The database, on every server.
 const DATABASE: &str = "shop";
@@ -151,7 +151,9 @@ impl Replicated {
 impl Drop for Replicated {
     fn drop(&mut self) {
         for server in self.standbys.iter().chain([&self.primary]) {
-            server.kill_now();
+            if server.is_running() {
+                drop(processes::kill(server.data_dir()));
+            }
         }
     }
 }
