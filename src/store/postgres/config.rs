@@ -167,7 +167,9 @@ mod tests {
 
     #[test]
     fn debugging_a_config_shows_no_password() {
-        let shown = format!("{:?}", Config::at("postgres://u:secret@h/d?password=secret"));
-        assert!(shown.contains("u:***@h") && !shown.contains("secret"), "{shown}");
+        let mut config = Config::at("postgres://u:secret@h/d?password=secret");
+        config.replicas = vec!["postgres://u:secret@r/d?password=secret".to_owned()];
+        let shown = format!("{config:?}");
+        assert!(shown.contains("u:***@h") && shown.contains("u:***@r") && !shown.contains("secret"), "{shown}");
     }
 }
