@@ -229,8 +229,8 @@ impl Store {
         }
     }
 
-    /// Hands every key of a collection that a database owns to `sink`, in chunks, each shard's from a snapshot taken after the call: a change that
-    /// one of them does not show is in the feed after it.
+    /// Hands every key of a collection that a database owns to `sink`, in chunks: a change that is not shown is reported by a poll
+    /// after the call. A key may be handed over twice.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database was lost on the way and [`Error::Deadline`] when it fell silent, or somebody

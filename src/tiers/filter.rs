@@ -149,8 +149,8 @@ impl Filters {
 
     /// Builds the collection's filter anew while the one in use goes on.
     ///
-    /// The new filter takes every change from before the scan begins, so what the scan's snapshots do not show
-    /// reaches it as a change: the scan and the feed read the same primary.
+    /// The new filter takes every change that is applied from before the scan begins, and the scan shows those that were
+    /// reported until then: so what its snapshots do not show reaches the filter as a change.
     ///
     /// # Errors
     /// What the scan failed with; the filter in use stays, and the next build has to wait: longer with each failure.

@@ -5,9 +5,9 @@ use std::{
     time::Instant,
 };
 
-use futures_util::{TryStreamExt as _, future::join_all};
+use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     operate::health::Health,
     owners::Owners,
     pool,
-    read::{BatchSizes, ReadPool},
+    read::{BatchSizes, ReadPool, scan},
     replication::{self, Connected, Connector, Counters, Servers, To},
     shared::Shared,
     write::{Role, Writer},
@@ -29,11 +29,6 @@ use crate::{
     shutdown::Tasks,
     store::{Error, Poll, Store, Write, Written},
 };
-
-/// Keys handed over at once by a scan; others have their turn in between.
-const SCAN_KEYS: usize = 512;
-/// How long a scan waits for a lock on a partition before it is given up, in milliseconds.
-const SCAN_LOCK_LIMIT_MS: u32 = 100;
 
 /// One configured database.
 pub struct Database {
@@ -199,33 +194,9 @@ impl Database {
         self.shared().map_or(Store::KEYS_AT_ONCE_MAX, |shared| shared.batch_sizes.keys_max(collection))
     }
 
-    pub(in crate::store) async fn scan(
-        &self,
-        collection: CollectionId,
-        mut sink: impl FnMut(&[Key]),
-    ) -> Result<(), Error> {
-        let shared = self.shared()?;
-        let deadline = Deadline::after(self.config.connect_limit);
-        let mut connection = shared.connect("scan", deadline).await?;
-        // No limit in the server: a large table takes its time. On this side each chunk has one, or a link that fell silent
-        // would be waited for until the end of the process.
-        let settings =
-            format!("SET statement_timeout = 0; SET enable_seqscan = on; SET lock_timeout = {SCAN_LOCK_LIMIT_MS}");
-        let limit = || Deadline::after(self.config.statement_limit);
-        pool::step(limit(), sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection)).await?;
-        let ownership = shared.ownership.read().clone();
-        for shard in ownership.shards(collection) {
-            let Ok(statements) = ownership.find(collection, shard) else { continue };
-            let rows = sqlx::query(statements.scan()).fetch(&mut connection);
-            let keys = rows.and_then(async |row| Ok(Key::from_database(row.try_get::<&str, _>(0)?)));
-            let mut chunks = std::pin::pin!(keys.try_chunks(SCAN_KEYS).map_err(|error| error.1));
-            while let Some(keys) = pool::step(limit(), chunks.try_next()).await? {
-                sink(&keys);
-                tokio::task::yield_now().await;
-            }
-        }
-        drop(limit().limit(connection.close()).await);
-        Ok(())
+    /// Scans a replica that has caught up with what was known when the scan began, else the primary.
+    pub(in crate::store) async fn scan(&self, collection: CollectionId, sink: impl FnMut(&[Key])) -> Result<(), Error> {
+        scan::scan(self.shared()?, collection, sink).await
     }
 
     pub(in crate::store) async fn estimate(&self, collection: CollectionId) -> Result<u64, Error> {

@@ -132,6 +132,11 @@ impl PooledConnection<'_> {
         &mut self.pooled
     }
 
+    /// Whether it leads where a new one would: not if another server has become the primary since it was opened.
+    pub fn is_current(&self) -> bool {
+        self.pool.connector.is_current(self.pooled.term)
+    }
+
     /// Returns the connection for others to use.
     pub fn release(self) {
         let Pool { connector, permits, .. } = self.pool;

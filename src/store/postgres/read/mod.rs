@@ -3,6 +3,7 @@
 mod batch_size;
 mod pool;
 mod replica;
+pub mod scan;
 mod shares;
 
 use std::time::Instant;

@@ -187,7 +187,7 @@ impl Servers {
         self.newest.fetch_max(mark.0, Ordering::AcqRel);
     }
 
-    fn newest(&self) -> Position {
+    pub(in crate::store::postgres) fn newest(&self) -> Position {
         Position(self.newest.load(Ordering::Acquire))
     }
 

@@ -120,7 +120,7 @@ impl Attempts {
             Ok(staged) => {
                 self.progress.commits();
                 jobs.iter_mut().for_each(Job::set_sent);
-                staged.commit(connection.pooled(), feed, deadline).await
+                staged.commit(&mut connection, feed, deadline).await
             }
             Err(aborted) => Err(aborted),
         };

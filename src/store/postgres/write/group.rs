@@ -32,7 +32,7 @@ use crate::{
         Error, Write, Written,
         postgres::{
             failure,
-            pool::Pooled,
+            pool::{Pooled, PooledConnection},
             statement::Statements,
             write::{
                 feed::Feed,
@@ -121,11 +121,24 @@ pub struct Staged<'g> {
 
 impl Staged<'_> {
     /// Commits. Returns an outcome for each write, in their order. The commit is waited for by `deadline`, or for
-    /// [`COMMIT_LIMIT`] if that is longer.
+    /// [`COMMIT_LIMIT`] if that is longer. What the server commits after another has become the primary is most likely lost.
     ///
     /// # Errors
     /// [`Aborted`]: nothing was committed. After `Unknown` the outcome is unknown, and the connection must be closed.
-    pub async fn commit(self, pooled: &mut Pooled, feed: &Feed, deadline: Deadline) -> Result<Vec<Outcome>, Aborted> {
+    pub async fn commit(
+        self,
+        connection: &mut PooledConnection<'_>,
+        feed: &Feed,
+        deadline: Deadline,
+    ) -> Result<Vec<Outcome>, Aborted> {
+        if !connection.is_current() {
+            return Err(Aborted::Lost);
+        }
+        let committed = self.commit_on(connection.pooled(), feed, deadline).await;
+        if connection.is_current() { committed } else { committed.and(Err(Aborted::Unknown)) }
+    }
+
+    async fn commit_on(self, pooled: &mut Pooled, feed: &Feed, deadline: Deadline) -> Result<Vec<Outcome>, Aborted> {
         let script = self.group.last_script(pooled, feed);
         let answered = Deadline::after(deadline.left().max(COMMIT_LIMIT)).limit(script.run(pooled)).await;
         match answered.map_err(|_| Aborted::Unknown)?.error {

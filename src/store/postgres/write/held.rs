@@ -212,7 +212,7 @@ impl HeldWrites {
             let committed = match group::stage(connection.pooled(), feed, &placed, mode, &generations, deadline).await {
                 Ok(staged) => {
                     jobs.iter_mut().for_each(Job::set_sent);
-                    staged.commit(connection.pooled(), feed, deadline).await
+                    staged.commit(&mut connection, feed, deadline).await
                 }
                 Err(aborted) => Err(aborted),
             };

@@ -1,0 +1,187 @@
+//! `freshet verify` on two nodes over a primary and two replicas, while something happens to the servers or their links.
+//!
+//! A short form of some runs with the others; all of them, over several seeds, by
+//! `cargo test --locked --test it -- --ignored replicas::matrix`.
+
+use std::{future::Future, time::Duration};
+
+use freshet::store::postgres;
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::sleep;
+
+use super::all_asked;
+use crate::{
+    harness::{Link, Node, Proxy, Replicated, node::config},
+    verify::verify,
+};
+
+/// Seeds of the long form.
+const SEEDS: [&str; 3] = ["1", "2", "3"];
+/// How long subscriptions may take to arrive when all is well again.
+const SETTLE: &str = "5s";
+
+/// The servers, and the first node's links to them: in the order of the configuration, the primary first.
+struct Field {
+    servers: Replicated,
+    links: Vec<Proxy>,
+}
+
+impl Field {
+    async fn new() -> Self {
+        let servers = Replicated::start(2, &[("max_standby_streaming_delay", "0")]).await;
+        let mut links = Vec::new();
+        for url in [servers.url(), servers.standby_url(0), servers.standby_url(1)] {
+            links.push(Proxy::to(&url).await);
+        }
+        Field { servers, links }
+    }
+
+    /// The first node reaches the servers by the links, the other one directly.
+    async fn nodes(&self) -> [Node; 2] {
+        let direct = [self.servers.url(), self.servers.standby_url(0), self.servers.standby_url(1)];
+        let linked = self.links.iter().map(Proxy::url).collect();
+        let mut nodes = Vec::new();
+        for mut urls in [linked, Vec::from(direct)] {
+            let url = urls.remove(0);
+            let database = postgres::Config { replicas: urls, ..postgres::Config::at(url) };
+            let mut config = config();
+            // Most reads go to the servers.
+            config.tiers.local.capacity = "16 KiB".parse().expect("a size");
+            nodes.push(Node::on(database, config).await);
+        }
+        for node in &nodes {
+            all_asked(node, 2).await;
+        }
+        nodes.try_into().unwrap_or_else(|_| unreachable!("two were made"))
+    }
+}
+
+/// Whether the databases are looked at and written by SQL as well: not where the primary changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sql {
+    Too,
+    None,
+}
+
+/// Verifies for so many seconds, while `fault` happens to the servers, and expects no violation.
+async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, sql: Sql, fault: impl FnOnce(Field) -> F) {
+    let field = Field::new().await;
+    let [a, b] = field.nodes().await;
+    let (first, second, base, seconds) = (a.url(), b.url(), field.servers.url(), seconds.to_string());
+    let mut words = vec!["--seconds", &seconds, "--keys", "48", "--rate", "150", "--settle", SETTLE, "--seed", seed];
+    words.extend([&*first, &*second]);
+    match sql {
+        Sql::Too => words.extend(["--database-url", &*base]),
+        Sql::None => words.push("--no-sql"),
+    }
+    let fault = async {
+        sleep(Duration::from_secs(2)).await;
+        fault(field).await
+    };
+    let (ran, field) = tokio::join!(verify(&words), fault);
+    ran.is_clean();
+    let replicas = a.metrics().sum("freshet_store_reads_total");
+    assert!(replicas > Some(0), "nothing was read");
+    for node in [a, b] {
+        node.stop().await;
+    }
+    field.servers.stop().await;
+}
+
+async fn paused_replay(field: Field, lasts: u64) -> Field {
+    field.servers.pause_replay(0).await;
+    sleep(Duration::from_secs(lasts)).await;
+    field.servers.resume_replay(0).await;
+    field
+}
+
+async fn killed_primary(mut field: Field, lasts: u64) -> Field {
+    field.servers.kill_primary().await;
+    sleep(Duration::from_secs(lasts)).await;
+    field.servers.start_primary().await;
+    field
+}
+
+/// Both replicas follow the new primary in the end.
+async fn promotion(mut field: Field) -> Field {
+    field.servers.kill_primary().await;
+    field.servers.promote(0).await;
+    sleep(Duration::from_secs(3)).await;
+    // The old primary takes writes again, and nobody asks it.
+    field.servers.start_standby(0).await;
+    sleep(Duration::from_secs(2)).await;
+    field.servers.rebuild_standby(0).await;
+    field.servers.rebuild_standby(1).await;
+    field
+}
+
+async fn replicas_lost(mut field: Field) -> Field {
+    field.servers.kill_standby(0).await;
+    sleep(Duration::from_secs(2)).await;
+    field.servers.start_standby(0).await;
+    field.servers.kill_standby(1).await;
+    field.servers.rebuild_standby(1).await;
+    field
+}
+
+async fn bad_links(field: Field) -> Field {
+    let slow = Link::Delay(Duration::from_millis(300));
+    for bad in [Link::BlackHole, Link::Cut, Link::BlackHoleThese, slow] {
+        for replica in [1, 2] {
+            field.links[replica].set(bad);
+            sleep(Duration::from_secs(1)).await;
+            field.links[replica].set(Link::Pass);
+        }
+    }
+    field
+}
+
+async fn silent_primary(field: Field) -> Field {
+    field.links[0].set(Link::BlackHole);
+    sleep(Duration::from_secs(6)).await;
+    field.links[0].set(Link::Pass);
+    field
+}
+
+/// A lock that the primary takes for a moment cancels what a replica is reading.
+async fn conflicts(field: Field, lasts: u64) -> Field {
+    let mut primary = PgConnection::connect(&field.servers.url()).await.expect("connect");
+    for n in 0..lasts * 4 {
+        let lock = format!("BEGIN; LOCK products_{:03} IN ACCESS EXCLUSIVE MODE; COMMIT", n % 64);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut primary).await.expect("lock");
+        sleep(Duration::from_millis(250)).await;
+    }
+    field
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_replica_and_a_dead_primary_break_no_promise() {
+    run("1", 10, Sql::Too, |field| async { killed_primary(paused_replay(field, 3).await, 4).await }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_under_load_breaks_no_promise() {
+    run("1", 14, Sql::None, promotion).await;
+}
+
+macro_rules! long {
+    ($($name:ident: $seconds:expr, $sql:expr, $fault:expr;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = "takes minutes"]
+        async fn $name() {
+            for seed in SEEDS {
+                run(seed, $seconds, $sql, $fault).await;
+            }
+        }
+    )*};
+}
+
+long! {
+    replay_paused_for_ten_seconds: 14, Sql::Too, |field| paused_replay(field, 10);
+    primary_dead_for_thirty_seconds: 36, Sql::Too, |field| killed_primary(field, 30);
+    primary_silent: 12, Sql::Too, silent_primary;
+    replicas_killed_and_rebuilt: 14, Sql::Too, replicas_lost;
+    links_to_replicas_broken: 14, Sql::Too, bad_links;
+    recovery_conflicts: 12, Sql::Too, |field| conflicts(field, 8);
+    promotion_and_an_old_primary: 16, Sql::None, promotion;
+}
