@@ -19,10 +19,10 @@ fn database(servers: &Replicated, standbys: usize) -> postgres::Config {
     postgres::Config { replicas, ..postgres::Config::at(servers.url()) }
 }
 
-/// A node whose L1 holds next to nothing, so that reads go to the servers, once all `standbys` answer some.
+/// A node whose L1 holds nothing, so that reads go to the servers, once all `standbys` answer some.
 async fn node_without_cache(servers: &Replicated, standbys: usize) -> Node {
     let mut config = node::config();
-    config.tiers.local.capacity = "1 KiB".parse().expect("a size");
+    config.tiers.local.capacity = "0 B".parse().expect("a size");
     node_with(servers, standbys, config).await
 }
 
