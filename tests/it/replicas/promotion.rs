@@ -1,10 +1,14 @@
 //! A replica takes the primary's place under a running node.
 
-use serde_json::json;
-use sqlx::{Connection as _, PgConnection};
+use std::collections::HashMap;
 
-use super::{all_asked, node_with, node_without_cache, put};
-use crate::harness::{Replicated, Socket, Watcher, node::config, until};
+use freshet::store::postgres;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::sync::oneshot;
+
+use super::{all_asked, database, node_with, node_without_cache, put};
+use crate::harness::{Node, Replicated, Socket, Watcher, cluster::shard, node::config, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_replica_is_written_to_and_watchers_are_told_that_history_may_be_lost() {
@@ -64,6 +68,130 @@ async fn an_old_primary_that_comes_back_is_asked_nothing_but_what_it_is() {
     drop(old);
     servers.rebuild_standby(0).await;
     all_asked(&node, 1).await;
+    node.stop().await;
+    servers.stop().await;
+}
+
+/// Inserts s0, s1 and so on by SQL until that fails; returns how many were acknowledged.
+async fn insert_by_sql(url: String) -> u32 {
+    let mut session = PgConnection::connect(&url).await.expect("connect");
+    for n in 0.. {
+        let insert = sqlx::query("INSERT INTO products (sku, name, price) VALUES ($1, 'x', 1)").bind(format!("s{n}"));
+        if insert.execute(&mut session).await.is_err() {
+            return n;
+        }
+    }
+    unreachable!("the server is killed");
+}
+
+/// Writes w0, w1 and so on over one connection until `enough`; returns those that were acknowledged.
+async fn write_by_node(mut socket: Socket, mut enough: oneshot::Receiver<()>) -> Vec<u32> {
+    let mut acknowledged = Vec::new();
+    for n in 0.. {
+        let put = socket.call("put", json!(["products", format!("w{n}"), {"name": "x", "price": n}])).await;
+        acknowledged.extend(put.get("result").map(|_| n));
+        if enough.try_recv().is_ok() {
+            break;
+        }
+    }
+    acknowledged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_of_a_synchronous_replica_loses_no_acknowledged_write() {
+    let mut servers = Replicated::start(1, &[]).await;
+    servers.set_synchronous(true).await;
+    let node = node_with(&servers, 1, config()).await;
+    let (mut socket, writes) = (Socket::open(&node).await, Socket::open(&node).await);
+    let (tell, told) = oneshot::channel();
+    let (by_sql, by_node) = (tokio::spawn(insert_by_sql(servers.url())), tokio::spawn(write_by_node(writes, told)));
+    let mut primary = servers.connect_primary().await;
+    until("there are writes of both", async || {
+        let count =
+            "SELECT least(count(*) FILTER (WHERE sku LIKE 's%'), count(*) FILTER (WHERE sku LIKE 'w%')) FROM products";
+        sqlx::query_scalar::<_, i64>(count).fetch_one(&mut primary).await.expect("a count") > 20
+    })
+    .await;
+    servers.kill_primary().await;
+    let by_sql = by_sql.await.expect("it ends with its session");
+    servers.promote(0).await;
+    until("the new primary takes writes", async || {
+        socket.call("put", json!(["products", "later", {"name": "x", "price": 2}])).await.get("result").is_some()
+    })
+    .await;
+    tell.send(()).expect("it writes on");
+    let by_node = by_node.await.expect("it ends");
+    let acknowledged: Vec<String> =
+        (0..by_sql).map(|n| format!("s{n}")).chain(by_node.iter().map(|n| format!("w{n}"))).collect();
+    let count = "SELECT count(*) FROM products WHERE sku = ANY($1)";
+    let mut primary = servers.connect_primary().await;
+    let found: i64 = sqlx::query_scalar(count).bind(&acknowledged).fetch_one(&mut primary).await.expect("a count");
+    assert_eq!(found, acknowledged.len() as i64, "of {by_sql} by SQL and {} by the node", by_node.len());
+    node.stop().await;
+    servers.stop().await;
+}
+
+/// Leaves a database those of the 64 shards that `are_kept` says.
+async fn keep_shards(connection: &mut PgConnection, are_kept: &str) {
+    let drop = format!(
+        "DO $$ DECLARE t record; BEGIN
+           FOR t IN SELECT relation FROM feed.shard_table WHERE NOT (shard {are_kept}) LOOP
+             EXECUTE format('DROP TABLE %s', t.relation);
+           END LOOP;
+           DELETE FROM feed.shard_state WHERE NOT (shard {are_kept});
+         END $$"
+    );
+    sqlx::raw_sql(AssertSqlSafe(drop)).execute(connection).await.expect("drop partitions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_asynchronous_promotion_loses_is_announced_to_its_watchers_and_to_no_others() {
+    let mut servers = Replicated::start(1, &[]).await;
+    let bystander = crate::harness::database().await;
+    keep_shards(&mut servers.connect_primary().await, "< 32").await;
+    keep_shards(&mut bystander.connect().await, ">= 32").await;
+    let databases = vec![
+        postgres::Config { name: "replicated".into(), ..database(&servers, 1) },
+        postgres::Config { name: "bystander".into(), ..postgres::Config::at(bystander.url()) },
+    ];
+    let node = Node::over_all(databases, config()).await;
+    all_asked(&node, 1).await;
+    let (own, others): (Vec<_>, Vec<_>) = (0..80).map(|n| format!("k{n}")).partition(|key| shard(key) < 32);
+    let mut socket = Socket::open(&node).await;
+    for key in own.iter().chain(&others) {
+        put(&mut socket, key, 1).await;
+    }
+    let (mut watcher, mut other) = (Watcher::of(&node, &own).await, Watcher::of(&node, &others).await);
+    servers.wait_for_replay(0).await;
+    // What is acknowledged from now on is on the primary alone.
+    servers.stop_standby(0).await;
+    let (lost, kept) = own.split_at(own.len() / 2);
+    for key in lost {
+        put(&mut socket, key, 2).await;
+    }
+    for _ in lost {
+        assert_eq!(watcher.push().await["value"]["price"], json!(2));
+    }
+    servers.kill_primary().await;
+    servers.start_standby(0).await;
+    servers.promote(0).await;
+    let mut announced = HashMap::new();
+    for _ in &own {
+        // The watcher checks that a reset is said where the generation has risen, and nowhere else.
+        let push = watcher.push().await;
+        assert_eq!(push["reset"], json!(true), "{push}");
+        announced.insert(push["key"].as_str().expect("a key").to_owned(), push["value"]["price"].clone());
+    }
+    assert!(lost.iter().chain(kept).all(|key| announced[key] == json!(1)), "{announced:?}");
+    until("the new primary takes writes", async || {
+        socket.call("put", json!(["products", own[0], {"name": "x", "price": 3}])).await.get("result").is_some()
+    })
+    .await;
+    assert_eq!(watcher.push().await["value"]["price"], json!(3));
+    // The first push to the watcher of the other database is of a write to it.
+    put(&mut socket, &others[0], 2).await;
+    let push = other.push().await;
+    assert_eq!((&push["value"]["price"], push.get("reset")), (&json!(2), None), "{push}");
     node.stop().await;
     servers.stop().await;
 }

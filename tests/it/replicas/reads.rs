@@ -103,6 +103,39 @@ async fn a_replica_that_falls_too_far_behind_is_asked_again_when_it_has_caught_u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_is_built_on_a_replica_and_denies_nothing_that_one_does_not_show() {
+    let servers = Replicated::start(1, &[]).await;
+    let mut primary = servers.connect_primary().await;
+    servers.wait_for_replay(0).await;
+    servers.pause_replay(0).await;
+    let fill = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 100) n";
+    sqlx::raw_sql(fill).execute(&mut primary).await.expect("fill");
+    let node = Node::on(database(&servers, 1), config()).await;
+    let products = node.service().catalogue().find("products").expect("products").id;
+    until("the filter is built", async || node.tiers().is_filtered(products)).await;
+    let mut socket = Socket::open(&node).await;
+    for n in 1..=100 {
+        let read = socket.ok("get", json!(["products", format!("k{n}")])).await;
+        assert_eq!(read["value"]["price"], json!(n), "{read}");
+    }
+    node.stop().await;
+    servers.resume_replay(0).await;
+    servers.wait_for_replay(0).await;
+    let scanned = || async {
+        let mut standby = servers.connect_standby(0).await;
+        let rows =
+            "SELECT (tup_returned + tup_fetched)::bigint FROM pg_stat_database WHERE datname = current_database()";
+        sqlx::query_scalar::<_, i64>(rows).fetch_one(&mut standby).await.expect("rows")
+    };
+    let before = scanned().await;
+    let node = Node::on(database(&servers, 1), config()).await;
+    until("the filter is built", async || node.tiers().is_filtered(products)).await;
+    node.stop().await;
+    until("the replica has counted the scan", async || scanned().await >= before + 100).await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_primary_is_found_wherever_the_configuration_names_it() {
     let servers = Replicated::start(1, &[]).await;
     let mut settings = database(&servers, 1);
