@@ -1,23 +1,12 @@
-//! Where records lie, and a node over them.
+//! Where records lie.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf};
 
 use freshet::store::postgres::{
     migrate::{self, Orders},
     server::{Options, PrivateServer},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-
-/// The program that is measured, and measures.
-pub const FRESHET: &str = env!("CARGO_BIN_EXE_freshet");
-const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Databases, and the logical shards on all of them.
 pub struct Layout {
@@ -38,6 +27,16 @@ impl Layout {
         let plural = |count| if count == 1 { "" } else { "s" };
         let Layout { databases, shards } = self;
         format!("{shards} shard{} on {databases} database{}", plural(*shards), plural(*databases))
+    }
+
+    /// The configuration of a node over it.
+    pub fn configuration(&self, server: &Server) -> String {
+        let mut text = format!("shards = {}\n", self.shards);
+        for migrate::Database { name, url, initial } in self.databases(server) {
+            let (first, last) = initial.expect("each has some").into_inner();
+            text.push_str(&format!("[[database]]\nname = \"{name}\"\nurl = \"{url}\"\nshards = \"{first}-{last}\"\n"));
+        }
+        text
     }
 
     fn databases(&self, server: &Server) -> Vec<migrate::Database> {
@@ -105,50 +104,4 @@ impl Server {
     pub async fn stop(self) {
         self.server.stop().await;
     }
-}
-
-/// A node over a layout.
-pub struct Running {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Running {
-    pub async fn start(server: &Server, layout: &Layout, cache: &str) -> Self {
-        let mut text = format!("shards = {}\n[tiers.local]\ncapacity = \"{cache}\"\n", layout.shards);
-        for migrate::Database { name, url, initial } in layout.databases(server) {
-            let (first, last) = initial.expect("each has some").into_inner();
-            text.push_str(&format!("[[database]]\nname = \"{name}\"\nurl = \"{url}\"\nshards = \"{first}-{last}\"\n"));
-        }
-        let config = std::env::temp_dir().join(format!("freshet-bench-{}.toml", std::process::id()));
-        fs::write(&config, text).expect("the configuration is written");
-        let [address, operations] = [(); 2].map(|()| free_address());
-        let mut command = Command::new(FRESHET);
-        command.arg("serve").arg("--config").arg(&config).args(["--listen", &address.to_string()]);
-        command.args(["--operations", &operations.to_string()]).env("RUST_LOG", "error").stdout(Stdio::null());
-        let node = Running { child: command.spawn().expect("the node starts"), address };
-        let until = Instant::now() + START_LIMIT;
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < until, "the node does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        node
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn url(&self) -> String {
-        format!("ws://{}/v1/ws", self.address)
-    }
-
-    pub fn stop(mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }

@@ -7,13 +7,16 @@
 
 mod layout;
 mod measure;
+#[allow(dead_code, reason = "benches/replicas uses all of it")]
+mod running;
 
 use std::collections::BTreeMap;
 
 use clap::Parser;
 
-use layout::{LAYOUTS, Running, Server};
+use layout::{LAYOUTS, Server};
 use measure::{Load, OPERATIONS, Sample, measure};
+use running::Running;
 
 /// Connections of the client, and requests in flight on each.
 const LOADS: [Load; 3] = [Load(16, 1), Load(64, 1), Load(64, 16)];
@@ -51,10 +54,10 @@ async fn main() {
         for (place, layout) in LAYOUTS.iter().enumerate() {
             eprintln!("round {}: {}", round + 1, layout.name());
             for (operation, what) in OPERATIONS.iter().enumerate() {
-                let node = Running::start(&server, layout, what.cache).await;
+                let node = Running::start(&layout.configuration(&server), what.cache);
                 what.prepare(&node);
                 for (number, load) in LOADS.iter().enumerate() {
-                    let sample = measure(&node, &server, what, load, cli.seconds);
+                    let sample = measure(&node, server.pid(), what, load, cli.seconds);
                     samples.entry((operation, number, place)).or_default().push(sample);
                 }
                 sessions[place] = server.sessions().await.max(sessions[place]);

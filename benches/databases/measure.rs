@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::layout::{FRESHET, Running, Server};
+use super::running::{FRESHET, Running};
 
 /// Records, the same for all layouts.
 const KEYS: &str = "20000";
@@ -43,12 +43,13 @@ pub struct Sample {
     pub postgres_us: f64,
 }
 
-pub fn measure(node: &Running, server: &Server, operation: &Operation, load: &Load, seconds: f64) -> Sample {
+/// Measures `node`, and the processor time of the PostgreSQL server whose first process is `postgres`.
+pub fn measure(node: &Running, postgres: u32, operation: &Operation, load: &Load, seconds: f64) -> Sample {
     let Load(connections, in_flight) = load;
     let mut words: Vec<String> = operation.words.iter().map(|&word| word.to_owned()).collect();
     words.extend(["--connections".into(), connections.to_string(), "--in-flight".into(), in_flight.to_string()]);
     words.extend(["--warm-up".into(), "500ms".into(), "--duration".into(), format!("{:.0}ms", seconds * 1e3)]);
-    words.extend(["--pid".into(), node.pid().to_string(), "--pid".into(), server.pid().to_string()]);
+    words.extend(["--pid".into(), node.pid().to_string(), "--pid".into(), postgres.to_string()]);
     let report = bench(node, &words);
     let per_second = report["answers_per_s"].as_f64().expect("a rate");
     // In the order of the words.

@@ -1,6 +1,11 @@
-//! A node in a process of its own, with its data in memory: for what is measured of a whole process.
+//! A node in a process of its own: for what is measured of a whole process, or done to it.
 
-use std::{fs, net::SocketAddr, process::Stdio};
+use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -18,12 +23,23 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, with `settings` in its environment.
+    /// Starts it with its data in memory and `settings` in its environment.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
-        command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]);
+        command.args(["serve", "--memory"]).envs(settings.iter().copied());
+        Self::run(command).await
+    }
+
+    /// Starts it with the configuration in a file.
+    pub async fn configured(config: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
+        command.args(["serve", "--config"]).arg(config);
+        Self::run(command).await
+    }
+
+    async fn run(mut command: Command) -> Self {
         command
-            .envs(settings.iter().copied())
+            .args(["--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"])
             .env("NO_COLOR", "1")
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
@@ -57,6 +73,12 @@ impl Process {
             .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
             .unwrap_or_default();
         line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// Stops the process where it stands, or lets it go on.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it runs").cast_signed();
+        kill(Pid::from_raw(id), signal).expect("signal");
     }
 
     /// Pages of the process in memory, from proc(5).

@@ -3,15 +3,16 @@
 //! A short form of some runs with the others; all of them, over several seeds, by
 //! `cargo test --locked --test it -- --ignored replicas::matrix`.
 
-use std::{future::Future, time::Duration};
+use std::{fs, future::Future, time::Duration};
 
 use freshet::store::postgres;
+use nix::sys::signal::Signal;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::sleep;
 
 use super::all_asked;
 use crate::{
-    harness::{Link, Node, Proxy, Replicated, node::config},
+    harness::{Link, Node, Process, Proxy, Replicated, folder, node::config, until},
     verify::verify,
 };
 
@@ -54,6 +55,34 @@ impl Field {
         }
         nodes.try_into().unwrap_or_else(|_| unreachable!("two were made"))
     }
+}
+
+/// A node in a process of its own that leads the database, stopped where it stands for longer than a leader may be silent, and
+/// woken.
+async fn stopped_leader(field: Field) -> Field {
+    let folder = folder();
+    let config = folder.path().join("freshet.toml");
+    let urls = [field.servers.standby_url(0), field.servers.standby_url(1)].map(|url| format!("{url:?}")).join(", ");
+    let text = format!("[[database]]\nurl = {:?}\nreplicas = [{urls}]\n", field.servers.url());
+    fs::write(&config, text).expect("write");
+    let mut primary = field.servers.connect_primary().await;
+    let node = Process::configured(&config).await;
+    // It leads once it stands alone: the leaders before lose their sessions.
+    until("the node leads", async || {
+        if node.metric("freshet_changes_leads{database=\"main\"}").await > 0.0 {
+            return true;
+        }
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+        drop(sqlx::raw_sql(end).execute(&mut primary).await);
+        sleep(Duration::from_millis(200)).await;
+        false
+    })
+    .await;
+    node.signal(Signal::SIGSTOP);
+    sleep(Duration::from_secs(6)).await;
+    node.signal(Signal::SIGCONT);
+    sleep(Duration::from_secs(2)).await;
+    field
 }
 
 /// Whether the databases are looked at and written by SQL as well: not where the primary changes.
@@ -107,9 +136,15 @@ async fn promotion(mut field: Field) -> Field {
     field.servers.kill_primary().await;
     field.servers.promote(0).await;
     sleep(Duration::from_secs(3)).await;
-    // The old primary takes writes again, and nobody asks it.
+    // The old primary takes writes again, and has a replica. Neither may be asked for a record.
     field.servers.start_standby(0).await;
-    sleep(Duration::from_secs(2)).await;
+    let mut old = field.servers.connect_standby(0).await;
+    for _ in 0..20 {
+        let lost = "UPDATE products SET stock = 999000000 + (random() * 1000)::int";
+        sqlx::raw_sql(lost).execute(&mut old).await.expect("it takes writes");
+        sleep(Duration::from_millis(100)).await;
+    }
+    drop(old);
     field.servers.rebuild_standby(0).await;
     field.servers.rebuild_standby(1).await;
     field
@@ -184,4 +219,5 @@ long! {
     links_to_replicas_broken: 14, Sql::Too, bad_links;
     recovery_conflicts: 12, Sql::Too, |field| conflicts(field, 8);
     promotion_and_an_old_primary: 16, Sql::None, promotion;
+    leader_stopped_and_woken: 16, Sql::Too, stopped_leader;
 }
