@@ -132,9 +132,15 @@ impl Database {
             servers: self.servers.clone(),
         });
         let writer = Writer::start(shared.clone(), &self.config, role, tasks, core);
-        let servers = self.servers.clone();
-        core.spawn("replicas", |stop| replication::watch(servers, stop));
         let health = Health::new(shared.clone());
+        let (servers, idle) = (self.servers.clone(), (shared.clone(), writer.clone(), health.clone()));
+        let forget = move || {
+            let (shared, writer, health) = &idle;
+            shared.reads.forget_idle();
+            writer.forget_idle();
+            health.forget_idle();
+        };
+        core.spawn("replicas", |stop| replication::watch(servers, forget, stop));
         // Opened by one task only.
         drop(self.open.set(Open { shared, writer, health }));
         owners.report(self.id, owned);

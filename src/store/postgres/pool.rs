@@ -80,8 +80,9 @@ impl Pool {
 
     fn pop_idle(&self) -> Option<Pooled> {
         let mut idle = self.idle.lock();
-        idle.retain(|(_, pooled)| self.connector.is_current(pooled.term));
-        idle.pop().map(|(_, pooled)| pooled)
+        std::iter::from_fn(|| idle.pop())
+            .map(|(_, pooled)| pooled)
+            .find(|pooled| self.connector.is_current(pooled.term))
     }
 
     async fn connect(&self, deadline: Deadline) -> Result<Pooled, Error> {

@@ -34,6 +34,45 @@ async fn a_promoted_replica_is_written_to_and_watchers_are_told_that_history_may
     servers.stop().await;
 }
 
+/// Waits until a server has no sessions of the node but the one that looks at it.
+async fn is_let_alone(server: &mut PgConnection) {
+    let others = "SELECT coalesce(string_agg(application_name, ', '), '') FROM pg_stat_activity
+                   WHERE application_name LIKE 'freshet %' AND application_name <> 'freshet probe'";
+    until("the node has left the old primary", async || {
+        sqlx::query_scalar::<_, String>(others).fetch_one(&mut *server).await.expect("names").is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_lives_on_beside_the_promoted_one_is_left() {
+    let mut servers = Replicated::start(1, &[]).await;
+    let node = node_without_cache(&servers, 1).await;
+    let mut socket = Socket::open(&node).await;
+    put(&mut socket, "a", 1).await;
+    let probe = format!("http://{}/readyz", node.operations());
+    assert!(reqwest::get(&probe).await.expect("an answer").status().is_success());
+    let mut old = servers.connect_primary().await;
+    servers.wait_for_replay(0).await;
+    servers.promote(0).await;
+    until("the new primary has the writes", async || {
+        let written = socket.call("put", json!(["products", "a", {"name": "x", "price": 2}])).await;
+        written["result"]["stamp"].as_str().is_some_and(|stamp| stamp.starts_with("2."))
+    })
+    .await;
+    is_let_alone(&mut old).await;
+    sqlx::raw_sql("UPDATE products SET price = 999").execute(&mut old).await.expect("it takes writes still");
+    for price in 3..30 {
+        put(&mut socket, "a", price).await;
+        let read = socket.ok("get", json!(["products", "a"])).await;
+        assert_eq!(read["value"]["price"], json!(price), "{read}");
+    }
+    assert!(reqwest::get(&probe).await.expect("an answer").status().is_success());
+    is_let_alone(&mut old).await;
+    node.stop().await;
+    servers.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_primary_that_comes_back_is_asked_nothing_but_what_it_is() {
     let mut servers = Replicated::start(1, &[]).await;
@@ -61,10 +100,7 @@ async fn an_old_primary_that_comes_back_is_asked_nothing_but_what_it_is() {
         let read = socket.ok("get", json!(["products", "a"])).await;
         assert_eq!(read["value"]["price"], json!(price), "{read}");
     }
-    let others = "SELECT coalesce(string_agg(application_name, ', '), '') FROM pg_stat_activity
-                   WHERE application_name LIKE 'freshet %' AND application_name <> 'freshet probe'";
-    let others: String = sqlx::query_scalar(others).fetch_one(&mut old).await.expect("names");
-    assert_eq!(others, "");
+    is_let_alone(&mut old).await;
     drop(old);
     servers.rebuild_standby(0).await;
     all_asked(&node, 1).await;

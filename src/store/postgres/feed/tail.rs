@@ -23,7 +23,6 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, OptionFuture};
-use sqlx::PgConnection;
 
 use self::{
     backlog::{Backlog, Rest},
@@ -224,9 +223,9 @@ impl Shared {
         &self,
         purpose: &'static str,
         deadline: Deadline,
-    ) -> Result<PgConnection, Error> {
+    ) -> Result<Connected, Error> {
         let connector = Connector::new(&self.servers, To::Primary, purpose);
-        Ok(connector.connect(deadline.at_most(self.config.connect_limit)).await?.connection)
+        connector.connect(deadline.at_most(self.config.connect_limit)).await
     }
 
     /// A connection that reads the outbox in the order of its index: the first rows come at once, however many follow,

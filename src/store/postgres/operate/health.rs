@@ -16,7 +16,7 @@ use crate::{
     resilience::Deadline,
     store::{
         Error,
-        postgres::{Shared, failure},
+        postgres::{Shared, failure, replication::Connected},
     },
 };
 
@@ -38,7 +38,7 @@ struct State {
     /// The probe under way.
     asked: Option<Asked>,
     /// Of the last probe, if it ended well.
-    connection: Option<PgConnection>,
+    connection: Option<Connected>,
     is_closed: bool,
 }
 
@@ -82,7 +82,7 @@ impl Health {
     }
 
     /// Ends a probe: from now on another one may begin.
-    fn end(&self, probed: Result<(String, PgConnection), Error>) -> Answer {
+    fn end(&self, probed: Result<(String, Connected), Error>) -> Answer {
         let mut state = self.state.lock();
         state.asked = None;
         probed.map(|(version, connection)| {
@@ -92,18 +92,25 @@ impl Health {
     }
 
     /// Asks on `connection`, or on a new one where that was lost since.
-    async fn probe(&self, connection: Option<PgConnection>) -> Result<(String, PgConnection), Error> {
+    async fn probe(&self, connection: Option<Connected>) -> Result<(String, Connected), Error> {
         let deadline = Deadline::after(LIMIT);
-        if let Some(mut connection) = connection {
-            match deadline.limit(version(&mut connection)).await {
-                Ok(Ok(version)) => return Ok((version, connection)),
+        let servers = &self.shared.servers;
+        if let Some(mut connected) = connection.filter(|connected| servers.is_current(connected.term)) {
+            match deadline.limit(version(&mut connected.connection)).await {
+                Ok(Ok(version)) => return Ok((version, connected)),
                 Ok(Err(error)) => tracing::debug!(%error, "the connection of readiness probes was lost"),
                 Err(_) => return Err(Error::Deadline),
             }
         }
-        let mut connection = self.shared.connect("readiness", deadline).await?;
-        let version = deadline.limit(version(&mut connection)).await.map_err(|_| Error::Deadline)?;
-        Ok((version.map_err(failure::error)?, connection))
+        let mut connected = self.shared.connect("readiness", deadline).await?;
+        let version = deadline.limit(version(&mut connected.connection)).await.map_err(|_| Error::Deadline)?;
+        Ok((version.map_err(failure::error)?, connected))
+    }
+
+    /// Closes the connection, unless a probe uses it; the next probe opens another.
+    pub fn forget_idle(&self) {
+        let connection = self.state.lock().connection.take();
+        drop(connection);
     }
 
     /// Closes the connection, waiting up to `deadline`; later probes fail.
@@ -113,7 +120,7 @@ impl Health {
             state.is_closed = true;
             state.connection.take()
         };
-        if let Some(connection) = connection {
+        if let Some(Connected { connection, .. }) = connection {
             drop(deadline.limit(connection.close()).await);
         }
     }

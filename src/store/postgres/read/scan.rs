@@ -45,7 +45,7 @@ pub(in crate::store::postgres) async fn scan(
         return Ok(());
     }
     let primary = shared.connect("scan", Deadline::after(shared.config.connect_limit)).await?;
-    read(shared, primary, collection, &mut sink).await
+    read(shared, primary.connection, collection, &mut sink).await
 }
 
 /// A connection to a replica that has caught up.

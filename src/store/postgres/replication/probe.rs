@@ -24,17 +24,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Looks at every server but the primary until `stop`; at the primary as well when it turns out to be none. Where there is one
-/// server, there is nothing to look at.
-pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, stop: CancellationToken) {
+/// Looks at every server but the primary until `stop`; at the primary as well when it turns out to be none. When another has
+/// become the primary, `forget` is called: it closes connections to the one before. Where there is one server, there is nothing
+/// to look at.
+pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, forget: impl Fn(), stop: CancellationToken) {
     if servers.len() == 1 {
         return stop.cancelled().await;
     }
     let mut probes: Vec<Probe> = (0..servers.len()).map(Probe::new).collect();
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut term = servers.term();
     let looks = async {
         loop {
+            if term.has_changed().unwrap_or_default() {
+                term.mark_unchanged();
+                forget();
+            }
             let must_elect = tokio::select! {
                 _ = ticks.tick() => false,
                 () = servers.suspicion() => true,

@@ -149,6 +149,11 @@ impl Writer {
         self.running.has(id)
     }
 
+    /// Closes the connections that nobody uses.
+    pub fn forget_idle(&self) {
+        [&self.pool, &self.common.waits, &self.common.explains].into_iter().for_each(Pool::forget_idle);
+    }
+
     /// Waits for the writes under way, up to `deadline`, and closes the connections. Writes that are held still are answered:
     /// they did not happen. So are those that queue, when the tasks of the writer end.
     pub async fn close(&self, deadline: Deadline) {
