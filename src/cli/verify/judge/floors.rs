@@ -40,10 +40,11 @@ impl Known<'_> {
         }
     }
 
-    /// Before this moment the state cannot have been made by what is known; 0 where only the state is.
+    /// Before this moment the state cannot have been made by what is known; 0 where only the state is, or a write that was
+    /// repeated: its first sending may have made it.
     pub(super) fn sent(self) -> Micros {
         match self {
-            Known::Write(write) => write.sent,
+            Known::Write(write) if !write.is_repeat => write.sent,
             _ => 0,
         }
     }

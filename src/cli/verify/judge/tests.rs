@@ -94,6 +94,16 @@ fn a_write_makes_one_version_also_when_it_is_repeated() {
 }
 
 #[test]
+fn a_repeated_write_may_have_been_deleted_before_it_was_repeated() {
+    Told::new()
+        .write(1, [0, 1], unknown())
+        .write(None, [2, 3], acknowledged(11))
+        .write_with(1, [LONG, LONG + 1], acknowledged(10), |write| write.is_repeat = true)
+        .truth(absent(0))
+        .accepted();
+}
+
+#[test]
 fn nothing_appears_that_was_not_written() {
     let told =
         || Told::new().write(1, [2, 3], acknowledged(10)).write(2, [2, 3], refused()).write(3, [2, 3], unknown());
