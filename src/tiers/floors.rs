@@ -105,8 +105,12 @@ impl Floors {
         if !is_above_base {
             return None;
         }
-        // A read of the primary may show what no mark up to the next covers, hence two ahead.
-        let bucket = self.applied.load(Ordering::Acquire).max(position.0) + 2;
+        let bucket = match floor {
+            // Whatever reached it showed the state to every later mark: a record that is read again and again stays with replicas.
+            Some(floor) if floor.stamp == state.stamp => floor.bucket,
+            // A read of the primary may show what no mark up to the next covers, hence two ahead.
+            _ => self.applied.load(Ordering::Acquire).max(position.0) + 2,
+        };
         let is_more = part.raise(id, state.stamp, state.value.is_some(), bucket);
         drop(part);
         self.count(is_more);
@@ -277,6 +281,15 @@ mod tests {
         let floors = Floors::new(10, 1_000);
         assert!(floors.admit(&id("a"), &live(5), Position(3), before()).is_some());
         assert_eq!(floors.admit(&id("a"), &live(4), Position(3), before()), None);
+    }
+
+    #[test]
+    fn a_record_that_is_read_again_asks_no_more_of_replicas() {
+        let floors = Floors::new(10, 1_000);
+        assert!(floors.admit(&id("a"), &live(5), Position(3), before()).is_some());
+        floors.advance(Position(8));
+        assert!(floors.admit(&id("a"), &live(5), Position(8), before()).is_some());
+        assert_eq!(floors.required(&id("a")), (Some(Stamp::new(1, 5)), Position(5)));
     }
 
     #[test]
