@@ -98,3 +98,135 @@ fn of_one_subscription(one: &Untold, next: &Untold) -> bool {
 fn is_whole(of_one: &[Untold], subscriptions: &HashMap<u64, Vec<SlotId>>) -> bool {
     subscriptions.get(&of_one[0].subscription).is_some_and(|slots| slots.len() == of_one.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, sync::Arc};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        hub::{Hub, Outlet},
+        record::{CollectionId, Key, RecordId, Stamp},
+        telemetry::Telemetry,
+    };
+
+    struct Nowhere;
+
+    impl Outlet for Nowhere {
+        fn mark(&self, _: SlotId) -> bool {
+            false
+        }
+
+        fn doubt(&self, _: SlotId) -> bool {
+            false
+        }
+
+        fn must_enqueue(&self) -> bool {
+            false
+        }
+
+        fn write_marked(&self) {}
+    }
+
+    /// Slots of one connection, and whether their records are fresh now.
+    struct Connection {
+        slots: Slots,
+        subscriptions: HashMap<u64, Vec<SlotId>>,
+        is_fresh: Cell<bool>,
+    }
+
+    impl Connection {
+        /// Subscriptions with so many keys each, open and known to be fresh.
+        fn of(keys: &[usize]) -> Self {
+            let hub = Hub::new(&Telemetry::new());
+            let (mut slots, mut subscriptions) = (Slots::default(), HashMap::new());
+            for (subscription, &keys) in (1..).zip(keys) {
+                for key in 0..keys {
+                    let slot = slots.insert(subscription);
+                    let id = RecordId::new(CollectionId(0), Key::from_database(format!("key {subscription} {key}")));
+                    let (topic, place) = hub.watch(&id, Arc::new(Nowhere), slot);
+                    slots.bind(slot, subscription, topic, place);
+                    slots.open(slot, Stamp::ABSENT);
+                    slots.tell(slot, true);
+                    subscriptions.entry(subscription).or_insert_with(Vec::new).push(slot);
+                }
+            }
+            Connection { slots, subscriptions, is_fresh: Cell::new(true) }
+        }
+
+        fn all(&self) -> Vec<SlotId> {
+            self.subscriptions.values().flatten().copied().collect()
+        }
+
+        /// The params of what is told in rounds of `bytes_max`, and how long the longest round was.
+        fn told(&mut self, bytes_max: usize) -> (Vec<Value>, usize) {
+            let (mut told, mut longest) = (Vec::new(), 0);
+            while self.slots.is_doubted() {
+                let mut buffer = Vec::new();
+                let proven = Proven { is_fresh: self.is_fresh.get(), age: Duration::from_secs(4) };
+                gather(&mut buffer, bytes_max, &mut self.slots, &self.subscriptions, |_| proven);
+                longest = longest.max(buffer.len());
+                told.extend(texts(&buffer));
+            }
+            (told, longest)
+        }
+    }
+
+    /// The params of each notification in frames of up to 64 KiB.
+    fn texts(mut frames: &[u8]) -> Vec<Value> {
+        let mut texts = Vec::new();
+        while let [_, len, rest @ ..] = frames {
+            let (len, rest) = match len {
+                126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+                len => (usize::from(*len), rest),
+            };
+            let mut text: Value = serde_json::from_slice(&rest[..len]).expect("JSON");
+            texts.push(text["params"].take());
+            frames = &rest[len..];
+        }
+        texts
+    }
+
+    #[test]
+    fn a_flip_back_before_it_was_written_is_not_told() {
+        let mut connection = Connection::of(&[1, 2]);
+        for slot in connection.all() {
+            connection.slots.doubt(slot);
+        }
+        assert_eq!(connection.told(1_000).0, Vec::<Value>::new());
+        connection.is_fresh.set(false);
+        for slot in connection.all().into_iter().chain(connection.all()) {
+            connection.slots.doubt(slot);
+        }
+        let (told, _) = connection.told(1_000);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["subscriptions"].as_array().map(Vec::len), Some(2), "{told:?}");
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_name_each_key_once() {
+        let mut connection = Connection::of(&[3_000, 1, 3_000]);
+        connection.is_fresh.set(false);
+        let doubted: Vec<SlotId> = connection.all().into_iter().filter(|slot| slot.0 != 0).collect();
+        for &slot in &doubted {
+            connection.slots.doubt(slot);
+        }
+        let (told, longest) = connection.told(20_000);
+        assert!(longest < 20_000 + 2 * NOTICE_BYTES, "{longest}");
+        assert!(told.len() > 2, "{}", told.len());
+        let keys = told.iter().flat_map(|told| told["keys"]["s1"].as_array().cloned().unwrap_or_default());
+        let mut keys: Vec<String> = keys.map(|key| key.to_string()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 2_999, "all but one of the first");
+        let whole = |id: &str| {
+            told.iter()
+                .filter(|told| told["subscriptions"].as_array().is_some_and(|all| all.contains(&id.into())))
+                .count()
+        };
+        assert_eq!((whole("s2"), whole("s3")), (1, 1), "named once, without keys");
+        assert!(told.iter().all(|told| told["keys"].get("s3").is_none()));
+    }
+}
