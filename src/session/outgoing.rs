@@ -4,7 +4,7 @@
 //! blocked, and a task waits for the socket ([`sending`](super::sending), [`send_task`](super::send_task)). Further changes only mark slots; a slot that
 //! is marked already costs nothing. The client's requests are not read while more than the limit of
 //! [`Config`](super::Config) are unsent. When the socket has taken them, the marked slots are sent with the latest state of
-//! each, not the ones between, and then with what is to be told of their freshness ([`freshness`](super::freshness)). So a client that stops reading ends on the same state as all others, with versions rising,
+//! each, not the ones between, and then with what is to be told of their freshness ([`freshness`]). So a client that stops reading ends on the same state as all others, with versions rising,
 //! and no other connection waits for its socket. If the client is gone, the heartbeat ends it (4408).
 
 use std::{collections::HashMap, io, ops::ControlFlow, sync::Arc, time::Instant};
