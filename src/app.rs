@@ -130,6 +130,8 @@ impl App {
         let observed = tiers.clone();
         tasks.spawn("gauges", |stop| keep_gauges(observed, stop));
         tasks.spawn("hub", |stop| hub.run(stop));
+        let certificates = sessions.service().certificates().clone();
+        tasks.spawn("certificates", |stop| certificates.run(stop));
         let beating = sessions.clone();
         tasks.spawn("heartbeat", |stop| beating.keep_alive(stop));
         let (accepting, operating) = (Tasks::new(), Tasks::new());

@@ -2,7 +2,7 @@
 
 import { element } from "/element.js";
 import { writeFigure } from "/figure.js";
-import { count, money, title } from "/format.js";
+import { count, money, timeOfDay, title } from "/format.js";
 import { makeIndex, pieces, search, words } from "/search.js";
 
 // As many rows as somebody reads; each is a key that the server watches for us.
@@ -29,7 +29,10 @@ export class Finder {
 
   /** `open(sku)` is called for what somebody chose. */
   constructor(client, open) {
-    this.#watch = client.watch("products", [], (state) => this.#show(state), { onLive: () => this.showLiveness() });
+    this.#watch = client.watch("products", [], (state) => this.#show(state), {
+      onLive: () => this.showLiveness(),
+      onFreshness: (freshness, sku) => this.#showFreshness(sku, freshness),
+    });
     this.#query.addEventListener("input", () => this.#render());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -120,9 +123,10 @@ export class Finder {
     link.href = `#${encodeURIComponent(sku)}`;
     link.dataset.sku = sku;
     link.append(element("span", "row-name", ...parts), " ", element("span", "row-sku", sku), " ", stock, " ", price);
-    this.#rows.set(sku, { price, stock, value: null });
+    this.#rows.set(sku, { link, price, stock, value: null });
     const known = this.#watch.state(sku);
     if (known) this.#show(known);
+    this.#showFreshness(sku, this.#watch.freshness(sku));
     return element("li", "", link);
   }
 
@@ -135,6 +139,14 @@ export class Finder {
 
   #watchRows() {
     this.#watch.show(this.#visible ? [...this.#rows.keys()] : []);
+  }
+
+  #showFreshness(sku, { provenAt }) {
+    const row = this.#rows.get(sku)?.link;
+    if (!row) return;
+    row.classList.toggle("stale", provenAt !== undefined);
+    if (provenAt === undefined) row.removeAttribute("title");
+    else row.title = `As of ${timeOfDay(provenAt)}`;
   }
 
   #show({ key, value }) {

@@ -117,6 +117,10 @@ function read(text, parse) {
     const record = reread(params.result, text, ["params", "result"], parse);
     return { kind: "state", subscription: params.subscription, record };
   }
+  if (method === "freshet_freshness" && Array.isArray(params?.subscriptions)) {
+    const { fresh, age_ms = 0, subscriptions } = params;
+    return { kind: "freshness", isFresh: fresh === true, ageMs: age_ms, subscriptions };
+  }
   if (method === "freshet_drain" && typeof params?.reconnect_in_ms === "number") {
     return { kind: "drain", reconnectInMs: params.reconnect_in_ms };
   }
@@ -284,7 +288,7 @@ var Link = class {
   #part(code) {
     const wasOpen = this.state.status === "open";
     this.#abandon();
-    if (wasOpen) this.#owner.lost(code);
+    if (wasOpen) this.#owner.lost(code, this.#heardAt);
   }
   // Does not wait for a close that a dead line never answers.
   #abandon() {
@@ -469,6 +473,27 @@ function onWake(wake) {
   return () => listen("removeEventListener");
 }
 
+// src/freshness.ts
+var Freshness = class _Freshness {
+  /** Whether the server vouches for it: no change is missing but those of the last seconds. */
+  isFresh;
+  /** Until when it is proven, as `Date.now()`; `undefined` while it is fresh, and while the server has said nothing of it. */
+  provenAt;
+  constructor(isFresh, provenAt) {
+    this.isFresh = isFresh;
+    this.provenAt = isFresh ? void 0 : provenAt;
+  }
+  /** For how long changes may be missing, counting on; `undefined` as `provenAt`. */
+  get ageMs() {
+    return this.provenAt === void 0 ? void 0 : Math.max(0, Date.now() - this.provenAt);
+  }
+  /** What is left of it when the connection is lost, on which the server was last heard at `heardAt`. */
+  lost(heardAt) {
+    return this.isFresh ? new _Freshness(false, heardAt) : this;
+  }
+};
+var UNKNOWN = new Freshness(false);
+
 // src/watch.ts
 var Watch = class {
   collection;
@@ -492,6 +517,22 @@ var Watch = class {
   get isLive() {
     return this.keys.every((key) => this.#watches.isLive(this.collection, key));
   }
+  /** Whether the server vouches for every key. While the connection is lost it is not so. */
+  get isFresh() {
+    return this.keys.every((key) => this.freshness(key).isFresh);
+  }
+  /**
+   * For how long changes of any key may be missing, at the most, counting on; `undefined` while all are fresh, and before the
+   * server has said anything of one that is not.
+   */
+  get ageMs() {
+    const ages = this.keys.map((key) => this.freshness(key).ageMs).filter((age) => age !== void 0);
+    return ages.length === 0 ? void 0 : Math.max(...ages);
+  }
+  /** How far a watched key is proven. */
+  freshness(key) {
+    return this.#readers.has(key) ? this.#watches.freshness(this.collection, key) : UNKNOWN;
+  }
   /** The newest state known of a watched key. */
   state(key) {
     return this.#readers.has(key) ? this.#watches.state(this.collection, key) : void 0;
@@ -509,6 +550,7 @@ var Watch = class {
   #open(key) {
     const reader = {
       state: (state) => this.#listener(state),
+      freshness: (freshness) => this.#options.onFreshness?.(freshness, key),
       live: () => this.#options.onLive?.(key),
       refused: (error) => {
         this.#readers.delete(key);
@@ -586,6 +628,7 @@ var Watches = class {
     queueMicrotask(() => {
       if (this.#ended) return this.#refuse(topic, this.#ended);
       if (topic.known.state) this.#handTo(reader, topic, topic.known.state);
+      if (topic.freshness !== UNKNOWN && topic.readers.has(reader)) safely(() => reader.freshness(topic.freshness));
       if (topic.id !== null && topic.readers.has(reader)) safely(() => reader.live());
     });
   }
@@ -596,6 +639,10 @@ var Watches = class {
   }
   isLive(collection, key) {
     return this.#topics.get(nameOf(collection, key))?.id != null;
+  }
+  /** How far a watched key is proven. */
+  freshness(collection, key) {
+    return this.#topics.get(nameOf(collection, key))?.freshness ?? UNKNOWN;
   }
   /** The newest state known of a watched key. */
   state(collection, key) {
@@ -612,17 +659,28 @@ var Watches = class {
     const topic = this.#byId.get(id);
     const state = stateOf(record);
     if (topic?.known.push(state)) this.#hand(topic, state);
+    if (topic && !topic.isJudged) this.#judge(topic, freshnessOf(state.staleMs === void 0, state.staleMs ?? 0));
+  }
+  /** The server says how subscriptions stand; each has one key. */
+  told({ isFresh, ageMs, subscriptions }) {
+    const freshness = freshnessOf(isFresh, ageMs);
+    for (const id of subscriptions) {
+      const topic = this.#byId.get(id);
+      if (topic) this.#judge(topic, freshness);
+    }
   }
   /** A new socket is open. */
   resume() {
     for (const topic of this.#topics.values()) this.#subscribe(topic);
   }
-  /** The socket is gone, and the server's subscriptions with it. */
-  lost() {
+  /** The socket, on which the server was last heard at `heardAt`, is gone, and the server's subscriptions with it. */
+  lost(heardAt) {
     this.#byId.clear();
     for (const topic of this.#topics.values()) {
       clearTimeout(topic.retry);
       topic.id = null;
+      this.#judge(topic, topic.freshness.lost(heardAt));
+      topic.isJudged = false;
     }
   }
   /** No socket will come again. */
@@ -635,6 +693,8 @@ var Watches = class {
       collection,
       key,
       known: new Known(),
+      freshness: UNKNOWN,
+      isJudged: false,
       readers: /* @__PURE__ */ new Map(),
       id: null,
       isAsking: false,
@@ -702,6 +762,16 @@ var Watches = class {
       failed: nothing
     });
   }
+  #judge(topic, freshness) {
+    const before = topic.freshness;
+    topic.freshness = freshness;
+    topic.isJudged = true;
+    const isNews = before.isFresh !== freshness.isFresh || before.provenAt === void 0 !== (freshness.provenAt === void 0);
+    if (!isNews) return;
+    for (const reader of [...topic.readers.keys()]) {
+      if (topic.readers.has(reader)) safely(() => reader.freshness(freshness));
+    }
+  }
   #hand(topic, state) {
     for (const reader of [...topic.readers.keys()]) this.#handTo(reader, topic, state);
   }
@@ -715,6 +785,9 @@ var Watches = class {
     return this.#topics.get(nameOf(topic.collection, topic.key)) === topic;
   }
 };
+function freshnessOf(isFresh, ageMs) {
+  return new Freshness(isFresh, Date.now() - ageMs);
+}
 function nameOf(collection, key) {
   return `${collection}\0${key}`;
 }
@@ -743,7 +816,7 @@ var Client = class {
     this.#link = new Link(addresses(url), this.#settings, {
       opened: () => (this.#watches.resume(), this.#requests.resume()),
       heard: (text) => this.#heard(text),
-      lost: (code) => (this.#requests.lost(code), this.#watches.lost()),
+      lost: (code, heardAt) => (this.#requests.lost(code), this.#watches.lost(heardAt)),
       ended: (error) => (this.#sleep(), this.#requests.end(error), this.#watches.end(error)),
       changed: (state) => this.#listeners.forEach((listener) => listener(state)),
       probe: () => this.#probe(),
@@ -775,6 +848,13 @@ var Client = class {
     const { records } = await this.#ask({ kind: "read", method: "get_many", params, options });
     const newest = records.map((record, at) => this.#watches.answered(collection, keys[at], stateOf(record)));
     return newest;
+  }
+  /** Up to when what the server has of `keys` is proven, whether they are watched or not. */
+  async freshness(collection, keys, options = {}) {
+    const params = object({ collection: JSON.stringify(collection), keys: JSON.stringify([keys].flat()) });
+    const answer = await this.#ask({ kind: "read", method: "freshness", params, options });
+    const { fresh, age_ms, keys: stale = [] } = answer;
+    return { isFresh: fresh, ageMs: age_ms, keys: stale };
   }
   /** Replaces a record: a column left out takes its default. */
   put(collection, key, value, options = {}) {
@@ -856,6 +936,7 @@ var Client = class {
     const incoming = read(text, this.#settings.parse);
     if (incoming.kind === "answer") this.#requests.answered(incoming.id, incoming.result, incoming.error);
     else if (incoming.kind === "state") this.#watches.pushed(incoming.subscription, incoming.record);
+    else if (incoming.kind === "freshness") this.#watches.told(incoming);
     else if (incoming.kind === "drain") this.#link.drain(incoming.reconnectInMs);
   }
   // There is no subscription of that id: `false` is the answer, and the server had next to nothing to do.

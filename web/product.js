@@ -5,21 +5,18 @@ import { logChange } from "/changes.js";
 import { Trace } from "/chart.js";
 import { write } from "/element.js";
 import { writeFigure } from "/figure.js";
-import { count, duration, money, timeOfDay, title } from "/format.js";
+import { ago, count, duration, money, timeOfDay, title } from "/format.js";
 import { History } from "/history.js";
 
 const COLLECTION = "products";
 // A screen reader hears the latest figures this often at most, however fast they move.
 const ANNOUNCE_EVERY_MS = 3_000;
-// A record whose freshness was not proven is asked for again until it is.
-const REFRESH_STALE_MS = 3_000;
 const TICK_MS = 1_000;
 
 export class Product {
   /** The product shown, if any. */
   sku = null;
 
-  #client;
   #pins;
   #roundtrip;
   #watch;
@@ -38,17 +35,16 @@ export class Product {
   };
 
   constructor(client, pins, roundtrip) {
-    this.#client = client;
     this.#pins = pins;
     this.#roundtrip = roundtrip;
     this.#change = new Change(client, roundtrip);
     this.#watch = client.watch(COLLECTION, [], (state) => this.#take(state), {
       onLive: () => this.showLiveness(),
+      onFreshness: () => this.showLiveness(),
       onError: (error) => this.showLiveness(error),
     });
     this.#parts.pin.addEventListener("click", () => pins.toggle(this.sku));
-    setInterval(() => this.#refreshStale(), REFRESH_STALE_MS);
-    setInterval(() => this.#drawTraces(), TICK_MS);
+    setInterval(() => this.#tick(), TICK_MS);
   }
 
   /** Shows `sku` from now on; `name` is what the catalogue calls it, until its record is here. Without a SKU, nothing. */
@@ -68,9 +64,11 @@ export class Product {
     const live = !error && this.#watch.isLive;
     if (live) this.#lostAt = null;
     else this.#lostAt ??= Date.now();
-    const shown = live ? "yes" : this.#state ? "lost" : "no";
+    const stale = live && this.#watch.ageMs !== undefined;
+    const shown = stale ? "stale" : live ? "yes" : this.#state ? "lost" : "no";
     this.#parts.liveness.dataset.live = this.#parts["product-body"].dataset.live = shown;
-    write(this.#parts["liveness-text"], this.#livenessText(live, error));
+    this.#showStale(stale);
+    write(this.#parts["liveness-text"], stale ? `Last proven ${ago(this.#watch.ageMs)} ago` : this.#livenessText(live, error));
   }
 
   /** The product may have been put on the wall, or taken down. */
@@ -128,7 +126,6 @@ export class Product {
     this.#parts.version.title = `stamp ${state.stamp}`;
     this.#parts.absent.hidden = value !== null;
     this.#parts.gauges.hidden = value === null;
-    this.#showStale(state.staleMs);
     this.#showFigures(value, previous?.value);
     this.#history.note(value, now);
     this.#drawTraces();
@@ -162,12 +159,15 @@ export class Product {
     }
   }
 
-  #showStale(staleMs) {
-    const stale = Number.isFinite(staleMs);
+  #showStale(stale) {
     this.#parts.stale.hidden = !stale;
-    if (stale) {
-      write(this.#parts.stale, `May be out of date: the server could last prove it fresh ${(staleMs / 1000).toFixed(1)} s ago.`);
-    }
+    const { provenAt } = this.#watch.freshness(this.sku);
+    if (stale) write(this.#parts.stale, `What changed after ${timeOfDay(provenAt)} may be missing here: the server cannot read it from the database.`);
+  }
+
+  #tick() {
+    this.#drawTraces();
+    this.showLiveness();
   }
 
   #announceSoon() {
@@ -179,11 +179,6 @@ export class Product {
       if (text === this.#announced) return;
       this.#announced = this.#parts.announce.textContent = text;
     }, ANNOUNCE_EVERY_MS);
-  }
-
-  async #refreshStale() {
-    if (!Number.isFinite(this.#state?.staleMs)) return;
-    await this.#client.get(COLLECTION, this.sku).catch(() => {}); // The note stays, which is the truth.
   }
 }
 

@@ -3,7 +3,7 @@
 import { Trace } from "/chart.js";
 import { element, shape, write } from "/element.js";
 import { writeFigure } from "/figure.js";
-import { ago, count, money, title } from "/format.js";
+import { ago, count, money, timeOfDay, title } from "/format.js";
 import { History } from "/history.js";
 
 export class Tile {
@@ -17,6 +17,7 @@ export class Tile {
   #price = element("span", "tile-price", "–");
   #stock = element("span", "tile-stock", "–");
   #age = element("span", "tile-age");
+  #provenAt = undefined; // Until when it is proven, where that is not now.
   #trace;
 
   /** `onremove` is called when somebody takes it off the wall. */
@@ -54,9 +55,17 @@ export class Tile {
     this.tick(now);
   }
 
+  /** The product is fresh, or no longer. */
+  showFreshness({ provenAt }) {
+    this.#provenAt = provenAt;
+    this.element.classList.toggle("stale", provenAt !== undefined);
+    this.tick(Date.now());
+  }
+
   /** Moves the line and the age on to `now`. */
   tick(now) {
-    write(this.#age, this.#changedAt === null ? "" : ago(now - this.#changedAt));
+    const changed = this.#changedAt === null ? "" : ago(now - this.#changedAt);
+    write(this.#age, this.#provenAt === undefined ? changed : `as of ${timeOfDay(this.#provenAt)}`);
     const view = this.#history.view("stock", now);
     if (view) this.#trace.draw([view.points], view);
   }

@@ -23,7 +23,10 @@ export class Wall {
   constructor(client, pins, nameOf) {
     this.#pins = pins;
     this.#nameOf = nameOf;
-    this.#watch = client.watch("products", [], (state) => this.#tiles.get(state.key)?.show(state), { onLive: () => this.showLiveness() });
+    this.#watch = client.watch("products", [], (state) => this.#tiles.get(state.key)?.show(state), {
+      onLive: () => this.showLiveness(),
+      onFreshness: (freshness, sku) => this.#tiles.get(sku)?.showFreshness(freshness),
+    });
     this.#bestButton.addEventListener("click", () => pins.reset(this.#best));
     setInterval(() => this.#tick(), TICK_MS);
   }

@@ -17,6 +17,14 @@ impl Outlet for Nowhere {
         false
     }
 
+    fn doubt(&self, _: SlotId) -> bool {
+        false
+    }
+
+    fn must_enqueue(&self) -> bool {
+        false
+    }
+
     fn write_marked(&self) {}
 }
 

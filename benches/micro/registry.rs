@@ -42,6 +42,14 @@ impl Outlet for Connection {
         self.slots.lock().mark(slot)
     }
 
+    fn doubt(&self, _: SlotId) -> bool {
+        false
+    }
+
+    fn must_enqueue(&self) -> bool {
+        false
+    }
+
     fn write_marked(&self) {
         self.slots.lock().give_due(false, |_| ControlFlow::Continue(()));
     }

@@ -188,6 +188,7 @@ impl Follower {
         if has_passed || (!held && !self.hub.is_watched(id.as_ref())) {
             return;
         }
+        self.hub.owe(&id, poll.since);
         if self.store.is_writing(&id) {
             self.expected.push(Expected { id, version: change.version, since: poll.since });
         } else {
@@ -202,6 +203,7 @@ impl Follower {
         for change in changes {
             let id = RecordId::new(change.collection, change.key.clone());
             if !self.hub.has_seen(id.as_ref(), change.version) {
+                self.hub.owe(&id, poll.since);
                 self.owe(id, poll.since);
             }
         }
@@ -213,24 +215,35 @@ impl Follower {
             // An entry below the change's floor is gone, so one that stands is not older.
             if !self.tiers.holds(&id) || !self.hub.has_seen(id.as_ref(), version) {
                 self.owe(id, since);
+            } else {
+                self.settle(&id);
             }
         }
     }
 
     fn owe(&mut self, id: RecordId, since: Instant) {
         // A key without a shard is in no table.
-        if let Ok(shard) = self.store.shard_of(id.as_ref()) {
-            self.owed.add(shard, id, since);
+        match self.store.shard_of(id.as_ref()) {
+            Ok(shard) => self.owed.add(shard, id, since),
+            Err(_) => self.settle(&id),
         }
     }
 
-    /// It is not known what changed in this database, nor when: every watched record of it is owed.
+    /// The record's watchers have the change that they were owed.
+    fn settle(&self, id: &RecordId) {
+        self.hub.settle(id.as_ref(), self.tiers.freshness_of(self.database).fresh());
+    }
+
+    /// It is not known what changed in this database, nor when: every watched record of it is owed. What its watchers have is
+    /// proven as far as the last certificate.
     fn owe_watched(&mut self) {
         let now = Instant::now();
+        let proven = self.tiers.freshness_of(self.database).proven().unwrap_or(now);
         for id in self.hub.watched() {
             if let Ok(shard) = self.store.shard_of(id.as_ref())
                 && self.store.owner(shard).ok() == Some(self.database)
             {
+                self.hub.owe(&id, proven);
                 self.owed.add(shard, id, now);
             }
         }
@@ -268,7 +281,11 @@ impl Follower {
                 self.owed.answered(partition, again);
             }
             // Another node serves the shard; its watchers ask there.
-            Event::Read(batch, _, Err(Error::NotOwned { .. })) => self.owed.answered(batch.partition, vec![]),
+            Event::Read(batch, _, Err(Error::NotOwned { .. })) => {
+                let ids = batch.records.iter().map(|record| RecordId::new(batch.partition.0, record.key.clone()));
+                ids.for_each(|id| self.settle(&id));
+                self.owed.answered(batch.partition, vec![]);
+            }
             Event::Read(batch, _, Err(_)) => {
                 let partition = batch.partition;
                 let rest = self.owed.failed(partition, batch.records);
@@ -286,6 +303,7 @@ impl Follower {
         match self.tiers.install(id, loaded) {
             Some(state) => {
                 self.hub.publish(id, &state, record.about);
+                self.settle(id);
                 None
             }
             None => Some(record),

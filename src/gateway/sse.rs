@@ -23,9 +23,14 @@ const QUIET_MAX: Duration = Duration::from_secs(15);
 /// When a browser should come back after a stream that broke.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// An event with `data`, and with the `id` that resumes behind it.
-pub(super) fn event(id: Option<&str>, data: &[u8]) -> Bytes {
+/// An event with `data`, with the `id` that resumes behind it, and with a `name` if it is not a plain message.
+pub(super) fn event(name: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
     let mut text = Vec::with_capacity(data.len() + 64);
+    if let Some(name) = name {
+        text.extend_from_slice(b"event: ");
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'\n');
+    }
     if let Some(id) = id {
         text.extend_from_slice(b"id: ");
         text.extend_from_slice(id.as_bytes());
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn line_ends_within_data_do_not_end_the_event() {
-        let event = event(Some("1.2"), b"{\r\n\"a\":1}");
+        let event = event(None, Some("1.2"), b"{\r\n\"a\":1}");
         assert_eq!(&event[..], b"id: 1.2\ndata: {\ndata: \ndata: \"a\":1}\n\n");
     }
 }

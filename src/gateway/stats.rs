@@ -94,7 +94,7 @@ pub(super) async fn events(State(edge): State<Edge>) -> Response {
         ticks.tick().await;
         let delivered = gateway.sessions.delivery().read();
         let text = serde_json::to_vec(&Snapshot::take(&gateway, delivered.since(&before))).ok()?;
-        Some((sse::event(None, &text), (gateway, ticks, delivered)))
+        Some((sse::event(None, None, &text), (gateway, ticks, delivered)))
     });
     sse::answer(events, &edge)
 }

@@ -1,6 +1,11 @@
 //! One watched record: who watches it and its last few states.
 
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -80,6 +85,15 @@ pub struct Topic {
     id: RecordId,
     watchers: Mutex<Slab<Watcher>>,
     recent: Mutex<Recent>,
+    owed: Mutex<Option<Owed>>,
+}
+
+/// A change of the record that was reported, and whose state has not been read yet.
+struct Owed {
+    /// The record was not changed before this moment.
+    since: Instant,
+    /// Its watchers were made to look how long that is ago.
+    is_overdue: bool,
 }
 
 /// The last states offered, oldest first.
@@ -91,7 +105,7 @@ struct Recent {
 
 impl Topic {
     pub(super) fn new(id: RecordId) -> Self {
-        Topic { id, watchers: Mutex::default(), recent: Mutex::default() }
+        Topic { id, watchers: Mutex::default(), recent: Mutex::default(), owed: Mutex::default() }
     }
 
     /// The record.
@@ -134,6 +148,39 @@ impl Topic {
                 due.push(watcher.outlet.clone());
             }
         }
+    }
+
+    pub(super) fn doubt_all(&self, doubtful: &mut Vec<Arc<dyn Outlet>>) {
+        for (_, watcher) in self.watchers.lock().iter() {
+            if watcher.outlet.doubt(watcher.slot) {
+                doubtful.push(watcher.outlet.clone());
+            }
+        }
+    }
+
+    /// The moment before which the record was not changed, where its watchers are owed the state of a change.
+    pub fn owed(&self) -> Option<Instant> {
+        self.owed.lock().as_ref().map(|owed| owed.since)
+    }
+
+    /// The watchers are owed a change that did not happen before `since`. The earliest one counts.
+    pub(super) fn owe(&self, since: Instant) {
+        let mut owed = self.owed.lock();
+        let since = owed.as_ref().map_or(since, |owed| owed.since.min(since));
+        let is_overdue = owed.as_ref().is_some_and(|owed| owed.is_overdue);
+        *owed = Some(Owed { since, is_overdue });
+    }
+
+    /// The watchers were offered what they are owed; returns since when they were.
+    pub(super) fn settle(&self) -> Option<Instant> {
+        self.owed.lock().take().map(|owed| owed.since)
+    }
+
+    /// Whether the watchers have been owed a change for longer than `limit`; true once.
+    pub(super) fn becomes_overdue(&self, limit: Duration) -> bool {
+        let mut owed = self.owed.lock();
+        let overdue = owed.as_mut().filter(|owed| owed.since.elapsed() > limit);
+        overdue.is_some_and(|owed| !std::mem::replace(&mut owed.is_overdue, true))
     }
 
     pub(super) fn add(&self, outlet: Arc<dyn Outlet>, slot: SlotId) -> usize {

@@ -4,6 +4,7 @@
 //! operation ends by its deadline. Leaves parameters' syntax to `protocol` and connections to `session`.
 
 pub mod budget;
+mod certificates;
 pub mod error;
 mod read;
 mod snapshots;
@@ -15,6 +16,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 pub use budget::{Budget, Charge};
+pub use certificates::Certificates;
 pub use error::Error;
 pub use read::{Records, answer_bytes};
 pub use snapshots::{Opening, Permits, Snapshot, Snapshots};
@@ -78,6 +80,7 @@ pub struct Service {
     hub: Hub,
     config: Config,
     answers: Budget,
+    certificates: Certificates,
     outcomes: Outcomes,
 }
 
@@ -85,7 +88,8 @@ impl Service {
     /// A service over the parts below it.
     pub fn new(config: Config, store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
         let answers = Budget::new(bytes(config.answers_max), telemetry);
-        Service { store, tiers, hub, config, answers, outcomes: Outcomes::new(telemetry) }
+        let certificates = Certificates::new(store.clone(), tiers.clone(), hub.clone());
+        Service { store, tiers, hub, config, answers, certificates, outcomes: Outcomes::new(telemetry) }
     }
 
     /// The collections served.
@@ -119,6 +123,11 @@ impl Service {
     /// Who watches what.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What watchers are told of the certificates.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// The memory that answers may take.

@@ -10,6 +10,7 @@ mod admitted;
 mod close;
 mod connection;
 mod frames;
+mod freshness;
 mod heartbeat;
 mod large;
 pub mod methods;

@@ -1,10 +1,10 @@
-//! What a connection still has to send: the bytes its socket did not take, and the marks of its subscriptions.
+//! What a connection still has to send: the bytes its socket did not take, and the marks and doubts of its subscriptions.
 //!
 //! When a socket takes no more in the middle of a push, the rest is kept as unsent bytes, the connection counts as
 //! blocked, and a task waits for the socket ([`sending`](super::sending), [`send_task`](super::send_task)). Further changes only mark slots; a slot that
 //! is marked already costs nothing. The client's requests are not read while more than the limit of
 //! [`Config`](super::Config) are unsent. When the socket has taken them, the marked slots are sent with the latest state of
-//! each, not the ones between. So a client that stops reading ends on the same state as all others, with versions rising,
+//! each, not the ones between, and then with what is to be told of their freshness ([`freshness`]). So a client that stops reading ends on the same state as all others, with versions rising,
 //! and no other connection waits for its socket. If the client is gone, the heartbeat ends it (4408).
 
 use std::{collections::HashMap, io, ops::ControlFlow, sync::Arc, time::Instant};
@@ -12,10 +12,12 @@ use std::{collections::HashMap, io, ops::ControlFlow, sync::Arc, time::Instant};
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::{
-    hub::{SlotId, Slots, Topic},
+    hub::{Proven, SlotId, Slots, Topic},
     protocol::codec,
     service::Charge,
 };
+
+use super::freshness;
 
 /// Pushes written before the socket is asked again, in bytes.
 const ROUND_BYTES: usize = 32 * 1024;
@@ -185,14 +187,15 @@ impl Outgoing {
         }
     }
 
-    /// Writes unsent bytes, then what is marked, `rounds` of it, until the socket blocks or nothing is left.
-    pub(super) fn flush(&mut self, buffer: &mut Vec<u8>) -> Flushed {
-        let flushed = self.flush_rounds(buffer);
+    /// Writes unsent bytes, then what is marked, then what is doubted, in rounds, until the socket blocks or nothing is left.
+    /// States come first: a record may be called fresh only when its watcher has what makes it so.
+    pub(super) fn flush(&mut self, buffer: &mut Vec<u8>, proven: impl Fn(&Topic) -> Proven) -> Flushed {
+        let flushed = self.flush_rounds(buffer, proven);
         self.charge_unsent();
         flushed
     }
 
-    fn flush_rounds(&mut self, buffer: &mut Vec<u8>) -> Flushed {
+    fn flush_rounds(&mut self, buffer: &mut Vec<u8>, proven: impl Fn(&Topic) -> Proven) -> Flushed {
         let mut flushed = Flushed { progress: Progress::Idle, states: 0, since: None };
         self.is_queued = false;
         loop {
@@ -201,13 +204,16 @@ impl Outgoing {
                 return Flushed { progress: self.progress(), ..flushed };
             }
             self.forget_sent();
-            if self.closed || self.gone || !self.slots.is_marked() {
+            if self.closed || self.gone || !(self.slots.is_marked() || self.slots.is_doubted()) {
                 self.blocked = false;
                 self.let_go_if_done();
                 return Flushed { progress: self.progress(), ..flushed };
             }
             buffer.clear();
             self.gather(buffer, &mut flushed);
+            if !self.slots.is_marked() {
+                freshness::gather(buffer, ROUND_BYTES, &mut self.slots, &self.subscriptions, &proven);
+            }
             let sent = self.write(buffer);
             self.unsent.extend_from_slice(&buffer[sent..]);
         }
@@ -293,6 +299,10 @@ mod tests {
     use super::*;
     use crate::{service::Budget, telemetry::Telemetry};
 
+    fn fresh(_: &Topic) -> Proven {
+        Proven { is_fresh: true, age: Duration::ZERO }
+    }
+
     fn budget() -> Budget {
         Budget::new(1 << 30, &Telemetry::new())
     }
@@ -326,7 +336,7 @@ mod tests {
         assert!(!outgoing.post(|out| out.push(b'2')), "it is ready already");
         assert_eq!(outgoing.unsent_len(), 6, "nothing has left");
         let mut taken = [0; 64];
-        assert_eq!(outgoing.flush(&mut Vec::new()).progress, Progress::Idle);
+        assert_eq!(outgoing.flush(&mut Vec::new(), fresh).progress, Progress::Idle);
         let len = client.read(&mut taken).await.expect("open");
         assert_eq!(&taken[..len], b"\x81\x011\x81\x012");
         assert!(outgoing.post(|out| out.push(b'3')), "it was taken off the queue");
@@ -357,7 +367,7 @@ mod tests {
         let (mut buffer, mut passed) = (Vec::new(), 0);
         while passed < 6 * begun_with {
             tokio::time::timeout(Duration::from_secs(20), socket.writable()).await.expect("in time").expect("open");
-            outgoing.flush(&mut buffer);
+            outgoing.flush(&mut buffer, fresh);
             let sent = begun_with - outgoing.unsent_len();
             assert!(sent < begun_with, "nothing is unsent");
             outgoing.send(&vec![b'x'; sent]);

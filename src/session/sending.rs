@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use super::{Connection, outgoing::Progress};
 use crate::{
-    hub::{Outlet, SlotId},
+    hub::{Outlet, Proven, SlotId, Topic},
     protocol::{CloseCode, RpcError, codec},
     record::Stamp,
     service::budget::SMALL_BYTES,
@@ -46,8 +46,16 @@ impl Connection {
     }
 
     /// Sends a slot's snapshot, if there is one, and opens the slot for changes above `stamp`, unless its
-    /// subscription has ended. True if a change is due already and the connection must be added to the ready queue.
-    pub(super) fn send_and_open(&self, frame: &[u8], subscription: u64, slot: SlotId, stamp: Stamp) -> bool {
+    /// subscription has ended. With `says_fresh` the snapshot says by itself that the record is fresh. True if a change is due
+    /// already, or something is to be told of the slot's freshness, and the connection must be added to the ready queue.
+    pub(super) fn send_and_open(
+        &self,
+        frame: &[u8],
+        subscription: u64,
+        slot: SlotId,
+        stamp: Stamp,
+        says_fresh: bool,
+    ) -> bool {
         let (progress, due) = {
             let mut outgoing = self.outgoing.lock();
             if !outgoing.subscriptions.get(&subscription).is_some_and(|slots| slots.contains(&slot)) {
@@ -55,6 +63,7 @@ impl Connection {
             }
             let progress = outgoing.send(frame);
             let due = outgoing.slots.open(slot, stamp);
+            let due = outgoing.slots.begin(slot, says_fresh, |topic| self.proven(topic)) || due;
             (progress, due && outgoing.must_enqueue())
         };
         self.follow_up(progress);
@@ -116,11 +125,15 @@ impl Connection {
         }
     }
 
-    /// Writes unsent bytes and what is marked, as far as the socket takes it.
+    fn proven(&self, topic: &Topic) -> Proven {
+        self.shared.service.certificates().proven(topic)
+    }
+
+    /// Writes unsent bytes, what is marked and what is doubted, as far as the socket takes it.
     fn flush(&self) -> Progress {
         let (flushed, unsent) = BUFFER.with_borrow_mut(|buffer| {
             let mut outgoing = self.outgoing.lock();
-            let flushed = outgoing.flush(buffer);
+            let flushed = outgoing.flush(buffer, |topic| self.proven(topic));
             (flushed, outgoing.unsent_len())
         });
         self.shared.pushes.inc_by(flushed.states);
@@ -141,6 +154,14 @@ impl Connection {
 impl Outlet for Connection {
     fn mark(&self, slot: SlotId) -> bool {
         self.outgoing.lock().mark(slot)
+    }
+
+    fn doubt(&self, slot: SlotId) -> bool {
+        self.outgoing.lock().slots.doubt(slot)
+    }
+
+    fn must_enqueue(&self) -> bool {
+        self.outgoing.lock().must_enqueue()
     }
 
     fn write_marked(&self) {

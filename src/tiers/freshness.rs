@@ -166,6 +166,11 @@ impl Freshness {
         }
     }
 
+    /// Up to which age it is fresh.
+    pub fn fresh(&self) -> Duration {
+        self.config.fresh
+    }
+
     /// The oldest value served when nothing else can answer.
     pub fn stale_max(&self) -> Duration {
         self.config.stale_max

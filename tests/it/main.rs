@@ -16,6 +16,7 @@ mod exact;
 mod feed;
 mod filter;
 mod foreign;
+mod freshness;
 mod generation;
 mod group_commit;
 mod harness;

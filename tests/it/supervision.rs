@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{database, node::config, until, within};
 
 /// Every task that a node cannot do without. Those of the store are PostgreSQL's.
-const OF_ANY_NODE: [&str; 7] =
-    ["relay", "follower", "hub", "heartbeat", "filters", "public listener", "operations listener"];
+const OF_ANY_NODE: [&str; 8] =
+    ["relay", "follower", "hub", "heartbeat", "filters", "certificates", "public listener", "operations listener"];
 const OF_THE_STORE: [&str; 2] = ["writer", "held writes"];
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
 
-use freshet_client::{Client, Error, Members, Options, Patch, Status, WriteOptions};
+use freshet_client::{Client, Error, Event, Members, Options, Patch, Status, WriteOptions};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -85,6 +85,10 @@ impl Held {
         match &*command.r#do {
             "get" => client.get(collection, key).await.map(|record| json!(record)),
             "getMany" => client.get_many(collection, &command.keys).await.map(|records| json!(records)),
+            "freshness" => client
+                .freshness(collection, &command.keys)
+                .await
+                .map(|proven| json!({"isFresh": proven.fresh, "ageMs": proven.age_ms, "keys": proven.keys})),
             "put" => {
                 let value = command.value.as_deref().map_or("null", RawValue::get);
                 client.put(collection, key, value, write).await.map(|written| json!(written))
@@ -132,8 +136,15 @@ async fn watch(client: Client, name: String, collection: String, keys: Vec<Strin
         Ok(subscription) => subscription,
         Err(error) => return refused(&error),
     };
-    while let Some(record) = subscription.next().await {
-        say(&json!({"event": "record", "watch": name, "record": record}));
+    while let Some(event) = subscription.event().await {
+        match event {
+            Event::State(record) => say(&json!({"event": "record", "watch": name, "record": record})),
+            Event::Freshness { key, freshness } => {
+                let (is_fresh, age) = (freshness.is_fresh(), freshness.age().map(|age| age.as_millis()));
+                say(&json!({"event": "freshness", "watch": name, "key": key, "isFresh": is_fresh, "ageMs": age}));
+            }
+            _ => {}
+        }
     }
     refused(&subscription.refusal().map_or(Error::Disconnected, Error::Rpc));
 }

@@ -1,6 +1,6 @@
 //! Messages from the server, sorted.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,10 +15,27 @@ pub enum Incoming {
     Answer(u64, Result<Box<RawValue>, Error>),
     /// A state for the subscription of that server-side id.
     State(String, Box<Record>),
+    /// Subscriptions are fresh, or no longer.
+    Freshness(Told),
     /// The node asks us to come back, that long from now.
     Drain(Duration),
     /// A notification this version does not know, or an answer without a usable id.
     Other,
+}
+
+/// What the server says of the freshness of subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Told {
+    /// Whether they are fresh.
+    pub fresh: bool,
+    /// For how many milliseconds changes may be missing.
+    pub age_ms: u64,
+    /// The server-side ids of the subscriptions meant.
+    pub subscriptions: Vec<String>,
+    /// Where not all keys of a subscription are meant: those that are, by its id.
+    #[serde(default)]
+    pub keys: HashMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +74,7 @@ pub(super) fn read(text: &str) -> Result<Incoming, serde_json::Error> {
             let pushed: Pushed = params(wire.params)?;
             Ok(Incoming::State(pushed.subscription, Box::new(pushed.result)))
         }
+        (None, Some("freshet_freshness")) => Ok(Incoming::Freshness(params(wire.params)?)),
         (None, Some("freshet_drain")) => {
             let drain: Drain = params(wire.params)?;
             Ok(Incoming::Drain(Duration::from_millis(drain.reconnect_in_ms)))
@@ -91,6 +109,8 @@ mod tests {
         );
         let refused = read(r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32009,"message":"busy"}}"#);
         assert!(matches!(refused, Incoming::Answer(3, Err(Error::Rpc(refusal))) if refusal.code == -32_009));
+        let told = r#"{"jsonrpc":"2.0","method":"freshet_freshness","params":{"fresh":false,"age_ms":3120,"subscriptions":["s1","s4"],"keys":{"s4":["a"]}}}"#;
+        assert!(matches!(read(told), Incoming::Freshness(told) if !told.fresh && told.keys["s4"] == ["a"]));
         let drain = read(r#"{"jsonrpc":"2.0","method":"freshet_drain","params":{"reconnect_in_ms":40}}"#);
         assert!(matches!(drain, Incoming::Drain(wait) if wait == Duration::from_millis(40)));
         assert!(matches!(read(r#"{"jsonrpc":"2.0","method":"freshet_news","params":{}}"#), Incoming::Other));

@@ -16,6 +16,7 @@
 
 mod connection;
 pub mod error;
+pub mod freshness;
 mod incoming;
 mod keepalive;
 mod known;
@@ -47,10 +48,11 @@ use tokio_util::{sync::DropGuard, task::TaskTracker};
 
 pub use self::{
     error::{Error, Refusal},
+    freshness::{Freshness, Proven},
     options::{Options, ReadOptions, WriteOptions},
     reconnect::Status,
     record::{Column, ColumnKind, Description, Record, Written},
-    subscription::Subscription,
+    subscription::{Event, Subscription},
 };
 pub use freshet_wire::{
     protocol::Code,
@@ -138,6 +140,14 @@ impl Client {
         let records = record::read_list(&self.call(params.method("get_many"), Kind::Read).await?)?;
         let asked = keys.iter().zip(records);
         Ok(asked.map(|(key, record)| self.inner.shared.answered(collection, key.as_ref(), record)).collect())
+    }
+
+    /// Up to when what the server has of `keys` is proven, whether they are watched or not.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn freshness<K: AsRef<str>>(&self, collection: &str, keys: &[K]) -> Result<Proven, Error> {
+        record::read(&self.call(Params::new(collection).texts("keys", keys).method("freshness"), Kind::Read).await?)
     }
 
     /// What a collection consists of.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Error, Record, Refusal};
+use super::{Error, Freshness, Record, Refusal, subscription::Event};
 use freshet_wire::record::Stamp;
 
 /// Holds at most one state a key: when the reader is slow, older states are skipped and the latest stays.
@@ -20,6 +20,10 @@ struct Contents {
     slots: HashMap<String, Slot>,
     /// The keys whose slot holds a record, in the order they came.
     order: VecDeque<String>,
+    /// How far each key is proven, by its name as it was asked for, and whether the key is in `judged`.
+    freshness: HashMap<String, (Freshness, bool)>,
+    /// The keys of which that has changed since it was last handed out, in the order they came.
+    judged: VecDeque<String>,
     /// The topics, by number, that the server has still to confirm.
     awaited: HashSet<u64>,
     has_ended: bool,
@@ -51,6 +55,18 @@ impl Mailbox {
         if self.contents.lock().offer(record) {
             self.changed.notify_one();
         }
+    }
+
+    /// Notes how far a key is proven.
+    pub(super) fn judge(&self, key: &str, freshness: Freshness) {
+        if self.contents.lock().judge(key, freshness) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// How far a key is proven.
+    pub(super) fn freshness(&self, key: &str) -> Freshness {
+        self.contents.lock().freshness.get(key).copied().unwrap_or_default().0
     }
 
     /// The topic of that number is to be confirmed before [`Mailbox::granted`] returns.
@@ -86,6 +102,15 @@ impl Mailbox {
     /// The next state; `None` when it has ended and all was read.
     pub(super) async fn next(&self) -> Option<Record> {
         self.until(|contents| contents.take().map(Some).or(contents.has_ended.then_some(None))).await
+    }
+
+    /// The next state or, where none waits, the next change of a key's freshness; `None` as for [`Mailbox::next`].
+    pub(super) async fn event(&self) -> Option<Event> {
+        let event = |contents: &mut Contents| {
+            let state = contents.take().map(|record| Event::State(Box::new(record)));
+            state.or_else(|| contents.take_judged())
+        };
+        self.until(|contents| event(contents).map(Some).or(contents.has_ended.then_some(None))).await
     }
 
     pub(super) fn refusal(&self) -> Option<Refusal> {
@@ -136,6 +161,24 @@ impl Contents {
         }
         slot.held = Some(record);
         true
+    }
+
+    fn judge(&mut self, key: &str, freshness: Freshness) -> bool {
+        let (known, is_judged) = self.freshness.entry(key.to_owned()).or_default();
+        let before = std::mem::replace(known, freshness);
+        let is_news = before.is_fresh() != freshness.is_fresh() || before.age().is_some() != freshness.age().is_some();
+        if is_news && !std::mem::replace(is_judged, true) {
+            self.judged.push_back(key.to_owned());
+        }
+        is_news
+    }
+
+    fn take_judged(&mut self) -> Option<Event> {
+        let key = self.judged.pop_front()?;
+        let (freshness, is_judged) = self.freshness.get_mut(&key)?;
+        *is_judged = false;
+        let freshness = *freshness;
+        Some(Event::Freshness { key, freshness })
     }
 
     fn take(&mut self) -> Option<Record> {

@@ -6,7 +6,7 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-pub use super::incoming::Incoming;
+pub use super::incoming::{Incoming, Told};
 use super::{Error, Options, connection, incoming};
 
 /// An open WebSocket.

@@ -53,6 +53,7 @@ impl Session<'_> {
             Incoming::State(id, record) => {
                 self.shared.pushed(&id, &record);
             }
+            Incoming::Freshness(told) => self.shared.told(&told),
             Incoming::Drain(wait) => {
                 self.news.lock().drain_at = Some(Instant::now() + wait);
                 (self.on_drain)(wait);

@@ -76,12 +76,12 @@ impl Driver {
             };
             self.report(Status::Connected);
             let began = Instant::now();
-            let (end, drain_at) = self.session(socket).await;
+            let (end, drain_at, heard) = self.session(socket).await;
             if matches!(end, End::TooLarge(_)) {
                 self.pending.lock().refuse();
             }
             self.pending.lock().lose();
-            self.shared.lost();
+            self.shared.lost(heard.into_std());
             if began.elapsed() >= STEADY {
                 backoff.reset();
             }
@@ -107,12 +107,12 @@ impl Driver {
         self.report(Status::Closed { reason });
     }
 
-    async fn session(&mut self, socket: Socket) -> (End, Option<Instant>) {
+    async fn session(&mut self, socket: Socket) -> (End, Option<Instant>, Instant) {
         let status = &self.status;
         let on_drain = |wait| drop(status.send_replace(Status::Draining(wait)));
         let session = Session::new(&self.options, &self.shared, &self.pending, &on_drain);
         let end = session.run(socket, &mut self.commands).await;
-        (end, session.drain_at())
+        (end, session.drain_at(), session.heard())
     }
 
     /// Waits and tries until a connection stands; `Err` says why none ever will.

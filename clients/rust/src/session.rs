@@ -93,6 +93,11 @@ impl<'a> Session<'a> {
         self.news.lock().drain_at
     }
 
+    /// When the server was last heard.
+    pub(super) fn heard(&self) -> Instant {
+        self.news.lock().heard
+    }
+
     async fn write(&self, mut sink: Sink, commands: &mut mpsc::Receiver<Call>) -> End {
         match self.serve(&mut sink, commands).await {
             Ok(end) => {

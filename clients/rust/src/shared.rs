@@ -1,12 +1,12 @@
 //! What the client's handles and its task both touch.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Record, Refusal, mailbox::Mailbox, topics::Topics};
+use super::{Record, Refusal, incoming::Told, mailbox::Mailbox, topics::Topics};
 
 /// Shared between [`super::Client`], its subscriptions and the task that keeps the connection.
 #[derive(Debug)]
@@ -90,6 +90,11 @@ impl Shared {
         self.topics.lock().push(id, record);
     }
 
+    /// The server says how subscriptions stand.
+    pub(super) fn told(&self, told: &Told) {
+        self.topics.lock().tell(told);
+    }
+
     /// An answer brought a state of `key`. Returns the newest one known.
     pub(super) fn answered(&self, collection: &str, key: &str, record: Record) -> Record {
         self.topics.lock().answer(collection, key, record)
@@ -100,10 +105,10 @@ impl Shared {
         std::mem::take(&mut self.chores.lock())
     }
 
-    /// The connection is gone, and all server-side ids with it.
-    pub(super) fn lost(&self) {
+    /// The connection is gone, and all server-side ids with it. The server was last heard at `heard`.
+    pub(super) fn lost(&self, heard: Instant) {
         let mut topics = self.topics.lock();
-        topics.lost();
+        topics.lost(heard);
         *self.chores.lock() = Chores::default();
     }
 

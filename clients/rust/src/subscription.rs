@@ -1,9 +1,24 @@
 //! Watched keys: the newest state of each, handed over in an order that never goes back.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{Error, Record, Refusal, mailbox::Mailbox, shared::Shared};
+use super::{Error, Freshness, Record, Refusal, mailbox::Mailbox, shared::Shared};
 use freshet_wire::record::Stamp;
+
+/// What a subscription brings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A state of a key.
+    State(Box<Record>),
+    /// A key has become fresh, or no longer is; the latest only.
+    Freshness {
+        /// The key as it was asked for.
+        key: String,
+        /// How far it is proven.
+        freshness: Freshness,
+    },
+}
 
 /// Watched keys of one collection. It survives reconnects; dropping it ends it. Subscriptions of one client that share
 /// a key share it on the wire.
@@ -47,6 +62,31 @@ impl Subscription {
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Record> {
         self.mailbox.next().await
+    }
+
+    /// The next state or, where none waits, the next change of a key's freshness. Use this or [`Subscription::next`], which
+    /// leaves such changes out. `None` as there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn event(&mut self) -> Option<Event> {
+        self.mailbox.event().await
+    }
+
+    /// Whether the server vouches for every key. While the connection is lost it is not so.
+    pub fn is_fresh(&self) -> bool {
+        self.keys.iter().all(|key| self.mailbox.freshness(key).is_fresh())
+    }
+
+    /// How far a key is proven, by its name as it was asked for.
+    pub fn freshness(&self, key: &str) -> Freshness {
+        self.mailbox.freshness(key)
+    }
+
+    /// For how long changes of any key may be missing, at the most; `None` while all are fresh, and before the server has said
+    /// anything of one that is not.
+    pub fn age(&self) -> Option<Duration> {
+        self.keys.iter().filter_map(|key| self.mailbox.freshness(key).age()).max()
     }
 
     /// Why the server refused to resume it, after [`Subscription::next`] gave `None`.

@@ -1,8 +1,8 @@
 //! All that is watched: one subscription on the wire a key, however many read it here.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use super::{Record, Refusal, known::Known, mailbox::Mailbox, request::Params};
+use super::{Freshness, Record, Refusal, incoming::Told, known::Known, mailbox::Mailbox, request::Params};
 
 /// A watched key.
 #[derive(Debug)]
@@ -10,6 +10,9 @@ struct Topic {
     collection: String,
     key: String,
     known: Known,
+    freshness: Freshness,
+    /// Whether the server has said on this connection how the key stands.
+    is_judged: bool,
     readers: Vec<Arc<Mailbox>>,
     /// Whether the server was asked on this connection.
     is_asked: bool,
@@ -42,6 +45,7 @@ impl Topics {
         if let Some(state) = topic.known.state() {
             reader.offer(state.clone());
         }
+        reader.judge(key, topic.freshness);
         if topic.id.is_none() {
             reader.expect(number);
         }
@@ -107,6 +111,20 @@ impl Topics {
         if topic.known.push(record) {
             topic.hand(record);
         }
+        // The snapshot says how the key stands; what comes later does not.
+        if !topic.is_judged {
+            topic.judge(Freshness::said(record.stale_ms.is_none(), record.stale_ms.unwrap_or_default()));
+        }
+    }
+
+    /// Takes what the server says of the freshness of subscriptions, each of which has one key.
+    pub(super) fn tell(&mut self, told: &Told) {
+        let freshness = Freshness::said(told.fresh, told.age_ms);
+        for id in &told.subscriptions {
+            if let Some(topic) = self.ids.get(id).and_then(|number| self.topics.get_mut(number)) {
+                topic.judge(freshness);
+            }
+        }
     }
 
     /// Takes the state that an answer brought to the readers of `key`, if it is news. Returns the newest one known.
@@ -121,11 +139,12 @@ impl Topics {
         topic.known.state().cloned().unwrap_or(record)
     }
 
-    /// The connection is gone, and all server-side ids with it.
-    pub(super) fn lost(&mut self) {
+    /// The connection is gone, and all server-side ids with it. The server was last heard at `heard`.
+    pub(super) fn lost(&mut self, heard: Instant) {
         self.ids.clear();
         for topic in self.topics.values_mut() {
-            (topic.is_asked, topic.id) = (false, None);
+            topic.judge(topic.freshness.lost(heard));
+            (topic.is_asked, topic.is_judged, topic.id) = (false, false, None);
         }
     }
 
@@ -143,7 +162,16 @@ impl Topics {
         self.last_number += 1;
         let (collection, key) = (collection.to_owned(), key.to_owned());
         self.names.entry(collection.clone()).or_default().insert(key.clone(), self.last_number);
-        let topic = Topic { collection, key, known: Known::default(), readers: Vec::new(), is_asked: false, id: None };
+        let topic = Topic {
+            collection,
+            key,
+            known: Known::default(),
+            freshness: Freshness::default(),
+            is_judged: false,
+            readers: Vec::new(),
+            is_asked: false,
+            id: None,
+        };
         self.topics.insert(self.last_number, topic);
         self.last_number
     }
@@ -161,6 +189,11 @@ impl Topics {
 }
 
 impl Topic {
+    fn judge(&mut self, freshness: Freshness) {
+        (self.freshness, self.is_judged) = (freshness, true);
+        self.readers.iter().for_each(|reader| reader.judge(&self.key, freshness));
+    }
+
     fn hand(&self, record: &Record) {
         self.readers.iter().for_each(|reader| reader.offer(record.clone()));
     }

@@ -1,4 +1,5 @@
 import { closed, FreshetError, OUTCOME_UNKNOWN } from "./errors.js";
+import type { Proven } from "./freshness.js";
 import { read } from "./incoming.js";
 import { object } from "./json.js";
 import { type ConnectionState, Link } from "./link.js";
@@ -66,7 +67,7 @@ export class Client {
     this.#link = new Link(addresses(url), this.#settings, {
       opened: () => (this.#watches.resume(), this.#requests.resume()),
       heard: (text) => this.#heard(text),
-      lost: (code) => (this.#requests.lost(code), this.#watches.lost()),
+      lost: (code, heardAt) => (this.#requests.lost(code), this.#watches.lost(heardAt)),
       ended: (error) => (this.#sleep(), this.#requests.end(error), this.#watches.end(error)),
       changed: (state) => this.#listeners.forEach((listener) => listener(state)),
       probe: () => this.#probe(),
@@ -108,6 +109,14 @@ export class Client {
     };
     const newest = records.map((record, at) => this.#watches.answered(collection, keys[at] as string, stateOf(record)));
     return newest as RecordState<T>[];
+  }
+
+  /** Up to when what the server has of `keys` is proven, whether they are watched or not. */
+  async freshness(collection: string, keys: string | readonly string[], options: RequestOptions = {}): Promise<Proven> {
+    const params = object({ collection: JSON.stringify(collection), keys: JSON.stringify([keys].flat()) });
+    const answer = await this.#ask({ kind: "read", method: "freshness", params, options });
+    const { fresh, age_ms, keys: stale = [] } = answer as { fresh: boolean; age_ms: number; keys?: string[] };
+    return { isFresh: fresh, ageMs: age_ms, keys: stale };
   }
 
   /** Replaces a record: a column left out takes its default. */
@@ -212,6 +221,7 @@ export class Client {
     const incoming = read(text, this.#settings.parse);
     if (incoming.kind === "answer") this.#requests.answered(incoming.id, incoming.result, incoming.error);
     else if (incoming.kind === "state") this.#watches.pushed(incoming.subscription, incoming.record);
+    else if (incoming.kind === "freshness") this.#watches.told(incoming);
     else if (incoming.kind === "drain") this.#link.drain(incoming.reconnectInMs);
   }
 

@@ -7,6 +7,8 @@ export type Incoming =
   | { kind: "answer"; id: number; result: unknown; error: WireError | undefined }
   /** A state for the subscription of that id. */
   | { kind: "state"; subscription: string; record: WireRecord }
+  /** The subscriptions of those ids are fresh, or no longer: changes of the last `ageMs` may be missing. */
+  | { kind: "freshness"; isFresh: boolean; ageMs: number; subscriptions: readonly string[] }
   /** The node asks to be left, that long from now. */
   | { kind: "drain"; reconnectInMs: number }
   /** Nothing that this version knows. */
@@ -15,7 +17,14 @@ export type Incoming =
 interface Wire {
   id?: unknown;
   method?: string;
-  params?: { subscription?: string; result?: WireRecord; reconnect_in_ms?: number };
+  params?: {
+    subscription?: string;
+    result?: WireRecord;
+    reconnect_in_ms?: number;
+    fresh?: boolean;
+    age_ms?: number;
+    subscriptions?: readonly string[];
+  };
   result?: unknown;
   error?: WireError;
 }
@@ -28,6 +37,10 @@ export function read(text: string, parse?: Parse): Incoming {
   if (method === "freshet_subscription" && params?.subscription !== undefined && params.result) {
     const record = reread(params.result, text, ["params", "result"], parse);
     return { kind: "state", subscription: params.subscription, record };
+  }
+  if (method === "freshet_freshness" && Array.isArray(params?.subscriptions)) {
+    const { fresh, age_ms = 0, subscriptions } = params;
+    return { kind: "freshness", isFresh: fresh === true, ageMs: age_ms, subscriptions };
   }
   if (method === "freshet_drain" && typeof params?.reconnect_in_ms === "number") {
     return { kind: "drain", reconnectInMs: params.reconnect_in_ms };

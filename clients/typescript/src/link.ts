@@ -25,8 +25,8 @@ export interface Owner {
   /** A socket is open: resume, then repeat. */
   opened(): void;
   heard(text: string): void;
-  /** The socket is gone, closed with `code` if it was closed. */
-  lost(code: number | undefined): void;
+  /** The socket, on which the server was last heard at `heardAt`, is gone, closed with `code` if it was closed. */
+  lost(code: number | undefined, heardAt: number): void;
   /** No socket will come again. */
   ended(error: FreshetError): void;
   changed(state: ConnectionState): void;
@@ -179,7 +179,7 @@ export class Link {
   #part(code?: number): void {
     const wasOpen = this.state.status === "open";
     this.#abandon();
-    if (wasOpen) this.#owner.lost(code);
+    if (wasOpen) this.#owner.lost(code, this.#heardAt);
   }
 
   // Does not wait for a close that a dead line never answers.

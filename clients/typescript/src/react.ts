@@ -2,6 +2,7 @@
 
 import { createContext, createElement, type ReactNode, useContext, useMemo, useSyncExternalStore } from "react";
 
+import { type Freshness, UNKNOWN } from "./freshness.js";
 import type { Client, ConnectionState, FreshetError, RecordState } from "./index.js";
 
 const Context = createContext<Client | null>(null);
@@ -24,9 +25,16 @@ export interface UsedRecord<T> {
   readonly record: RecordState<T> | undefined;
   /** Why the record is not watched, if it was refused. */
   readonly error: FreshetError | undefined;
+  /** Whether the server vouches for the record: no change is missing but those of the last seconds. */
+  readonly isFresh: boolean;
+  /** More of it: `freshness.ageMs` counts on while the record is not fresh. */
+  readonly freshness: Freshness;
 }
 
-/** Watches a record as long as the component is there, and renders it again with each newer state. */
+/**
+ * Watches a record as long as the component is there, and renders it again with each newer state, and when it becomes fresh or
+ * no longer is.
+ */
 export function useRecord<T = unknown>(collection: string, key: string): UsedRecord<T> {
   const client = useFreshet();
   const store = useMemo(() => recordStore<T>(client, collection, key), [client, collection, key]);
@@ -46,7 +54,7 @@ interface Store<S> {
 }
 
 function recordStore<T>(client: Client, collection: string, key: string): Store<UsedRecord<T>> {
-  let used: UsedRecord<T> = { record: undefined, error: undefined };
+  let used: UsedRecord<T> = { record: undefined, error: undefined, isFresh: false, freshness: UNKNOWN };
   return {
     snapshot: () => used,
     subscribe: (changed) => {
@@ -54,8 +62,9 @@ function recordStore<T>(client: Client, collection: string, key: string): Store<
         used = next;
         changed();
       };
-      const watch = client.watch<T>(collection, key, (record) => become({ record, error: undefined }), {
-        onError: (error) => become({ ...used, error }),
+      const watch = client.watch<T>(collection, key, (record) => become({ ...used, record, error: undefined }), {
+        onError: (error) => become({ ...used, error, isFresh: false, freshness: UNKNOWN }),
+        onFreshness: (freshness) => become({ ...used, isFresh: freshness.isFresh, freshness }),
       });
       return () => watch.close();
     },

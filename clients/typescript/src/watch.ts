@@ -1,4 +1,5 @@
 import type { FreshetError } from "./errors.js";
+import { type Freshness, UNKNOWN } from "./freshness.js";
 import type { RecordState } from "./record.js";
 import type { Reader, Watches } from "./watches.js";
 
@@ -6,6 +7,8 @@ import type { Reader, Watches } from "./watches.js";
 export interface WatchOptions {
   /** Gets the server's refusal to let `key` be watched, or the client's end; that key is watched no longer. */
   onError?: (error: FreshetError, key: string) => void;
+  /** Called when a key has become fresh, or no longer is. */
+  onFreshness?: (freshness: Freshness, key: string) => void;
   /** Called when the subscription to a key was confirmed: at first, and after each lost connection. */
   onLive?: (key: string) => void;
 }
@@ -43,6 +46,25 @@ export class Watch {
     return this.keys.every((key) => this.#watches.isLive(this.collection, key));
   }
 
+  /** Whether the server vouches for every key. While the connection is lost it is not so. */
+  get isFresh(): boolean {
+    return this.keys.every((key) => this.freshness(key).isFresh);
+  }
+
+  /**
+   * For how long changes of any key may be missing, at the most, counting on; `undefined` while all are fresh, and before the
+   * server has said anything of one that is not.
+   */
+  get ageMs(): number | undefined {
+    const ages = this.keys.map((key) => this.freshness(key).ageMs).filter((age) => age !== undefined);
+    return ages.length === 0 ? undefined : Math.max(...ages);
+  }
+
+  /** How far a watched key is proven. */
+  freshness(key: string): Freshness {
+    return this.#readers.has(key) ? this.#watches.freshness(this.collection, key) : UNKNOWN;
+  }
+
   /** The newest state known of a watched key. */
   state(key: string): RecordState | undefined {
     return this.#readers.has(key) ? this.#watches.state(this.collection, key) : undefined;
@@ -63,6 +85,7 @@ export class Watch {
   #open(key: string): void {
     const reader: Reader = {
       state: (state) => this.#listener(state),
+      freshness: (freshness) => this.#options.onFreshness?.(freshness, key),
       live: () => this.#options.onLive?.(key),
       refused: (error) => {
         this.#readers.delete(key);

@@ -1,4 +1,5 @@
 import type { FreshetError } from "./errors.js";
+import { Freshness, UNKNOWN } from "./freshness.js";
 import { object } from "./json.js";
 import { Known } from "./known.js";
 import { type RecordState, stateOf, type WireRecord } from "./record.js";
@@ -10,6 +11,7 @@ const RETRY_MS = 1_000;
 /** One reader of one key. */
 export interface Reader {
   state(state: RecordState): void;
+  freshness(freshness: Freshness): void;
   refused(error: FreshetError): void;
   live(): void;
 }
@@ -19,6 +21,9 @@ interface Topic {
   readonly collection: string;
   readonly key: string;
   readonly known: Known;
+  freshness: Freshness;
+  /** Whether the server has said on this socket how the key stands. */
+  isJudged: boolean;
   /** With the state that each was handed last. */
   readonly readers: Map<Reader, RecordState | undefined>;
   /** The server's id, once it has confirmed the subscription on this socket. */
@@ -48,6 +53,7 @@ export class Watches {
     queueMicrotask(() => {
       if (this.#ended) return this.#refuse(topic, this.#ended);
       if (topic.known.state) this.#handTo(reader, topic, topic.known.state);
+      if (topic.freshness !== UNKNOWN && topic.readers.has(reader)) safely(() => reader.freshness(topic.freshness));
       if (topic.id !== null && topic.readers.has(reader)) safely(() => reader.live());
     });
   }
@@ -60,6 +66,11 @@ export class Watches {
 
   isLive(collection: string, key: string): boolean {
     return this.#topics.get(nameOf(collection, key))?.id != null;
+  }
+
+  /** How far a watched key is proven. */
+  freshness(collection: string, key: string): Freshness {
+    return this.#topics.get(nameOf(collection, key))?.freshness ?? UNKNOWN;
   }
 
   /** The newest state known of a watched key. */
@@ -79,6 +90,17 @@ export class Watches {
     const topic = this.#byId.get(id);
     const state = stateOf(record);
     if (topic?.known.push(state)) this.#hand(topic, state);
+    // The snapshot says how the key stands; what comes later does not.
+    if (topic && !topic.isJudged) this.#judge(topic, freshnessOf(state.staleMs === undefined, state.staleMs ?? 0));
+  }
+
+  /** The server says how subscriptions stand; each has one key. */
+  told({ isFresh, ageMs, subscriptions }: { isFresh: boolean; ageMs: number; subscriptions: readonly string[] }): void {
+    const freshness = freshnessOf(isFresh, ageMs);
+    for (const id of subscriptions) {
+      const topic = this.#byId.get(id);
+      if (topic) this.#judge(topic, freshness);
+    }
   }
 
   /** A new socket is open. */
@@ -86,12 +108,14 @@ export class Watches {
     for (const topic of this.#topics.values()) this.#subscribe(topic);
   }
 
-  /** The socket is gone, and the server's subscriptions with it. */
-  lost(): void {
+  /** The socket, on which the server was last heard at `heardAt`, is gone, and the server's subscriptions with it. */
+  lost(heardAt: number): void {
     this.#byId.clear();
     for (const topic of this.#topics.values()) {
       clearTimeout(topic.retry);
       topic.id = null;
+      this.#judge(topic, topic.freshness.lost(heardAt));
+      topic.isJudged = false;
     }
   }
 
@@ -106,6 +130,8 @@ export class Watches {
       collection,
       key,
       known: new Known(),
+      freshness: UNKNOWN,
+      isJudged: false,
       readers: new Map(),
       id: null,
       isAsking: false,
@@ -181,6 +207,17 @@ export class Watches {
     });
   }
 
+  #judge(topic: Topic, freshness: Freshness): void {
+    const before = topic.freshness;
+    topic.freshness = freshness;
+    topic.isJudged = true;
+    const isNews = before.isFresh !== freshness.isFresh || (before.provenAt === undefined) !== (freshness.provenAt === undefined);
+    if (!isNews) return;
+    for (const reader of [...topic.readers.keys()]) {
+      if (topic.readers.has(reader)) safely(() => reader.freshness(freshness));
+    }
+  }
+
   #hand(topic: Topic, state: RecordState): void {
     for (const reader of [...topic.readers.keys()]) this.#handTo(reader, topic, state);
   }
@@ -195,6 +232,10 @@ export class Watches {
   #isCurrent(topic: Topic): boolean {
     return this.#topics.get(nameOf(topic.collection, topic.key)) === topic;
   }
+}
+
+function freshnessOf(isFresh: boolean, ageMs: number): Freshness {
+  return new Freshness(isFresh, Date.now() - ageMs);
 }
 
 // A key holds no NUL.

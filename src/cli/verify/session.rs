@@ -154,6 +154,8 @@ impl<'a> Session<'a> {
                 self.come_back = Some(wait);
                 self.plan.recorder.disturb(|disturbances| disturbances.drains += 1);
             }
+            // It is told of what may be missing, which the ages of answers say as well.
+            Heard::Message(Incoming::Freshness(_)) => {}
             Heard::Message(other) => self.stray(format!("{other:?}")),
             Heard::Unreadable(text) => self.stray(text),
             Heard::Ended(reason) => return Err(reason),

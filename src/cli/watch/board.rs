@@ -3,12 +3,12 @@
 use std::{
     cmp::{Ordering, Reverse},
     collections::HashMap,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
     cli::pretty::{Layout, harmless, lay_out},
-    client::Record,
+    client::{Freshness, Record},
     record::{Stamp, patch::Members},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Board {
     /// Members to show; all of a value when there are none.
     pub(super) fields: Vec<String>,
     pub(super) order: Order,
+    /// The keys that are not fresh, with what is known of that.
+    stale: HashMap<String, Freshness>,
     rows: Vec<Row>,
     places: HashMap<String, usize>,
     is_sorted: bool,
@@ -42,7 +44,6 @@ pub(super) struct Row {
     /// Whether it followed another one here.
     pub(super) has_changed: bool,
     pub(super) is_absent: bool,
-    pub(super) is_stale: bool,
     pub(super) cells: Vec<Cell>,
 }
 
@@ -58,7 +59,14 @@ pub(super) struct Cell {
 impl Board {
     /// An empty board.
     pub(super) fn new(fields: Vec<String>) -> Self {
-        Board { fields, order: Order::Key, rows: Vec::new(), places: HashMap::new(), is_sorted: true }
+        Board {
+            fields,
+            order: Order::Key,
+            stale: HashMap::new(),
+            rows: Vec::new(),
+            places: HashMap::new(),
+            is_sorted: true,
+        }
     }
 
     /// Takes a state in that came `now`.
@@ -78,7 +86,6 @@ impl Board {
             arrived: now,
             has_changed: place.is_some(),
             is_absent: record.value.is_none(),
-            is_stale: record.stale_ms.is_some(),
             cells,
         };
         match place {
@@ -89,6 +96,25 @@ impl Board {
             }
         }
         self.is_sorted &= place.is_some() && self.order == Order::Key;
+    }
+
+    /// Notes that a key has become fresh, or no longer is.
+    pub(super) fn judge(&mut self, key: String, freshness: Freshness) {
+        match freshness.is_fresh() {
+            true => drop(self.stale.remove(&key)),
+            false => drop(self.stale.insert(key, freshness)),
+        }
+    }
+
+    /// Whether a key is not fresh.
+    pub(super) fn is_stale(&self, key: &str) -> bool {
+        self.stale.contains_key(key)
+    }
+
+    /// How many keys are not fresh, and for how long changes of them may be missing.
+    pub(super) fn stale(&self) -> Option<(usize, Duration)> {
+        let age = self.stale.values().filter_map(Freshness::age).max()?;
+        Some((self.stale.len(), age))
     }
 
     /// Sorts the other way from here on.
@@ -154,8 +180,6 @@ fn by_key(a: &str, b: &str) -> Ordering {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     pub(in crate::cli::watch) fn record(key: &str, version: u64, value: &str) -> Record {

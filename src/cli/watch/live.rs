@@ -16,7 +16,7 @@ use crate::{
         screen::{Input, Screen},
         table::Palette,
     },
-    client::{Status, Subscription},
+    client::{Event, Status, Subscription},
 };
 
 /// The time between two pictures: changes faster than that are seen as one.
@@ -56,8 +56,10 @@ impl Live {
         pictures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                record = subscription.next() => match record {
-                    Some(record) => self.board.take(&record, Instant::now()),
+                event = subscription.event() => match event {
+                    Some(Event::State(record)) => self.board.take(&record, Instant::now()),
+                    Some(Event::Freshness { key, freshness }) => self.board.judge(key, freshness),
+                    Some(_) => {}
                     None => return Err(ended(subscription, &status)),
                 },
                 _ = pictures.tick() => {

@@ -43,15 +43,16 @@ impl Picture<'_> {
             Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(frame.area());
         let room = usize::from(body.height.saturating_sub(1));
         let (order, fields) = (board.order, board.fields.clone());
+        frame.render_widget(self.head(board.stale()), head);
         let rows = board.rows();
-        frame.render_widget(self.head(), head);
         frame.render_widget(self.help(rows.len(), top, room, order), help);
-        let shown = &rows[top.min(rows.len())..(top + room).min(rows.len())];
-        self.table(frame, body, shown, &fields);
+        let shown = rows[top.min(rows.len())..(top + room).min(rows.len())].to_vec();
+        self.table(frame, body, &shown, &fields, |row| board.is_stale(&row.key));
         room
     }
 
-    fn head(&self) -> Line<'static> {
+    /// `stale`: how many keys are not fresh, and for how long.
+    fn head(&self, stale: Option<(usize, Duration)>) -> Line<'static> {
         let keys = if self.keys == 1 { "1 key".into() } else { format!("{} keys", grouped(self.keys as u64)) };
         let mut spans = vec![
             Span::styled(harmless(self.collection), self.palette.style(Paint::Strong)),
@@ -66,6 +67,10 @@ impl Picture<'_> {
             ],
             Status::Closed { reason } => vec![Span::styled(harmless(reason), self.palette.style(Paint::Bad))],
         });
+        if let Some((keys, age)) = stale.filter(|_| *self.status == Status::Connected) {
+            let text = format!("  {} not proven for {}", grouped(keys as u64), short(age));
+            spans.push(Span::styled(text, self.palette.style(Paint::Warn)));
+        }
         if self.paused {
             spans.push(Span::styled("  paused", self.palette.style(Paint::Warn)));
         }
@@ -85,7 +90,14 @@ impl Picture<'_> {
         Line::styled(format!("q leave   s {sort}   p {pause}{scroll}"), self.palette.style(Paint::Quiet))
     }
 
-    fn table(&self, frame: &mut Frame<'_>, area: Rect, rows: &[Row], fields: &[String]) {
+    fn table(
+        &self,
+        frame: &mut Frame<'_>,
+        area: Rect,
+        rows: &[Row],
+        fields: &[String],
+        is_stale: impl Fn(&Row) -> bool,
+    ) {
         let versions: Vec<_> = rows.iter().map(|row| row.stamp.version.to_string()).collect();
         let mut columns = vec![
             ("key".to_owned(), widest(rows.iter().map(|row| &*row.key), 3)),
@@ -112,11 +124,11 @@ impl Picture<'_> {
             })
             .collect();
         let head = TableRow::new(columns.into_iter().map(|(head, _)| head)).style(self.palette.style(Paint::Quiet));
-        let rows = rows.iter().map(|row| self.row(row, fields.is_empty()));
+        let rows = rows.iter().map(|row| self.row(row, fields.is_empty(), is_stale(row)));
         frame.render_widget(Table::new(rows, widths).header(head).column_spacing(GAP as u16), area);
     }
 
-    fn row(&self, row: &Row, whole: bool) -> TableRow<'static> {
+    fn row(&self, row: &Row, whole: bool, is_stale: bool) -> TableRow<'static> {
         let fresh = row.has_changed && self.is_recent(row.arrived);
         let mark =
             |text: String| TableCell::from(Span::styled(text, if fresh { self.highlight() } else { Style::new() }));
@@ -132,7 +144,7 @@ impl Picture<'_> {
             () => cells
                 .extend(row.cells.iter().map(|cell| TableCell::from(Span::styled(cell.text.clone(), self.cell(cell))))),
         }
-        let style = if row.is_stale { self.palette.style(Paint::Quiet) } else { Style::new() };
+        let style = if is_stale { self.palette.style(Paint::Quiet) } else { Style::new() };
         TableRow::new(cells).style(style)
     }
 
@@ -187,6 +199,7 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::{super::board::tests::record, *};
+    use crate::client::Freshness;
 
     struct Shown {
         text: String,
@@ -257,6 +270,22 @@ mod tests {
         let status = Status::Reconnecting { reason: "connection refused".into(), wait: Duration::from_secs(1) };
         let shown = drawn(&mut Board::new(Vec::new()), 0, &status, Instant::now());
         shows(&shown.text, &["connection lost: connection refused; trying again"]);
+    }
+
+    #[test]
+    fn keys_that_are_not_fresh_are_counted_with_their_age_and_quiet() {
+        let mut board = Board::new(Vec::new());
+        for key in ["a", "b"] {
+            board.take(&record(key, 1, r#"{"price":1}"#), Instant::now());
+            board.judge(key.into(), Freshness::Fresh);
+        }
+        let silent = Freshness::Stale { since: Instant::now().checked_sub(Duration::from_secs(12)) };
+        assert!(!drawn(&mut board, 0, &Status::Connected, Instant::now()).text.contains("not proven"));
+        board.judge("b".into(), silent);
+        shows(&drawn(&mut board, 0, &Status::Connected, Instant::now()).text, &["connected  1 not proven for 12s"]);
+        assert!(board.is_stale("b") && !board.is_stale("a"));
+        board.judge("b".into(), Freshness::Fresh);
+        assert!(!board.is_stale("b") && board.stale().is_none());
     }
 
     #[test]

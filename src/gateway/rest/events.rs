@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     gateway::{Edge, refusal::Refusal, sse},
-    hub::{Outlet, SlotId, Slots},
+    hub::{Outlet, SlotId, Slots, Topic},
     protocol::{Code, RpcError, codec},
     record::Stamp,
     service::{Opening, Service, Snapshots},
@@ -137,6 +137,15 @@ impl Outlet for Mailbox {
         false
     }
 
+    fn doubt(&self, slot: SlotId) -> bool {
+        self.slots.lock().doubt(slot)
+    }
+
+    fn must_enqueue(&self) -> bool {
+        self.told.notify_one();
+        false
+    }
+
     fn write_marked(&self) {}
 }
 
@@ -148,7 +157,13 @@ impl Watch {
         let slots = (0..openings.len() as u64).map(|place| mailbox.slots.lock().insert(place)).collect::<Vec<_>>();
         for (at, (opening, &slot)) in (0..).zip(openings.iter().zip(&slots)) {
             let (topic, place) = service.hub().watch(&opening.id, mailbox.clone(), slot);
-            mailbox.slots.lock().bind(slot, at, topic, place);
+            let is_fresh = service.certificates().proven(&topic).is_fresh;
+            let mut bound = mailbox.slots.lock();
+            bound.bind(slot, at, topic, place);
+            if !is_fresh {
+                // Its snapshot may be long in coming.
+                bound.doubt(slot);
+            }
         }
         Watch { service, openings, mailbox, slots, seen }
     }
@@ -157,15 +172,19 @@ impl Watch {
     fn show(&mut self, place: usize, answer: &Answer) -> Option<Bytes> {
         let (stamp, opening) = (answer.state.stamp, &self.openings[place]);
         self.seen[place] = stamp.max(self.seen[place]);
-        if self.mailbox.slots.lock().open(self.slots[place], stamp) {
+        let says_fresh = !opening.has_seen(answer) && answer.stale.is_none();
+        let mut slots = self.mailbox.slots.lock();
+        let is_due = slots.open(self.slots[place], stamp);
+        if slots.begin(self.slots[place], says_fresh, |topic| self.service.certificates().proven(topic)) || is_due {
             self.mailbox.told.notify_one();
         }
+        drop(slots);
         let mut record = Vec::new();
         codec::record(&mut record, opening.id.key.as_str(), &answer.state, answer.stale, opening.is_reset_by(stamp));
-        (!opening.has_seen(answer)).then(|| sse::event(Some(&self.token()), &record))
+        (!opening.has_seen(answer)).then(|| sse::event(None, Some(&self.token()), &record))
     }
 
-    /// Waits for the next newer state of any key.
+    /// Waits for the next newer state of any key or, when there is none to be sent, for its freshness to change.
     async fn next(&mut self) -> Bytes {
         loop {
             let mut taken = None;
@@ -175,10 +194,30 @@ impl Watch {
             });
             if let Some((place, stamp, record)) = taken {
                 self.seen[usize::try_from(place).unwrap_or_default()] = stamp;
-                return sse::event(Some(&self.token()), &record);
+                return sse::event(None, Some(&self.token()), &record);
+            }
+            if let Some(event) = self.freshness() {
+                return event;
             }
             self.mailbox.told.notified().await;
         }
+    }
+
+    /// The event that tells which keys are fresh, or no longer, if there is one. Of keys that differ in it, one kind at a time.
+    fn freshness(&self) -> Option<Bytes> {
+        let mut slots = self.mailbox.slots.lock();
+        let untold = slots.untold(|topic: &Topic| self.service.certificates().proven(topic));
+        let is_fresh = untold.first()?.proven.is_fresh;
+        let (told, later): (Vec<_>, Vec<_>) = untold.iter().partition(|untold| untold.proven.is_fresh == is_fresh);
+        for untold in later {
+            slots.doubt(untold.slot);
+        }
+        told.iter().for_each(|untold| slots.tell(untold.slot, is_fresh));
+        let age = told.iter().map(|untold| untold.proven.age).max()?;
+        let keys: Vec<_> = told.iter().map(|untold| untold.key.as_str()).collect();
+        let mut data = Vec::new();
+        codec::freshness_of(&mut data, is_fresh, age, &keys);
+        Some(sse::event(Some("freshness"), None, &data))
     }
 
     fn token(&self) -> String {

@@ -1,6 +1,7 @@
 //! The methods of the wire, each one line in the table.
 
 mod describe;
+mod freshness;
 mod read;
 mod subscribe;
 mod write;
@@ -139,6 +140,7 @@ fn handler(method: Method) -> Option<Handler> {
         Method::Describe => |call| Box::pin(describe::describe(call)),
         Method::Subscribe => |call| Box::pin(subscribe::subscribe(call)),
         Method::Unsubscribe => |call| Box::pin(subscribe::unsubscribe(call)),
+        Method::Freshness => |call| Box::pin(freshness::freshness(call)),
         Method::Discover => |call| Box::pin(describe::discover(call)),
         Method::Authenticate => return None,
     })

@@ -80,6 +80,7 @@ fn register(connection: &Arc<Connection>, openings: &[Opening]) -> Result<(u64, 
 
 /// Sends each key's snapshot as soon as it could be read and the client takes it, and lets changes follow.
 async fn open_all(connection: Arc<Connection>, subscription: u64, openings: Vec<Opening>, slots: Vec<SlotId>) {
+    doubt_stale(&connection, subscription, &slots);
     let mut snapshots =
         Snapshots::new(connection.shared.service.clone(), openings.clone(), connection.openings.clone());
     while let Some(Some(snapshot)) = connection.ended.run_until_cancelled(snapshots.next()).await {
@@ -102,16 +103,35 @@ async fn open_all(connection: Arc<Connection>, subscription: u64, openings: Vec<
     }
 }
 
+/// Has the client told of keys that are not fresh as it subscribes: their snapshots may be long in coming.
+fn doubt_stale(connection: &Arc<Connection>, subscription: u64, slots: &[SlotId]) {
+    let certificates = connection.shared.service.certificates();
+    let due = connection.with_outgoing(|outgoing| {
+        let is_stale =
+            |slot: &&SlotId| outgoing.slots.topic(**slot).is_some_and(|topic| !certificates.proven(topic).is_fresh);
+        let is_granted = outgoing.subscriptions.contains_key(&subscription);
+        let stale: Vec<SlotId> = slots.iter().filter(|_| is_granted).filter(is_stale).copied().collect();
+        for &slot in &stale {
+            outgoing.slots.doubt(slot);
+        }
+        !stale.is_empty() && outgoing.must_enqueue()
+    });
+    if due {
+        connection.shared.service.hub().enqueue(connection.clone());
+    }
+}
+
 fn open(connection: &Arc<Connection>, subscription: u64, slot: SlotId, opening: &Opening, answer: &Answer) {
     let stamp = answer.state.stamp;
     let mut frame = Vec::new();
+    let says_fresh = !opening.has_seen(answer) && answer.stale.is_none();
     if !opening.has_seen(answer) {
         let mut record = Vec::new();
         codec::record(&mut record, opening.id.key.as_str(), &answer.state, answer.stale, opening.is_reset_by(stamp));
         push(&mut frame, subscription, &record);
     }
     // The snapshot and the opening in one go, so that no change can slip in between.
-    if connection.send_and_open(&frame, subscription, slot, stamp) {
+    if connection.send_and_open(&frame, subscription, slot, stamp, says_fresh) {
         connection.shared.service.hub().enqueue(connection.clone());
     }
 }

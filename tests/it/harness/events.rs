@@ -15,6 +15,7 @@ pub struct Events {
 #[derive(Debug)]
 pub enum Block {
     Event { id: String, record: Value },
+    Freshness(Value),
     Retry(u64),
 }
 
@@ -40,11 +41,14 @@ impl Events {
                     continue;
                 }
                 let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-                return Some(match (field("id: "), field("data: "), field("retry: ")) {
-                    (Some(id), Some(data), None) => {
+                return Some(match (field("event: "), field("id: "), field("data: "), field("retry: ")) {
+                    (None, Some(id), Some(data), None) => {
                         Block::Event { id: id.to_owned(), record: serde_json::from_str(data).expect("a record") }
                     }
-                    (None, None, Some(wait)) => Block::Retry(wait.parse().expect("milliseconds")),
+                    (Some("freshness"), None, Some(data), None) => {
+                        Block::Freshness(serde_json::from_str(data).expect("JSON"))
+                    }
+                    (None, None, None, Some(wait)) => Block::Retry(wait.parse().expect("milliseconds")),
                     _ => panic!("neither event nor retry: {block:?}"),
                 });
             }
@@ -58,11 +62,22 @@ impl Events {
         }
     }
 
-    /// The id and the record of the next event.
+    /// The id and the record of the next plain event. What is told of freshness is passed over.
     pub async fn next(&mut self) -> (String, Value) {
+        loop {
+            match self.block().await {
+                Some(Block::Event { id, record }) => return (id, record),
+                Some(Block::Freshness(_)) => {}
+                other => panic!("no event but {other:?}"),
+            }
+        }
+    }
+
+    /// What the next event says of freshness.
+    pub async fn freshness(&mut self) -> Value {
         match self.block().await {
-            Some(Block::Event { id, record }) => (id, record),
-            other => panic!("no event but {other:?}"),
+            Some(Block::Freshness(freshness)) => freshness,
+            other => panic!("nothing of freshness but {other:?}"),
         }
     }
 }

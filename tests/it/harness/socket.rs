@@ -71,13 +71,31 @@ impl Socket {
         answer["error"].take()
     }
 
-    /// The record of the next notification.
+    /// The record of the next push. What is told of freshness is passed over.
     pub async fn push(&mut self) -> Value {
+        loop {
+            let (method, mut params) = self.notification().await;
+            match &*method {
+                "freshet_subscription" => return params["result"].take(),
+                "freshet_freshness" => {}
+                other => panic!("no push but {other} {params}"),
+            }
+        }
+    }
+
+    /// What the next notification says of freshness.
+    pub async fn freshness(&mut self) -> Value {
+        let (method, params) = self.notification().await;
+        assert_eq!(method, "freshet_freshness", "{params}");
+        params
+    }
+
+    /// The next notification: its method and params.
+    pub async fn notification(&mut self) -> (String, Value) {
         let mut text = match self.pushed.pop_front() {
             Some(text) => text,
             None => self.text().await,
         };
-        assert_eq!(text["method"], "freshet_subscription", "{text}");
-        text["params"]["result"].take()
+        (text["method"].as_str().expect("a notification").to_owned(), text["params"].take())
     }
 }

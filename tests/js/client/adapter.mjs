@@ -14,6 +14,7 @@ export function adapter(makeClient, say) {
     },
     get: (client, { collection, key, ...options }) => client.get(collection, key, options),
     getMany: (client, { collection, keys }) => client.getMany(collection, keys),
+    freshness: (client, { collection, keys }) => client.freshness(collection, keys),
     put: (client, { collection, key, value, ...options }) => client.put(collection, key, value, options),
     patch: (client, { collection, key, merge, increment, ...options }) =>
       client.patch(collection, key, { merge, increment }, options),
@@ -21,7 +22,8 @@ export function adapter(makeClient, say) {
     watch: (client, { watch, collection, keys }) => {
       const handed = (record) => say({ event: "record", watch, record });
       const onError = (error) => say({ event: "refused", watch, error: plain(error) });
-      watches.set(watch, client.watch(collection, keys, handed, { onError }));
+      const onFreshness = ({ isFresh, ageMs }, key) => say({ event: "freshness", watch, key, isFresh, ageMs });
+      watches.set(watch, client.watch(collection, keys, handed, { onError, onFreshness }));
     },
     unwatch: (_, { watch }) => watches.get(watch).close(),
     close: (client) => client.close(),

@@ -7,9 +7,9 @@ import { Client } from "../../../clients/typescript/dist/index.js";
 import { FreshetProvider, useConnection, useRecord } from "../../../clients/typescript/dist/react.js";
 
 function Price({ collection, sku }) {
-  const { record, error } = useRecord(collection, sku);
+  const { record, error, isFresh } = useRecord(collection, sku);
   if (error) return `${sku}:${error.reason} `;
-  return `${sku}:${record ? (record.value?.price ?? "none") : "..."} `;
+  return `${sku}:${record ? (record.value?.price ?? "none") : "..."}${isFresh ? "" : "?"} `;
 }
 
 function Connection() {

@@ -52,7 +52,7 @@ test("components that use one record share a subscription and show each newer st
   await line.untilAsked("unsubscribe");
   await line.refuse();
   await until("the page says that it waits", async () =>
-    /^(waiting|connecting) R2:7 $/.test(await page.textContent("#root")),
+    /^(waiting|connecting) R2:7\? $/.test(await page.textContent("#root")),
   );
   await line.accept();
   await shows("open R2:7 ");

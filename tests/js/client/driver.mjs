@@ -6,6 +6,7 @@
 //   <- {"id":2,"ok":{"key":"A","version":1,"stamp":"1.1","value":{...}}}
 //   <- {"id":3,"error":{"code":-32012,"reason":"outcome_unknown","data":{}}}
 //   <- {"event":"record","watch":"w1","record":{...}}
+//   <- {"event":"freshness","watch":"w1","key":"A","isFresh":false,"ageMs":3120}
 //   <- {"event":"refused","watch":"w1","error":{...}}
 //   <- {"event":"state","client":"c1","state":{"status":"waiting","retryInMs":17}}
 
@@ -80,6 +81,7 @@ class Client {
 
   get = (key, options) => this.do("get", { collection: "products", key, ...options });
   getMany = (keys) => this.do("getMany", { collection: "products", keys });
+  freshness = (keys) => this.do("freshness", { collection: "products", keys });
   put = (key, value, options) => this.do("put", { collection: "products", key, value, ...options });
   patch = (key, change, options) => this.do("patch", { collection: "products", key, ...change, ...options });
   delete = (key, options) => this.do("delete", { collection: "products", key, ...options });
@@ -104,14 +106,17 @@ class Client {
 class Watch {
   /** Every state handed over so far. */
   records = [];
+  /** Every change of a key's freshness so far. */
+  changes = [];
   refusals = [];
 
   constructor(client, driver, name) {
     this.client = client;
     this.name = name;
-    driver.listen(({ event, watch, record, error }) => {
+    driver.listen(({ event, watch, record, error, ...change }) => {
       if (watch !== name) return;
       if (event === "record") this.records.push(record);
+      else if (event === "freshness") this.changes.push(change);
       else this.refusals.push(error);
     });
   }
@@ -124,6 +129,12 @@ class Watch {
   async until(key, holds = () => true) {
     const found = () => this.records.find((record) => record.key === key && holds(record));
     return until(`a state of ${key} that ${holds}`, found);
+  }
+
+  /** Until `key` is fresh, or no longer; answers the change. */
+  async becomes(key, isFresh) {
+    const last = () => this.changes.findLast((change) => change.key === key);
+    return until(`${key} is ${isFresh ? "fresh" : "stale"}`, () => last()?.isFresh === isFresh && last());
   }
 
   close() {

@@ -531,6 +531,51 @@ export const scenarios = [
     },
   },
   {
+    claim: "a key is fresh from its first state until the server says otherwise",
+    rules: ["F1", "F2"],
+    run: async ({ line, open }) => {
+      const [a, b, c] = [key("A"), key("B"), key("C")];
+      const client = await open(line.url, QUICK);
+      // What a server says that cannot prove the state.
+      line.edit((message) => {
+        if (message.params?.result?.key === c) message.params.result.stale_ms = 5_000;
+        return message;
+      });
+      const watch = await client.watch([a, b, c]);
+      await Promise.all([watch.becomes(a, true), watch.becomes(b, true)]);
+      assert.ok((await watch.becomes(c, false)).ageMs >= 5_000);
+      assert.equal((await client.freshness([a, b])).isFresh, true);
+      const [{ subscription }] = line.pushed(a);
+      const tell = (fresh, age_ms) =>
+        line.say({ method: "freshet_freshness", params: { fresh, age_ms, subscriptions: [subscription] } });
+      tell(false, 3_120);
+      assert.ok((await watch.becomes(a, false)).ageMs >= 3_120);
+      // A state that comes meanwhile proves nothing by itself.
+      await client.put(a, product(1));
+      await watch.until(a, ({ value }) => value?.price === 1);
+      assert.deepEqual([watch.changes.at(-1).key, watch.changes.at(-1).isFresh], [a, false]);
+      tell(true, 12);
+      await watch.becomes(a, true);
+      assert.equal(watch.changes.filter((change) => change.key === b).length, 1, "the others are told nothing");
+    },
+  },
+  {
+    claim: "a lost connection proves nothing, and a key that is resumed is fresh again though no state comes",
+    rules: ["F3"],
+    run: async ({ line, open }) => {
+      const a = key("A");
+      const client = await open(line.url, QUICK);
+      await client.put(a, product(1));
+      const watch = await client.watch([a]);
+      await watch.becomes(a, true);
+      await line.refuse();
+      assert.ok((await watch.becomes(a, false)).ageMs >= 0);
+      await line.accept();
+      await watch.becomes(a, true);
+      assert.equal(watch.records.length, 1);
+    },
+  },
+  {
     claim: "a client that is closed says what became of what still waited",
     rules: ["R8", "C5"],
     run: async ({ line, open }) => {

@@ -63,7 +63,11 @@ test("every frame of a session is a message that it describes, and every message
   const at = { collection: "products", key: "a" };
   await wire.call("put", { ...at, value: { name: "tea", price: 1, stock: 1 } });
   await wire.call("freshet_subscribe", ["products", ["a", "absent"]]);
-  await wire.call("patch", { ...at, increment: { stock: 1 } });
+  // Resumed, it gets no snapshot, and is told that it is fresh.
+  const { stamp } = (await wire.call("patch", { ...at, increment: { stock: 1 } })).result;
+  await wire.call("subscribe", ["products", ["a"], { a: stamp }]);
+  await wire.heard("that it is fresh", ({ method }) => method === "freshet_freshness");
+  await wire.call("freshness", ["products", ["a"]]);
   await wire.call("delete", { ...at, if_stamp: "1.1" });
   await wire.call("get_many", ["products", ["a"]]);
   await wire.call("rpc.discover");
@@ -132,8 +136,17 @@ test("every block of a stream is a message that it describes", async () => {
   await until("the snapshots", () => text.split("\n\n").length > 3);
   await server.call("delete", { collection: "products", key: "s" });
   await until("a deletion", () => text.split("\n\n").length > 4);
+  // Resumed where it is, the other key gets no snapshot, and is told that it is fresh.
+  const { stamp } = await server.call("put", { collection: "products", key: "t", value: { name: "tea", price: 1 } });
+  const resumed = await fetch(`${server.url}/v1/products/t/events`, { headers: { "last-event-id": stamp } });
+  let first = "";
+  for await (const piece of resumed.body.pipeThrough(new TextDecoderStream())) {
+    first += piece;
+    if (first.includes("event: freshness")) break;
+  }
   await server.stop();
   await read;
+  text = text.replace("\n\n", `\n\n${first.slice(first.indexOf("event:"))}`);
   const blocks = text.split("\n\n");
   assert.equal(blocks.pop(), "", "the stream ends with a whole block");
   for (const block of blocks) {
@@ -141,6 +154,10 @@ test("every block of a stream is a message that it describes", async () => {
     if (fields.retry !== undefined) {
       messageOf("retry")(Number(fields.retry));
       met.add("retry");
+    } else if (fields.event !== undefined) {
+      messageOf("keysFreshness")(JSON.parse(fields.data));
+      messageOf("keysFreshness", "headers")({ event: fields.event });
+      met.add("keysFreshness");
     } else {
       messageOf("state")(JSON.parse(fields.data));
       messageOf("state", "headers")({ id: fields.id });

@@ -68,6 +68,8 @@ test("every method answers as it says, to parameters as it says, by name and by 
     ["patch", { ...at, increment: { stock: 1 } }],
     ["subscribe", { collection: "products", keys: ["a", "absent"], since: { a: "1.1" } }],
     ["subscribe", { collection: "products", keys: "a" }],
+    ["freshness", { collection: "products", keys: ["a", "absent"] }],
+    ["freshness", { collection: "products", keys: "a" }],
     ["unsubscribe", { id: "s1" }],
     ["unsubscribe", { id: "none" }],
     ["delete", { ...at }],
@@ -125,6 +127,9 @@ test("errors are among those listed, and their data as it says", async () => {
     ["delete", { ...at, if_stamp: "1.1" }, "VersionConflict"],
     ["subscribe", { collection: "products", keys: [] }, "InvalidParams"],
     ["subscribe", { collection: "products", keys: Array.from({ length: 10_001 }, (_, n) => `k${n}`) }, "TooLarge"],
+    ["freshness", { collection: "products", keys: [] }, "InvalidParams"],
+    ["freshness", { collection: "products", keys: Array(1_001).fill("a") }, "TooLarge"],
+    ["freshness", { subscription: "none" }, "InvalidParams"],
     ["unsubscribe", { id: 7 }, "InvalidParams"],
   ]) {
     const { error } = await wire.call(name, params);

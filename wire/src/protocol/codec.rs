@@ -115,6 +115,64 @@ pub fn subscription(out: &mut Vec<u8>, number: u64) {
     out.push(b'"');
 }
 
+/// A subscription of which a notification of freshness tells.
+#[derive(Clone, Debug)]
+pub struct Told<'a> {
+    /// The subscription's number.
+    pub subscription: u64,
+    /// Which of its keys are meant; all where none is named.
+    pub keys: Vec<&'a str>,
+}
+
+/// Writes the notification that subscriptions, or some keys of them, are fresh, or no longer: what the client has of them is
+/// proven up to `age` ago.
+pub fn freshness(out: &mut Vec<u8>, is_fresh: bool, age: Duration, told: &[Told<'_>]) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":\"freshet_freshness\",\"params\":{");
+    proven(out, is_fresh, age);
+    out.extend_from_slice(b",\"subscriptions\":");
+    list(out, told, |out, told| subscription(out, told.subscription));
+    if told.iter().any(|told| !told.keys.is_empty()) {
+        out.extend_from_slice(b",\"keys\":{");
+        for (at, told) in told.iter().filter(|told| !told.keys.is_empty()).enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            subscription(out, told.subscription);
+            out.push(b':');
+            list(out, &told.keys, |out, key| json::string(out, key));
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// Writes how far the state of `keys` is proven, as an object; `keys` are left out where there are none.
+pub fn freshness_of(out: &mut Vec<u8>, is_fresh: bool, age: Duration, keys: &[&str]) {
+    out.push(b'{');
+    proven(out, is_fresh, age);
+    if !keys.is_empty() {
+        out.extend_from_slice(b",\"keys\":");
+        list(out, keys, |out, key| json::string(out, key));
+    }
+    out.push(b'}');
+}
+
+fn proven(out: &mut Vec<u8>, is_fresh: bool, age: Duration) {
+    out.extend_from_slice(if is_fresh { b"\"fresh\":true,\"age_ms\":" } else { b"\"fresh\":false,\"age_ms\":" });
+    json::integer(out, u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+}
+
+fn list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
 /// Writes the notification that asks a client to come back, in `reconnect_in_ms`, to another node.
 pub fn drain(out: &mut Vec<u8>, reconnect_in_ms: u64) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":\"freshet_drain\",\"params\":{\"reconnect_in_ms\":");
@@ -170,6 +228,23 @@ mod tests {
         assert_eq!(pushed, expected);
         let drained = text(|out| drain(out, 750));
         assert_eq!(drained, r#"{"jsonrpc":"2.0","method":"freshet_drain","params":{"reconnect_in_ms":750}}"#);
+    }
+
+    #[test]
+    fn freshness_names_subscriptions_and_keys_where_not_all_are_meant() {
+        let age = Duration::from_millis(3_120);
+        let whole = [1, 4].map(|subscription| Told { subscription, keys: vec![] });
+        assert_eq!(
+            text(|out| freshness(out, false, age, &whole)),
+            r#"{"jsonrpc":"2.0","method":"freshet_freshness","params":{"fresh":false,"age_ms":3120,"subscriptions":["s1","s4"]}}"#
+        );
+        let part = [Told { subscription: 1, keys: vec![] }, Told { subscription: 4, keys: vec!["a", "b\""] }];
+        assert_eq!(
+            text(|out| freshness(out, true, Duration::ZERO, &part)),
+            r#"{"jsonrpc":"2.0","method":"freshet_freshness","params":{"fresh":true,"age_ms":0,"subscriptions":["s1","s4"],"keys":{"s4":["a","b\""]}}}"#
+        );
+        assert_eq!(text(|out| freshness_of(out, false, age, &["a"])), r#"{"fresh":false,"age_ms":3120,"keys":["a"]}"#);
+        assert_eq!(text(|out| freshness_of(out, true, age, &[])), r#"{"fresh":true,"age_ms":3120}"#);
     }
 
     #[test]

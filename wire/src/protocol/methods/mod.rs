@@ -5,10 +5,12 @@
 //! whether the key is one of its keys.
 
 mod fields;
+mod freshness;
 mod read;
 mod watch;
 mod write;
 
+pub use freshness::{Asked, FreshnessParams};
 pub use read::{DescribeParams, GetManyParams, GetParams};
 pub use watch::{AuthenticateParams, SubscribeParams, UnsubscribeParams};
 pub use write::{DeleteParams, IDEMPOTENCY_KEY_BYTES_MAX, PatchParams, PutParams, VALUE_DEPTH_MAX};
@@ -32,6 +34,8 @@ pub enum Method {
     Subscribe,
     /// Stop watching.
     Unsubscribe,
+    /// Up to when records are proven.
+    Freshness,
     /// Present a token.
     Authenticate,
     /// The OpenRPC document.
@@ -40,7 +44,7 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 10] = [
+    pub const ALL: [Method; 11] = [
         Method::Get,
         Method::GetMany,
         Method::Put,
@@ -49,6 +53,7 @@ impl Method {
         Method::Describe,
         Method::Subscribe,
         Method::Unsubscribe,
+        Method::Freshness,
         Method::Authenticate,
         Method::Discover,
     ];
@@ -64,6 +69,7 @@ impl Method {
             Method::Describe => "describe",
             Method::Subscribe => "subscribe",
             Method::Unsubscribe => "unsubscribe",
+            Method::Freshness => "freshness",
             Method::Authenticate => "authenticate",
             Method::Discover => "rpc.discover",
         }
@@ -81,6 +87,7 @@ impl Method {
             "describe" => Some(Method::Describe),
             "subscribe" => Some(Method::Subscribe),
             "unsubscribe" => Some(Method::Unsubscribe),
+            "freshness" => Some(Method::Freshness),
             "authenticate" => Some(Method::Authenticate),
             "rpc.discover" => Some(Method::Discover),
             _ => None,
