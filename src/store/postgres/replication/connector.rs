@@ -91,6 +91,9 @@ impl Connector {
         let connected = PgConnection::connect_with(&options).await;
         if self.to == To::Primary {
             self.servers.breaker.note(&connected);
+            if connected.is_err() {
+                self.servers.suspect();
+            }
         }
         let connection = connected.map_err(failure::connecting)?;
         Ok(Connected { connection, term })
@@ -102,7 +105,7 @@ impl Connector {
             Ok(history) => history.map_or(Ok(()), |history| self.servers.confirm(term, history)),
             Err(error) => {
                 // A replica, perhaps of a primary that stands elsewhere in the list.
-                self.servers.suspect();
+                self.servers.refute();
                 Err(error)
             }
         }

@@ -19,12 +19,13 @@ use crate::{
 
 /// Between two looks at the same server.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Between two searches for the primary.
+/// After a look because the primary was suspected.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Looks at every server but the primary until `stop`; at the primary as well when it turns out to be none. When another has
+/// Looks at every server but the primary until `stop`; at once when the primary takes no connection, and at the primary as well when
+/// it turns out to be none. When another has
 /// become the primary, `forget` is called: it closes connections to the one before. Where there is one server, there is nothing
 /// to look at.
 pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, forget: impl Fn(), stop: CancellationToken) {
@@ -41,21 +42,20 @@ pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, forget: imp
                 term.mark_unchanged();
                 forget();
             }
-            let must_elect = tokio::select! {
+            let is_suspected = tokio::select! {
                 _ = ticks.tick() => false,
                 () = servers.suspicion() => true,
             };
-            if must_elect {
+            let others = probes.iter_mut().filter(|probe| !servers.is_primary(probe.at));
+            join_all(others.map(|probe| probe.look_and_tell(&servers))).await;
+            if servers.take_refutation() {
                 // There may be none for a while; whoever needs it goes on asking.
                 drop(elect_among(&servers, &mut probes).await);
-                probes
-                    .iter_mut()
-                    .filter(|probe| servers.is_primary(probe.at))
-                    .for_each(|probe| probe.connection = None);
+                let primary = probes.iter_mut().filter(|probe| servers.is_primary(probe.at));
+                primary.for_each(|probe| probe.connection = None);
+            }
+            if is_suspected {
                 sleep(PAUSE).await;
-            } else {
-                let others = probes.iter_mut().filter(|probe| !servers.is_primary(probe.at));
-                join_all(others.map(|probe| probe.look_and_tell(&servers))).await;
             }
         }
     };

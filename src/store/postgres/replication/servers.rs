@@ -1,6 +1,6 @@
 //! All servers of one database.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use prometheus::{IntCounter, IntCounterVec};
@@ -29,8 +29,10 @@ pub(in crate::store::postgres) struct Servers {
     term: watch::Sender<u64>,
     /// The newest mark that any of them showed.
     newest: AtomicU64,
-    /// Set when the primary turns out to be none: somebody had better look at the others.
+    /// Set when the primary does not answer: another may have taken its place.
     suspected: Notify,
+    /// What is taken for the primary has said that it is none.
+    is_refuted: AtomicBool,
     /// Of the primary.
     pub(in crate::store::postgres) breaker: Breaker,
     promotions: IntCounter,
@@ -60,6 +62,7 @@ impl Servers {
             term: watch::Sender::new(0),
             newest: AtomicU64::new(0),
             suspected: Notify::new(),
+            is_refuted: AtomicBool::new(false),
             breaker: Breaker::default(),
             promotions: counters.promotions.with_label_values(&[&config.name]),
             failures: counters.failures.clone(),
@@ -102,7 +105,7 @@ impl Servers {
         let mut primary = self.primary.write();
         if !roles::may_follow(history, primary.history) {
             drop(primary);
-            self.suspected.notify_one();
+            self.refute();
             return Err(Error::Unavailable { reason: "the server is an old primary; another was promoted".into() });
         }
         if primary.term == term {
@@ -111,14 +114,25 @@ impl Servers {
         Ok(())
     }
 
-    /// The server that is taken for the primary is none.
+    /// The server that is taken for the primary took no connection.
     pub(super) fn suspect(&self) {
         self.suspected.notify_one();
     }
 
-    /// Waits until somebody found that the primary is none.
+    /// The server that is taken for the primary is none, or may not be used.
+    pub(super) fn refute(&self) {
+        self.is_refuted.store(true, Ordering::Release);
+        self.suspected.notify_one();
+    }
+
+    /// Waits until the primary is suspected or refuted.
     pub(super) async fn suspicion(&self) {
         self.suspected.notified().await;
+    }
+
+    /// Whether it was refuted since this was called last.
+    pub(super) fn take_refutation(&self) -> bool {
+        self.is_refuted.swap(false, Ordering::AcqRel)
     }
 
     /// Takes the primary from what a look at every server found; an error says why there is none.
