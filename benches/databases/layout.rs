@@ -46,7 +46,12 @@ impl Layout {
             .map(|number| {
                 let name = format!("shards_{}_of_{}_{number}", self.shards, self.databases);
                 let url = server.url(&name);
-                migrate::Database { name, url, initial: Some(number * each..=(number + 1) * each - 1) }
+                migrate::Database {
+                    name,
+                    url,
+                    replicas: Vec::new(),
+                    initial: Some(number * each..=(number + 1) * each - 1),
+                }
             })
             .collect()
     }
@@ -116,7 +121,7 @@ pub struct Running {
 impl Running {
     pub async fn start(server: &Server, layout: &Layout, cache: &str) -> Self {
         let mut text = format!("shards = {}\n[tiers.local]\ncapacity = \"{cache}\"\n", layout.shards);
-        for migrate::Database { name, url, initial } in layout.databases(server) {
+        for migrate::Database { name, url, initial, .. } in layout.databases(server) {
             let (first, last) = initial.expect("each has some").into_inner();
             text.push_str(&format!("[[database]]\nname = \"{name}\"\nurl = \"{url}\"\nshards = \"{first}-{last}\"\n"));
         }

@@ -17,7 +17,7 @@ use crate::{
         self,
         postgres::{
             comparison::{self, Description},
-            inspect, migrate,
+            inspect, migrate, servers,
             session::Session,
             survey::{self, Collection},
         },
@@ -51,6 +51,7 @@ pub(super) async fn examine(target: &Target, deep: bool) -> Examined {
     asked.unwrap_or_else(|error| {
         let hint = match &error {
             Error::Database(error) => error.hint(),
+            Error::Primary(error) => error.hint(),
             _ => "look at the server's log, at the network, and at locks on the tables of the schema feed",
         };
         let finding = Finding::fail("reach", explained(&error), hint).about("server");
@@ -59,7 +60,7 @@ pub(super) async fn examine(target: &Target, deep: bool) -> Examined {
 }
 
 async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
-    let mut session = Session::open(&target.database.url, "doctor").await?;
+    let mut session = servers::open_primary(target.database.urls(), "doctor").await?;
     let server = inspect::server(&mut session).await?;
     let history = migrate::history(&mut session).await?;
     let mut findings = of_server(&server);

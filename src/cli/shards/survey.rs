@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         postgres::{
-            session::Session,
+            servers,
             shard_range::ShardRange,
             survey::{self, Collection},
         },
@@ -61,7 +61,7 @@ pub(super) async fn all(targets: &[Target], is_exact: bool) -> Vec<(Survey, Opti
 }
 
 async fn ask(target: &Target, is_exact: bool) -> Result<Vec<Collection>, Error> {
-    let mut session = Session::open(&target.database.url, "shards").await?;
+    let mut session = servers::open_primary(target.database.urls(), "shards").await?;
     let mut collections = within(LIMIT, survey::collections(&mut session)).await?;
     if is_exact {
         let shards = collections.iter_mut().flat_map(|collection| &mut collection.shards);

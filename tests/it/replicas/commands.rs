@@ -1,0 +1,70 @@
+//! The operator's commands, whose configuration names the servers of a database in any order.
+
+use crate::harness::{
+    Replicated,
+    command::{Configuration, Ran, freshet},
+};
+
+/// A configuration that names a standby first and the primary among the replicas.
+pub(super) fn turned(servers: &Replicated) -> Configuration {
+    configured(&servers.standby_url(0), &[&servers.url()])
+}
+
+pub(super) fn configured(url: &str, replicas: &[&str]) -> Configuration {
+    Configuration::of(64).with("shop", url, "").and(&format!("replicas = {replicas:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_find_the_primary_wherever_it_stands_and_say_why_there_is_none() {
+    let mut servers = Replicated::start(1, &[]).await;
+    let configuration = turned(&servers);
+    configuration.run(&["migrate"]).says(0, &["up to date"]);
+    configuration.run(&["shards"]).says(0, &["0-63"]);
+    configuration.run(&["doctor"]).says(0, &["takes writes"]);
+    configuration.run(&["shard-of", "products", "85123A"]).says(0, &["products_0"]);
+    let named = |url: String| configuration.run(&["migrate", "--check", "--database-url", &url]);
+    named(servers.standby_url(0)).says(0, &["up to date"]);
+    servers.kill_primary().await;
+    let standby = "it is a standby, on timeline 1";
+    configuration.run(&["migrate"]).says(69, &["find the primary: ", standby, "No such file", "promote a replica"]);
+    configuration.run(&["shards"]).says(69, &["find the primary: ", standby]);
+    configuration.run(&["doctor"]).says(69, &["find the primary: ", standby]);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrate_goes_to_the_promoted_server_and_refuses_the_old_one() {
+    let mut servers = Replicated::start(2, &[]).await;
+    servers.promote(0).await;
+    let (promoted, old, standby) = (servers.url(), servers.standby_url(0), servers.standby_url(1));
+    let index = "SELECT to_regclass('products_000') IS NOT NULL";
+    let (mut on_promoted, mut on_old) = (servers.connect_primary().await, servers.connect_standby(0).await);
+    for session in [&mut on_promoted, &mut on_old] {
+        sqlx::query("DROP TABLE products_000").execute(session).await.expect("drop");
+    }
+    configured(&old, &[&promoted]).run(&["migrate"]).says(0, &["created  1 partition of products"]);
+    assert!(sqlx::query_scalar::<_, bool>(index).fetch_one(&mut on_promoted).await.expect("asked"));
+    assert!(
+        !sqlx::query_scalar::<_, bool>(index).fetch_one(&mut on_old).await.expect("asked"),
+        "the old one is changed"
+    );
+    servers.rebuild_standby(1).await;
+    drop(on_promoted);
+    servers.kill_primary().await;
+    let ran = configured(&old, &[&promoted, &standby]).run(&["migrate"]);
+    ran.says(69, &["it is an old primary; another was promoted", "it is a standby, on timeline 2"]);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrate_sets_a_blank_database_up_that_has_replicas() {
+    let servers = Replicated::start(1, &[]).await;
+    let [url, standby] = [servers.url(), servers.standby_url(0)].map(|url| url.replace("/shop?", "/blank?"));
+    sqlx::query("CREATE DATABASE blank").execute(&mut servers.connect_primary().await).await.expect("create");
+    servers.wait_for_replay(0).await;
+    let ran: Ran = configured(&standby, &[&url]).run(&["migrate"]);
+    ran.says(0, &["applied  0001 feed", "64 partitions of products"]);
+    let strange = freshet(&["migrate", "--check", "--database-url", &standby]);
+    strange.says(1, &["this server is a standby"]);
+    servers.stop().await;
+}
