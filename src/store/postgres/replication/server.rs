@@ -45,6 +45,8 @@ pub struct ServerState {
     /// How far it is behind; of a replica that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<u64>,
+    /// Records that it has read for clients.
+    pub reads: u64,
     /// Why it is asked nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -162,7 +164,7 @@ impl Server {
         let is_known = !is_primary && self.mark().0 > 0 && behind < HISTORY_MARKS;
         let lag_ms = is_known.then(|| u64::try_from(lag(behind).as_millis()).unwrap_or(u64::MAX));
         let reason = standing.reason().filter(|_| role == Role::Banned).map(str::to_owned);
-        ServerState { server: self.place.clone(), role, lag_ms, reason }
+        ServerState { server: self.place.clone(), role, lag_ms, reads: self.reads.get(), reason }
     }
 }
 
