@@ -1,16 +1,19 @@
 //! The operator's commands, whose configuration names the servers of a database in any order.
 
+use freshet::store::postgres::session::Place;
+use serde_json::json;
+
 use crate::harness::{
     Replicated,
     command::{Configuration, Ran, freshet},
 };
 
 /// A configuration that names a standby first and the primary among the replicas.
-pub(super) fn turned(servers: &Replicated) -> Configuration {
+fn turned(servers: &Replicated) -> Configuration {
     configured(&servers.standby_url(0), &[&servers.url()])
 }
 
-pub(super) fn configured(url: &str, replicas: &[&str]) -> Configuration {
+fn configured(url: &str, replicas: &[&str]) -> Configuration {
     Configuration::of(64).with("shop", url, "").and(&format!("replicas = {replicas:?}"))
 }
 
@@ -66,5 +69,39 @@ async fn migrate_sets_a_blank_database_up_that_has_replicas() {
     ran.says(0, &["applied  0001 feed", "64 partitions of products"]);
     let strange = freshet(&["migrate", "--check", "--database-url", &standby]);
     strange.says(1, &["this server is a standby"]);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_shows_each_server_and_counts_rows_on_a_replica() {
+    let mut servers = Replicated::start(2, &[]).await;
+    let insert = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(1, 500) n";
+    sqlx::query(insert).execute(&mut servers.connect_primary().await).await.expect("insert");
+    servers.wait_for_replay(0).await;
+    servers.stop_standby(1).await;
+    let [url, near, away] = [servers.url(), servers.standby_url(0), servers.standby_url(1)];
+    let [primary, near_place] = [&url, &near].map(|url| Place::of(url).expect("a url").server);
+    let configuration = configured(&near, &[&away, &url]);
+    let ran = configuration.run(&["shards"]);
+    ran.says(0, &[&primary, "takes writes", "none  streams", "away: ", "replica", "owned by no database: none"]);
+    assert!(!ran.out.contains("counted"), "{}", ran.out);
+    configuration.run(&["shards", "--exact"]).says(0, &["500 rows", "streams; rows were counted here"]);
+    let report = configuration.run(&["shards", "--exact", "--format", "json"]).json();
+    let told = &report["databases"][0]["servers"];
+    assert_eq!(
+        (&told[0]["server"], &told[0]["role"], &told[0]["counted"]),
+        (&json!(primary), &json!("primary"), &json!(false))
+    );
+    assert_eq!(
+        (&told[1]["server"], &told[1]["lag_bytes"], &told[1]["counted"]),
+        (&json!(near_place), &json!(0), &json!(true))
+    );
+    assert_eq!((&told[2]["state"], told[2]["reason"].is_string()), (&json!("away"), true));
+    servers.pause_replay(0).await;
+    sqlx::query("DELETE FROM products").execute(&mut servers.connect_primary().await).await.expect("delete");
+    let strict = configuration.and("replica_lag_max = \"1ms\"");
+    strict
+        .run(&["shards", "--exact"])
+        .says(0, &[" 0 rows", "takes writes; rows were counted here", "its replay is paused"]);
     servers.stop().await;
 }

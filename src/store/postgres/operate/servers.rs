@@ -75,6 +75,14 @@ pub struct Servers {
     pub replicas: Vec<Replica>,
 }
 
+impl Servers {
+    /// Says goodbye to all of them.
+    pub async fn close(self) {
+        let replicas = self.replicas.into_iter().filter_map(|replica| replica.state.ok()).map(|(session, _)| session);
+        join_all(replicas.chain([self.primary.session]).map(Session::close)).await;
+    }
+}
+
 /// The server that takes writes.
 pub struct Primary {
     /// Host and port, or the folder of its socket.
