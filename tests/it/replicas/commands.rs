@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::harness::{
     Replicated,
     command::{Configuration, Ran, freshet},
+    database,
 };
 
 /// A configuration that names a standby first and the primary among the replicas.
@@ -103,5 +104,42 @@ async fn shards_shows_each_server_and_counts_rows_on_a_replica() {
     strict
         .run(&["shards", "--exact"])
         .says(0, &[" 0 rows", "takes writes; rows were counted here", "its replay is paused"]);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_examines_each_replica() {
+    let mut servers = Replicated::start(2, &[]).await;
+    let [url, first, second] = [servers.url(), servers.standby_url(0), servers.standby_url(1)];
+    let place = Place::of(&first).expect("a url").server;
+    let configuration = configured(&first, &[&url, &second]);
+    let ran = configuration.run(&["doctor"]);
+    ran.says(
+        0,
+        &[
+            &format!("replica {place}"),
+            "the primary's cluster, and streams",
+            "none: it shows every commit",
+            "hot_standby_feedback is off, max_standby_streaming_delay 30 s",
+            "a node takes up to 25\n",
+            "a node takes up to 12\n",
+            "none synchronous: a promotion loses the commits that it has not received",
+            " 0 failures",
+        ],
+    );
+    servers.pause_replay(0).await;
+    servers.stop_standby(1).await;
+    let mut primary = servers.connect_primary().await;
+    sqlx::query("DELETE FROM feed.mark").execute(&mut primary).await.expect("delete");
+    configuration
+        .run(&["doctor"])
+        .says(0, &["its replay is paused", "warn  reach", "nodes read from the other servers"]);
+    servers.start_standby(1).await;
+    servers.promote(1).await;
+    configured(&url, &[&first, &second])
+        .run(&["doctor"])
+        .says(1, &["it is an old primary that takes writes", "stop it: what others write there is lost"]);
+    let other = database().await;
+    configured(&second, &[&other.url()]).run(&["doctor"]).says(1, &["are primaries of different clusters"]);
     servers.stop().await;
 }
