@@ -2,11 +2,13 @@
 
 use freshet::store::postgres::session::Place;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
+use super::{all_used, node_without_cache};
 use crate::harness::{
-    Replicated,
+    Replicated, Socket,
     command::{Configuration, Ran, freshet},
-    database,
+    database, until,
 };
 
 /// A configuration that names a standby first and the primary among the replicas.
@@ -141,5 +143,32 @@ async fn doctor_examines_each_replica() {
         .says(1, &["it is an old primary that takes writes", "stop it: what others write there is lost"]);
     let other = database().await;
     configured(&second, &[&other.url()]).run(&["doctor"]).says(1, &["are primaries of different clusters"]);
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn top_tells_how_the_servers_of_a_database_stand() {
+    let mut servers = Replicated::start(1, &[]).await;
+    let node = node_without_cache(&servers, 1).await;
+    let mut socket = Socket::open(&node).await;
+    all_used(&node, &mut socket, &servers, 1).await;
+    let address = node.operations().to_string();
+    let look = |format: &'static str| {
+        let address = address.clone();
+        spawn_blocking(move || freshet(&["top", "--once", "--format", format, &address]))
+    };
+    let report = look("json").await.expect("it ran").json();
+    let told = &report["databases"][0]["servers"];
+    assert_eq!((&told[0]["role"], &told[1]["role"]), (&json!("primary"), &json!("replica")), "{report}");
+    assert!(told[1]["lag_ms"].as_u64().is_some() && told[1]["reads"].as_u64() > Some(0), "{report}");
+    look("human").await.expect("it ran").says(0, &["fresh (", ", replicas 1/1 "]);
+    servers.kill_standby(0).await;
+    until("the replica is told to be away", async || {
+        let report = look("json").await.expect("it ran").json();
+        let told = &report["databases"][0]["servers"][1];
+        told["role"] == "banned" && told["reason"].is_string()
+    })
+    .await;
+    node.stop().await;
     servers.stop().await;
 }
