@@ -86,7 +86,7 @@ async fn shards_shows_each_server_and_counts_rows_on_a_replica() {
     let [primary, near_place] = [&url, &near].map(|url| Place::of(url).expect("a url").server);
     let configuration = configured(&near, &[&away, &url]);
     let ran = configuration.run(&["shards"]);
-    ran.says(0, &[&primary, "takes writes", "none  streams", "away: ", "replica", "owned by no database: none"]);
+    ran.says(0, &[&primary, "takes writes", "  streams", "away: ", "replica", "owned by no database: none"]);
     assert!(!ran.out.contains("counted"), "{}", ran.out);
     configuration.run(&["shards", "--exact"]).says(0, &["500 rows", "streams; rows were counted here"]);
     let report = configuration.run(&["shards", "--exact", "--format", "json"]).json();
@@ -96,8 +96,8 @@ async fn shards_shows_each_server_and_counts_rows_on_a_replica() {
         (&json!(primary), &json!("primary"), &json!(false))
     );
     assert_eq!(
-        (&told[1]["server"], &told[1]["lag_bytes"], &told[1]["counted"]),
-        (&json!(near_place), &json!(0), &json!(true))
+        (&told[1]["server"], told[1]["lag_bytes"].is_u64(), &told[1]["counted"]),
+        (&json!(near_place), true, &json!(true))
     );
     assert_eq!((&told[2]["state"], told[2]["reason"].is_string()), (&json!("away"), true));
     servers.pause_replay(0).await;
@@ -121,7 +121,7 @@ async fn doctor_examines_each_replica() {
         &[
             &format!("replica {place}"),
             "the primary's cluster, and streams",
-            "none: it shows every commit",
+            "ok    lag",
             "hot_standby_feedback is off, max_standby_streaming_delay 30 s",
             "a node takes up to 25\n",
             "a node takes up to 12\n",
