@@ -16,7 +16,10 @@ use crate::{
     gateway, service, session,
     store::{
         memory::Schema,
-        postgres::{self, placement},
+        postgres::{
+            self, placement,
+            session::{Place, without_password},
+        },
     },
     tiers,
 };
@@ -142,6 +145,31 @@ impl Config {
         names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| *name)
     }
 
+    /// A replica that is no URL of a database, with what is wrong.
+    fn malformed_replica(&self) -> Option<String> {
+        let replicas =
+            self.databases.iter().flat_map(|database| database.replicas.iter().map(|url| (&database.name, url)));
+        replicas.into_iter().find_map(|(name, url)| {
+            let error = Place::of(url).err()?;
+            let shown = without_password(url);
+            Some(format!("of \"{name}\" has \"{shown}\": failed to {error}; {}", error.hint()))
+        })
+    }
+
+    /// A server that is named twice, with those that name it.
+    fn repeated_url(&self) -> Option<String> {
+        let urls = self.databases.iter().flat_map(|database| database.urls().map(|url| (&*database.name, url)));
+        let urls: Vec<(&str, &str)> = urls.collect();
+        urls.iter().enumerate().find_map(|(at, (name, url))| {
+            let (first, _) = urls[..at].iter().find(|(_, other)| other == url)?;
+            let shown = without_password(url);
+            Some(match first == name {
+                true => format!("of \"{name}\" names {shown} twice; each server stands once, in url or in replicas"),
+                false => format!("of \"{name}\" names {shown}, and so does \"{first}\"; a server of a database belongs to one of them"),
+            })
+        })
+    }
+
     /// Refuses what cannot work.
     fn check(&self) -> Result<(), Error> {
         let rate = self.tiers.filter.false_positive_rate;
@@ -152,6 +180,12 @@ impl Config {
             () if let Some(name) = self.repeated_name() => impossible(
                 "database.name",
                 &format!("\"{name}\" is given to two databases; give each a name of its own"),
+            ),
+            () if let Some(message) = self.malformed_replica() => impossible("database.replicas", &message),
+            () if let Some(message) = self.repeated_url() => impossible("database.url", &message),
+            () if self.databases.iter().any(|database| database.replica_lag_max.is_zero()) => impossible(
+                "database.replica_lag_max",
+                "must be above zero, such as \"5s\"; to read from the primary alone, leave replicas out",
             ),
             () if let Some(message) = placement::misconfigured(&self.databases, self.shards) => {
                 impossible("database.shards", &message)
@@ -231,6 +265,11 @@ mod tests {
         entry("a", first) + &entry("b", second)
     }
 
+    /// One database, with more keys.
+    fn with(more: &str) -> String {
+        format!("[[database]]\nurl = \"postgres://h/d\"\n{more}")
+    }
+
     #[test]
     fn the_example_of_a_cluster_can_be_used() {
         let config = read(include_str!("../config/cluster-64x8.toml"), &[]).expect("the example is valid");
@@ -259,6 +298,13 @@ mod tests {
             ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "database.name"),
             ("shards = 4\n[[database]]\nurl = \"a\"\nshards = \"0-4\"", &[], "there are 4"),
             ("[[database]]\nurl = \"a\"\nshards = \"7-0\"", &[], "names no shards"),
+            (&with("replicas = [\"\"]"), &[], "database.replicas: of \"main\" has \"***\": failed to read"),
+            (&with("replicas = [\"h:5432/d\"]"), &[], "write it as postgres://"),
+            (&with("replicas = [\"postgres://h:port/d\"]"), &[], "database.replicas"),
+            (&with("replicas = [\"postgres://h/d\"]"), &[], "of \"main\" names postgres://h/d twice"),
+            (&with("replicas = [\"postgres://r/d\", \"postgres://r/d\"]"), &[], "names postgres://r/d twice"),
+            (&two("replicas = [\"postgres://r/d\"]", "replicas = [\"postgres://r/d\"]"), &[], "and so does \"a\""),
+            (&with("replica_lag_max = \"0s\""), &[], "database.replica_lag_max: must be above zero"),
             (&two("shards = \"0-31\"", "shards = \"\""), &[], "leave it out"),
             (&two("shards = \"0-31\"", ""), &[], "32 belongs to no database"),
             ("", &[("FRESHET__SESSION__BATCH", "1")], "FRESHET__SESSION__BATCH"),

@@ -32,7 +32,7 @@ impl Layout {
     /// The configuration of a node over it.
     pub fn configuration(&self, server: &Server) -> String {
         let mut text = format!("shards = {}\n", self.shards);
-        for migrate::Database { name, url, initial } in self.databases(server) {
+        for migrate::Database { name, url, initial, .. } in self.databases(server) {
             let (first, last) = initial.expect("each has some").into_inner();
             text.push_str(&format!("[[database]]\nname = \"{name}\"\nurl = \"{url}\"\nshards = \"{first}-{last}\"\n"));
         }
@@ -45,7 +45,12 @@ impl Layout {
             .map(|number| {
                 let name = format!("shards_{}_of_{}_{number}", self.shards, self.databases);
                 let url = server.url(&name);
-                migrate::Database { name, url, initial: Some(number * each..=(number + 1) * each - 1) }
+                migrate::Database {
+                    name,
+                    url,
+                    replicas: Vec::new(),
+                    initial: Some(number * each..=(number + 1) * each - 1),
+                }
             })
             .collect()
     }

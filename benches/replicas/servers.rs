@@ -33,8 +33,12 @@ impl Servers {
         };
         let primary = Instance::start(options("primary")).await.expect("PostgreSQL starts");
         primary.run(&format!("CREATE DATABASE {DATABASE}")).await.expect("a database");
-        let database =
-            migrate::Database { name: DATABASE.to_owned(), url: primary.url(DATABASE), initial: Some(0..=SHARDS - 1) };
+        let database = migrate::Database {
+            name: DATABASE.to_owned(),
+            url: primary.url(DATABASE),
+            replicas: Vec::new(),
+            initial: Some(0..=SHARDS - 1),
+        };
         let orders = Orders { databases: &[database], modulus: SHARDS, folder: None, rebuilds: false };
         let migrated = migrate::migrate(orders, &|_, _| {}).await.expect("nothing is refused");
         migrated.into_iter().for_each(|database| drop(database.expect("migrated")));

@@ -59,7 +59,7 @@ impl Cluster {
             .into_iter()
             .map(|database| {
                 let initial = database.shards.as_ref().map(ShardRange::numbers);
-                migrate::Database { name: database.name, url: database.url, initial }
+                migrate::Database { name: database.name, url: database.url, replicas: database.replicas, initial }
             })
             .collect();
         let orders = Orders { databases: &databases, modulus: self.modulus, folder: None, rebuilds: false };

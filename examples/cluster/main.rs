@@ -64,7 +64,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let folder = std::env::args_os().nth(1).map_or_else(default_folder, PathBuf::from);
+    let folder = match std::env::args_os().nth(1) {
+        Some(argument) if argument == "--help" || argument == "-h" => {
+            print!("{}", usage());
+            return Ok(());
+        }
+        Some(argument) if argument.to_string_lossy().starts_with('-') => {
+            return Err(format!("there is no option {}; --help says more", argument.display()).into());
+        }
+        folder => folder.map_or_else(default_folder, PathBuf::from),
+    };
     eprintln!("starting two PostgreSQL servers, each with a standby, in {}", folder.display());
     let mut cluster = Cluster::start(&folder, MODULUS, true, options).await?;
     let work = async {
@@ -80,6 +89,21 @@ async fn run() -> Result<()> {
     eprintln!("stopping the servers");
     cluster.stop().await;
     ended
+}
+
+fn usage() -> String {
+    format!(
+        "Eight databases on two PostgreSQL servers, each with a standby, to try one service over many databases.
+
+Usage: cargo run --example cluster [-- FOLDER]
+
+  FOLDER  where the data and freshet.toml are kept [default: {}]
+
+Commands, a line each, while it runs:
+
+{COMMANDS}",
+        default_folder().display()
+    )
 }
 
 /// A folder that the account of PostgreSQL can reach, when this is run by root.

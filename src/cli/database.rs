@@ -83,8 +83,8 @@ pub enum Named {
 
 impl Named {
     /// The first of: `url` and `folder`, which the command line gave; the configured databases; `variable`, which is the
-    /// value of DATABASE_URL; the configured folder. A URL gets the settings of the configured database that has
-    /// it, else of the first one, if there is one.
+    /// value of DATABASE_URL; the configured folder. A URL of a configured database
+    /// stands for all of its servers; another has the settings of the first one, if there is one.
     pub fn first(url: Option<&str>, folder: Option<&Path>, config: &Config, variable: Option<&str>) -> Option<Self> {
         let given = url.map(|url| Named::Databases(vec![configured(config, url)]));
         given
@@ -129,7 +129,7 @@ impl DatabaseArgs {
             (self.database_url.as_ref().map(DatabaseUrl::as_str), self.data_dir.as_deref(), variable());
         if let Some(url) = url
             && config.databases.len() > 1
-            && config.databases.iter().all(|database| database.url != url)
+            && !config.databases.iter().any(|database| database.has(url))
         {
             return Err(Error::Usage(
                 "--database-url names none of the configured databases, and which shards it shall have is not known\n  \
@@ -177,11 +177,14 @@ fn targets(databases: Vec<postgres::Config>, config: &Config) -> Result<Vec<Targ
     databases.into_iter().map(target).collect()
 }
 
-/// `url` with the settings of the configured database that has it, else of the first one, if there is one.
+/// The configured database that has `url`, whichever of its servers that is; else `url` alone, with the settings of the first
+/// one, if there is one.
 fn configured(config: &Config, url: &str) -> postgres::Config {
-    let of_url = config.databases.iter().find(|database| database.url == url);
-    match of_url.or(config.databases.first()) {
-        Some(database) => postgres::Config { url: url.to_owned(), ..database.clone() },
+    if let Some(database) = config.databases.iter().find(|database| database.has(url)) {
+        return database.clone();
+    }
+    match config.databases.first() {
+        Some(first) => postgres::Config { url: url.to_owned(), replicas: Vec::new(), ..first.clone() },
         None => postgres::Config::at(url),
     }
 }

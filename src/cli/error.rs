@@ -11,7 +11,7 @@ use crate::{
     protocol::Code,
     store::{
         self,
-        postgres::{migrate, placement, server, session},
+        postgres::{migrate, placement, server, servers, session},
     },
 };
 
@@ -87,6 +87,9 @@ pub enum Error {
     /// The database cannot be worked with.
     #[error("failed to {0}")]
     Database(#[from] session::Error),
+    /// None of a database's servers is the primary.
+    #[error("failed to {0}")]
+    Primary(servers::Error),
     /// Databases could not be set up.
     #[error("{}", failures(.failed))]
     Migrate {
@@ -133,6 +136,15 @@ fn failures(failed: &[(String, migrate::Error)]) -> String {
     text
 }
 
+impl From<servers::Error> for Error {
+    fn from(error: servers::Error) -> Self {
+        match error {
+            servers::Error::Connect(error) => Error::Database(error),
+            error => Error::Primary(error),
+        }
+    }
+}
+
 impl Error {
     /// 0 done, 1 failed, 2 usage, 3 absent, 4 conflict, 69 unavailable (`EX_UNAVAILABLE` of sysexits.h).
     pub fn exit_code(&self) -> u8 {
@@ -145,8 +157,10 @@ impl Error {
             Error::Database(error) => database_code(error),
             Error::Migrate { failed, .. } => match failed.first() {
                 Some((_, migrate::Error::Connect(error))) => database_code(error),
+                Some((_, migrate::Error::Primary(error))) => primary_code(error),
                 _ => 1,
             },
+            Error::Primary(error) => primary_code(error),
             Error::Store(store::Error::Unavailable { .. }) => 69,
             #[cfg(feature = "bench")]
             Error::Bench(bench::Error::Connect { .. }) => 69,
@@ -191,6 +205,7 @@ impl Error {
         match self {
             Error::Client(error) => hint(error).map(str::to_owned),
             Error::Database(error) => Some(error.hint().to_owned()),
+            Error::Primary(error) => Some(error.hint().to_owned()),
             Error::Migrate { failed, others_are_unchanged } => {
                 let hint = failed.last().map(|(_, error)| error.hint())?;
                 let unchanged = if *others_are_unchanged { "\n  nothing was changed in any database" } else { "" };
@@ -209,6 +224,10 @@ fn database_code(error: &session::Error) -> u8 {
         session::Error::Unreachable { .. } => 69,
         _ => 1,
     }
+}
+
+fn primary_code(error: &servers::Error) -> u8 {
+    if error.is_retryable() { 69 } else { 1 }
 }
 
 fn client_code(error: &client::Error) -> u8 {

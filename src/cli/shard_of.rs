@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     record::{Key, KeyKind, shard},
-    store::postgres::{session::Session, survey},
+    store::postgres::{servers, survey},
 };
 
 /// Whose shards to tell.
@@ -108,7 +108,7 @@ impl Routing {
     async fn read(args: &Args) -> Result<Self, Error> {
         let mut found = Vec::new();
         for target in args.database.targets()? {
-            let mut session = Session::open(&target.database.url, "shard-of").await?;
+            let mut session = servers::open_primary(target.database.urls(), "shard-of").await?;
             let collections = survey::collections(&mut session).await?;
             session.close().await;
             found.extend(collections.into_iter().map(|collection| (target.name.clone(), collection)));

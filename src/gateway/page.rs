@@ -22,6 +22,7 @@ use super::{
     shop::Shop,
     stats,
 };
+use crate::store::{Role, ServerState};
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -54,7 +55,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     STYLE: "style.css" "catalogue.css" "node.css";
     SCRIPT: "app.js"
         "change.js" "changes.js" "chart.js" "element.js" "figure.js" "finder.js" "format.js"
-        "freshet.js" "history.js" "keys.js" "link.js" "node.js" "pins.js" "product.js" "roundtrip.js" "search.js"
+        "freshet.js" "history.js" "keys.js" "link.js" "node.js" "pins.js" "place.js" "product.js" "roundtrip.js" "search.js"
         "shop.js" "stats.js" "tile.js" "wall.js";
     FONT: "inter.woff2";
 };
@@ -90,8 +91,25 @@ impl Page {
 struct Place<'a> {
     shard: u32,
     database: &'a str,
+    /// Its servers.
+    servers: Vec<Server>,
     /// How many databases there are.
     databases: usize,
+}
+
+/// One of them, without the reason why it may be away: that is for operators.
+#[derive(Serialize)]
+struct Server {
+    server: String,
+    role: Role,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms: Option<u64>,
+}
+
+impl From<ServerState> for Server {
+    fn from(state: ServerState) -> Self {
+        Server { server: state.server, role: state.role, lag_ms: state.lag_ms }
+    }
 }
 
 async fn place(
@@ -100,8 +118,9 @@ async fn place(
 ) -> Result<Response, Refusal> {
     let service = edge.gateway.service();
     let id = service.record(&collection, &key)?;
-    let (shard, database) = service.place_of(&id)?;
-    let place = Place { shard: shard.0, database, databases: service.tiers().databases().count() };
+    let (shard, database, servers) = service.place_of(&id)?;
+    let servers = servers.into_iter().map(Server::from).collect();
+    let place = Place { shard: shard.0, database, servers, databases: service.tiers().databases().count() };
     let json = serde_json::to_vec(&place).expect("names and numbers are JSON");
     let headers = [
         (header::CONTENT_TYPE, "application/json"),

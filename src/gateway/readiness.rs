@@ -126,7 +126,7 @@ impl Readiness {
 /// Each server of a database, in words.
 fn describe(servers: &[ServerState]) -> String {
     let each = servers.iter().map(|state| {
-        let ServerState { server, role, lag_ms, reason } = state;
+        let ServerState { server, role, lag_ms, reason, .. } = state;
         let lag = lag_ms.map_or_else(String::new, |lag| format!(" {lag} ms behind"));
         match (role, reason) {
             (Role::Primary, _) => format!("{server} is the primary"),

@@ -10,11 +10,10 @@ use tokio::time::MissedTickBehavior;
 use super::{Edge, Inner, shop::Shop, sse};
 use crate::{
     record::DatabaseId,
+    service::Service,
+    store::ServerState,
     telemetry::latency::Distribution,
-    tiers::{
-        Tiers,
-        freshness::{Freshness, Verdict},
-    },
+    tiers::freshness::{Freshness, Verdict},
 };
 
 /// The time between two snapshots.
@@ -60,6 +59,8 @@ struct Database {
     applied: u64,
     age_ms: u64,
     fresh: bool,
+    /// In the order of the configuration; none in memory.
+    servers: Vec<ServerState>,
 }
 
 /// From commit to socket, at most; each write to a socket counts once, with its oldest state.
@@ -121,7 +122,7 @@ impl Snapshot {
             delivery: delivered.into(),
             age_ms: age_ms(tiers.freshness()),
             fresh: tiers.freshness().verdict() == Verdict::Fresh,
-            databases: tiers.databases().map(|(id, name)| Database::read(tiers, id, name)).collect(),
+            databases: tiers.databases().map(|(id, name)| Database::read(gateway.service(), id, name)).collect(),
             local: Local {
                 entries: tiers.local().entries(),
                 bytes: tiers.local().bytes(),
@@ -133,13 +134,15 @@ impl Snapshot {
 }
 
 impl Database {
-    fn read(tiers: &Tiers, id: DatabaseId, name: &str) -> Self {
+    fn read(service: &Service, id: DatabaseId, name: &str) -> Self {
+        let tiers = service.tiers();
         let freshness = tiers.freshness_of(id);
         Database {
             name: name.to_owned(),
             applied: tiers.applied(id).0,
             age_ms: age_ms(freshness),
             fresh: freshness.verdict() == Verdict::Fresh,
+            servers: service.servers(id),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     hub::Hub,
     record::{Catalogue, Collection, DatabaseId, RecordId, ShardId},
     resilience::Deadline,
-    store::Store,
+    store::{ServerState, Store},
     telemetry::Telemetry,
     tiers::Tiers,
 };
@@ -107,13 +107,19 @@ impl Service {
         Permits::new(count, self.store.databases().count())
     }
 
-    /// The shard of a record, and the name of the database that owns it.
+    /// The shard of a record, the name of the database that owns it, and how its servers stand.
     ///
     /// # Errors
     /// [`Error::Store`] for a shard that no database owns, or two.
-    pub fn place_of(&self, id: &RecordId) -> Result<(ShardId, &str), Error> {
+    pub fn place_of(&self, id: &RecordId) -> Result<(ShardId, &str, Vec<ServerState>), Error> {
         let shard = self.store.shard_of(id.as_ref())?;
-        Ok((shard, self.store.name(self.store.owner(shard)?)))
+        let owner = self.store.owner(shard)?;
+        Ok((shard, self.store.name(owner), self.store.servers(owner)))
+    }
+
+    /// How the servers of a database stand.
+    pub fn servers(&self, database: DatabaseId) -> Vec<ServerState> {
+        self.store.servers(database)
     }
 
     fn database_of(&self, id: &RecordId) -> Option<DatabaseId> {

@@ -85,7 +85,9 @@ async fn a_database_that_is_away_is_one_finding_and_the_others_are_examined() {
     let away: serde_json::Value = serde_json::from_str(lines.lines().nth(1).expect("a line each")).expect("JSON");
     assert_eq!((&away["name"], away["findings"].as_array().map(Vec::len)), (&"high".into(), Some(1)));
     let nowhere = "postgres://postgres@127.0.0.1:1/nothing";
-    over(nowhere, nowhere).run(&["doctor"]).says(69, &["in all databases", "failed to connect to nothing"]);
+    over(nowhere, "postgres://postgres:any@127.0.0.1:1/nothing")
+        .run(&["doctor"])
+        .says(69, &["in all databases", "failed to connect to nothing"]);
 }
 
 #[tokio::test]

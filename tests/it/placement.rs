@@ -210,8 +210,8 @@ async fn while_a_database_is_away_nothing_is_changed_anywhere() {
         assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
         assert!(is_blank(&pair[0]).await, "something was changed");
     }
-    let address = "postgres://postgres@127.0.0.1:1/nothing";
-    let both = Configuration::of(8).with("low", address, "0-3").with("high", address, "4-7");
+    let address = |name: &str| format!("postgres://postgres@127.0.0.1:1/{name}");
+    let both = Configuration::of(8).with("low", &address("low"), "0-3").with("high", &address("high"), "4-7");
     both.run(&["migrate"]).says(69, &["low: failed to connect", "high: failed to connect"]);
     proxy.set(Link::Pass);
     configuration.run(&["migrate"]).says(0, &["2 databases are up to date"]);
@@ -233,7 +233,7 @@ async fn a_migration_that_fails_in_one_database_is_named_and_the_others_are_done
 #[tokio::test]
 async fn entries_that_cannot_be_told_apart_or_chosen_among_are_refused() {
     let [one, other] = blank().await;
-    let twice = halves(&one.url(), &one.url());
+    let twice = halves(&one.url(), &one.url().replacen("postgres@", "postgres:any@", 1));
     twice.run(&["migrate"]).says(2, &["failed to tell low from high: both name the same database"]);
     let configuration = halves(&one.url(), &other.url());
     let chosen = configuration.run(&["migrate", "--database-url", &one.url()]);

@@ -11,8 +11,9 @@ const CHECK: &str = "connections";
 /// What one database adds to the sessions of its server.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
-    /// Which server it is, whatever name leads to it.
-    system_identifier: i64,
+    /// Which server it is, whatever name leads to it: a standby has the system identifier of its primary, and was started at
+    /// another moment.
+    identity: (i64, String),
     /// How the configuration reaches it.
     server: String,
     /// Sessions that the server gives to roles like this one.
@@ -26,14 +27,29 @@ pub(super) struct Share {
 }
 
 impl Share {
-    pub(super) fn of(target: &Target, server: &Server) -> Self {
+    /// Of a database on its primary, at `place`.
+    pub(super) fn of_primary(target: &Target, server: &Server, place: String) -> Self {
+        Self::of(server, place, inspect::primary_connections(&target.database))
+    }
+
+    /// Of a database on one of its replicas.
+    pub(super) fn of_replica(target: &Target, server: &Server, place: String) -> Self {
+        Self::of(server, place, inspect::replica_connections(&target.database))
+    }
+
+    /// The same, where so many nodes were seen.
+    pub(super) fn of_nodes(self, nodes: i64) -> Self {
+        Share { nodes, ..self }
+    }
+
+    fn of(server: &Server, place: String, node: u32) -> Self {
         let room = server.connections_max - server.connections_reserved;
         Share {
-            system_identifier: server.system_identifier,
-            server: target.place.server.clone(),
+            identity: (server.system_identifier, server.started.clone()),
+            server: place,
             room: server.connections_limit.map_or(room, |limit| limit.min(room)).into(),
             others: server.connections_used - server.connections_own,
-            node: inspect::node_connections(&target.database).into(),
+            node: node.into(),
             nodes: 0,
         }
     }
@@ -43,7 +59,7 @@ impl Share {
 pub(super) fn of_servers<'a>(shares: impl Iterator<Item = &'a Share>) -> Vec<Finding> {
     let mut servers: Vec<Vec<&Share>> = Vec::new();
     for share in shares {
-        match servers.iter_mut().find(|server| server[0].system_identifier == share.system_identifier) {
+        match servers.iter_mut().find(|server| server[0].identity == share.identity) {
             Some(server) => server.push(share),
             None => servers.push(vec![share]),
         }
@@ -83,7 +99,8 @@ mod tests {
     use crate::cli::doctor::finding::Verdict;
 
     fn share(system_identifier: i64, nodes: i64, others: i64) -> Share {
-        Share { system_identifier, server: "h:1".into(), room: 97, others, node: 25, nodes }
+        let identity = (system_identifier, String::new());
+        Share { identity, server: "h:1".into(), room: 97, others, node: 25, nodes }
     }
 
     #[test]
@@ -95,5 +112,8 @@ mod tests {
         assert_eq!(verdict(&[share(1, 2, 5), share(1, 2, 5)]), [Verdict::Warn], "two nodes take 100");
         assert_eq!(verdict(&[share(1, 0, 0), share(1, 0, 0), share(1, 0, 0), share(1, 0, 0)]), [Verdict::Fail]);
         assert_eq!(verdict(&[share(1, 2, 5), share(2, 2, 5)]), [Verdict::Ok, Verdict::Ok], "two servers");
+        let replica = |share: Share| Share { identity: (1, "later".into()), ..share };
+        let with_replicas = [share(1, 2, 5), share(1, 2, 5), replica(share(1, 2, 5)), replica(share(1, 1, 5))];
+        assert_eq!(verdict(&with_replicas), [Verdict::Warn, Verdict::Warn], "a replica's sessions are its own");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{
     connections::Share,
     database::{of_feed, of_health, of_rights, of_schema},
     finding::Finding,
+    replica,
     server::{of_server, of_transaction},
 };
 use crate::{
@@ -18,6 +20,7 @@ use crate::{
         postgres::{
             comparison::{self, Description},
             inspect, migrate,
+            servers::{self, Primary, Servers},
             session::Session,
             survey::{self, Collection},
         },
@@ -25,7 +28,7 @@ use crate::{
 };
 
 /// How long a database may take to answer everything, and how long when every row is read.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 const DEEP_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// What was found in a database, and what is to be held against the others.
@@ -33,7 +36,10 @@ pub(super) struct Examined {
     pub(super) findings: Vec<Finding>,
     /// Why it could not be asked.
     pub(super) error: Option<Error>,
-    pub(super) share: Option<Share>,
+    /// Host and port of the primary, or the folder of its socket.
+    pub(super) server: String,
+    /// What nodes open to it, the primary's share first.
+    pub(super) shares: Vec<Share>,
     pub(super) contents: Option<Contents>,
 }
 
@@ -51,15 +57,23 @@ pub(super) async fn examine(target: &Target, deep: bool) -> Examined {
     asked.unwrap_or_else(|error| {
         let hint = match &error {
             Error::Database(error) => error.hint(),
+            Error::Primary(error) => error.hint(),
             _ => "look at the server's log, at the network, and at locks on the tables of the schema feed",
         };
         let finding = Finding::fail("reach", explained(&error), hint).about("server");
-        Examined { findings: vec![finding], error: Some(error), share: None, contents: None }
+        Examined {
+            findings: vec![finding],
+            error: Some(error),
+            server: target.place.server.clone(),
+            shares: Vec::new(),
+            contents: None,
+        }
     })
 }
 
 async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
-    let mut session = Session::open(&target.database.url, "doctor").await?;
+    let Servers { primary, replicas } = servers::look(target.database.urls(), "doctor").await?;
+    let Primary { place, mut session } = primary;
     let server = inspect::server(&mut session).await?;
     let history = migrate::history(&mut session).await?;
     let mut findings = of_server(&server);
@@ -67,7 +81,7 @@ async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
     let mut findings: Vec<_> = findings.into_iter().map(|finding| finding.about("server")).collect();
     findings.push(of_schema(history.as_ref(), &server).about("database"));
     let mut contents = None;
-    let mut share = Share::of(target, &server);
+    let mut share = Share::of_primary(target, &server, place.clone());
     if server.sees_feed && history.is_none_or(|history| history.pending.is_empty() && !history.is_newer) {
         let (found, nodes) = of_contents(&mut session, target, &server.role, deep).await?;
         findings.extend(found);
@@ -78,7 +92,13 @@ async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
         }
     }
     session.close().await;
-    Ok(Examined { findings, error: None, share: Some(share), contents })
+    let mut shares = vec![share];
+    for examined in join_all(replicas.into_iter().map(|found| replica::examine(target, found))).await {
+        findings.extend(examined.findings);
+        // Every node that follows the feed on the primary reads from the replicas.
+        shares.extend(examined.share.map(|share| share.of_nodes(shares[0].nodes)));
+    }
+    Ok(Examined { findings, error: None, server: place, shares, contents })
 }
 
 /// What the feed's tables say, and how many nodes follow it. A role that may not read them all is told so, not turned away.

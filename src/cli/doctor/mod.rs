@@ -4,6 +4,7 @@ mod connections;
 mod database;
 mod examine;
 mod finding;
+mod replica;
 mod report;
 mod server;
 mod together;
@@ -63,16 +64,16 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
 }
 
 /// A report of each database, and, of several, one of all together.
-fn reports(targets: &[Target], examined: Vec<Examined>) -> Vec<Report> {
-    let connections = of_servers(examined.iter().filter_map(|found| found.share.as_ref()));
+fn reports(targets: &[Target], mut examined: Vec<Examined>) -> Vec<Report> {
+    let connections = of_servers(examined.iter().flat_map(|found| &found.shares));
     if let [target] = targets {
-        let findings = examined.into_iter().flat_map(|found| found.findings);
-        return vec![Report::of(target, with_connections(findings.collect(), connections))];
+        let Examined { server, findings, .. } = examined.remove(0);
+        return vec![Report::of(target, server, with_connections(findings, connections))];
     }
     let mut together = connections;
     together.extend(together::of_all(targets, &examined));
     let together = together.into_iter().map(|finding| finding.about("all databases")).collect();
-    let reports = targets.iter().zip(examined).map(|(target, found)| Report::of(target, found.findings));
+    let reports = targets.iter().zip(examined).map(|(target, found)| Report::of(target, found.server, found.findings));
     reports.chain([Report::of_all(together)]).collect()
 }
 

@@ -8,6 +8,7 @@ use crate::cli::{
     figures::counted,
     table::{Cell, Paint, Palette, Table},
 };
+use crate::store::postgres::session::Place;
 
 /// The most of a finding that is shown to people.
 const DETAIL_CHARS_MAX: usize = 240;
@@ -25,9 +26,10 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn of(target: &Target, findings: Vec<Finding>) -> Self {
-        let (database, server) = (Some(target.place.to_string()), target.place.server.clone());
-        Report { name: target.name.clone(), database, server, findings }
+    /// Of the database of `target`, whose primary is `server`.
+    pub(super) fn of(target: &Target, server: String, findings: Vec<Finding>) -> Self {
+        let place = Place { database: target.place.database.clone(), server };
+        Report { name: target.name.clone(), database: Some(place.to_string()), server: place.server, findings }
     }
 
     pub(super) fn of_all(findings: Vec<Finding>) -> Self {

@@ -94,10 +94,10 @@ fn of_standbys(server: &Server) -> Finding {
         (all, 0) => Finding::warn(
             "standbys",
             format!(
-                "{}, none synchronous: a failover loses the newest commits",
+                "{}, none synchronous: a promotion loses the commits that it has not received, though they were acknowledged",
                 counted(all as usize, "standby server")
             ),
-            "set synchronous_standby_names if none may be lost",
+            "set synchronous_standby_names if none may be lost; commits then wait for a standby",
         ),
         (all, synchronous) => Finding::ok("standbys", format!("{all}, of which {synchronous} synchronous")),
     }

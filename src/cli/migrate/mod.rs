@@ -60,7 +60,12 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
 
 impl Target {
     fn to_migrate(&self) -> Database {
-        Database { name: self.name.clone(), url: self.database.url.clone(), initial: self.initial.clone() }
+        Database {
+            name: self.name.clone(),
+            url: self.database.url.clone(),
+            replicas: self.database.replicas.clone(),
+            initial: self.initial.clone(),
+        }
     }
 }
 

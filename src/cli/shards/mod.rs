@@ -1,6 +1,7 @@
 //! `freshet shards`: where every logical shard stands, over all databases.
 
 pub(super) mod owners;
+mod servers;
 mod survey;
 mod table;
 
@@ -13,7 +14,8 @@ use self::{
 use super::{Error, Output, database::DatabaseArgs};
 
 /// The columns, as `--help` explains them.
-const COLUMNS: &str = "Columns: rows are the server's estimate, or counted with --exact; size includes indexes; epoch rises \
+const COLUMNS: &str = "Columns: server is the database's primary; rows are its estimate, or counted with --exact, on a replica \
+    where one is near enough; size includes indexes; epoch rises \
     when a shard changes hands, generation (gen) when history was lost; skew is how much larger a shard is than the average \
     shard of its collection, and for a run of shards that of the largest.";
 
@@ -26,7 +28,7 @@ pub struct Args {
     /// A line for each shard, not for each run of like ones.
     #[arg(long)]
     all: bool,
-    /// Count rows, which reads every one, in place of the server's estimate.
+    /// Count rows, which reads every one, in place of the server's estimate: on a replica, if one is near enough.
     #[arg(long)]
     exact: bool,
 }

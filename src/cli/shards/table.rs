@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, named, owners::Misplaced, survey::Survey};
+use super::{Report, named, owners::Misplaced, servers, survey::Survey};
 use crate::{
     cli::{
         figures::{counted, grouped, size},
+        output::columns,
         table::{Cell, Paint, Palette, Table},
     },
     store::postgres::{
@@ -41,6 +42,7 @@ pub(super) fn described(report: &Report, all: bool, palette: Palette) -> String 
     if collections.is_empty() {
         text.push_str("no table is tracked: call freshet.track('your_table') in a migration\n\n");
     }
+    text.push_str(&servers::described(&report.databases, palette, columns()));
     text.push_str(&away(report, palette));
     text.push_str(&summary(report, palette));
     text
@@ -206,6 +208,7 @@ mod tests {
             server: "h:1".into(),
             initial: Some(initial.into()),
             error: None,
+            servers: Vec::new(),
             collections: vec![collection(owned)],
         }
     }

@@ -11,7 +11,7 @@ use ratatui::{
 };
 
 use super::{
-    databases,
+    databases::Tile,
     node::{Node, State},
     overview,
     snapshot::Snapshot,
@@ -97,7 +97,8 @@ impl Picture<'_> {
         if area.width < WIDTH_MIN || area.height < HEIGHT_MIN {
             return self.tile(frame, area, ["a second"], |frame, area| tiles::rates(frame, area, node, palette));
         }
-        let height = self.databases_height(area, last);
+        let tile = Tile::fitting(&last.databases, area.width, area.height.saturating_sub(HEIGHT_MIN + 1), palette);
+        let height = tile.as_ref().map_or(0, |tile| 1 + tile.height());
         let [reads, databases, middle, bottom] = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(height),
@@ -105,10 +106,8 @@ impl Picture<'_> {
             Constraint::Length(5),
         ])
         .areas(area);
-        if height > 0 {
-            self.tile(frame, databases, ["databases"], |frame, area| {
-                databases::draw(frame, area, &last.databases, palette);
-            });
+        if let Some(tile) = tile {
+            self.tile(frame, databases, ["databases", "how far behind "], |frame, area| tile.draw(frame, area));
         }
         let [rates, latency] = columns(middle);
         let [writes, errors, local] = columns(bottom);
@@ -128,13 +127,6 @@ impl Picture<'_> {
             tiles::counts(frame, area, &last.errors, now.map(|now| &now.errors), palette);
         });
         self.tile(frame, local, ["L1"], |frame, area| tiles::local(frame, area, last.local, palette));
-    }
-
-    /// How much of `area` the databases take: nothing where there is one, or too little room.
-    fn databases_height(&self, area: Rect, last: &Snapshot) -> u16 {
-        let height = 1 + databases::lines(&last.databases, area.width);
-        let fits = last.databases.len() > 1 && area.height >= HEIGHT_MIN + height;
-        if fits { height } else { 0 }
     }
 
     /// Draws a rule with a title, and the content below it. The title's first part is its name.
@@ -271,13 +263,64 @@ mod tests {
             let mut node = busy("a:1", 9);
             let last = node.last.as_mut().expect("it was heard");
             last.databases = (0..8)
-                .map(|n| Database { name: format!("shop-{n}"), fresh: n != 3 || fresh, age_ms: 12 + n * 1_000 })
+                .map(|n| Database {
+                    name: format!("shop-{n}"),
+                    fresh: n != 3 || fresh,
+                    age_ms: 12 + n * 1_000,
+                    servers: Vec::new(),
+                })
                 .collect();
             drawn(&[node], View::One(0), size, true).0
         };
         shows(&text(true, (80, 24)), &["databases", "● shop-0 12 ms behind", "● shop-7 7,012 ms behind", "errors"]);
         shows(&text(false, (160, 24)), &["● shop-3 not fresh, 3,012 ms behind"]);
         assert!(!text(true, (80, 17)).contains("shop-0"), "there is too little room");
+    }
+
+    /// A node with so many databases, each with a primary on one server and a replica on another; some of the latter are away.
+    fn replicated(databases: u64, away: &[u64]) -> Node {
+        let mut node = busy("a:1", 9);
+        let last = node.last.as_mut().expect("it was heard");
+        let database = |n: u64| {
+            let replica = match away.contains(&n) {
+                false => {
+                    format!(r#"{{"server":"/var/lib/pg/b{}","role":"replica","lag_ms":{},"reads":7}}"#, n / 4, 40 + n)
+                }
+                true => format!(
+                    r#"{{"server":"/var/lib/pg/b{}","role":"banned","reads":7,
+                         "reason":"connect to the database: No such file or directory (os error 2), and it was a long story"}}"#,
+                    n / 4
+                ),
+            };
+            let text = format!(
+                r#"{{"name":"shop-{n}","fresh":true,"age_ms":12,
+                     "servers":[{{"server":"/var/lib/pg/a","role":"primary","reads":9}},{replica}]}}"#
+            );
+            serde_json::from_str::<Database>(&text).expect("a database")
+        };
+        last.databases = (0..databases).map(database).collect();
+        node
+    }
+
+    #[test]
+    fn replicas_are_shown_with_their_database_and_those_that_are_away_with_the_reason() {
+        let text = |databases, away: &[u64], size| drawn(&[replicated(databases, away)], View::One(0), size, true).0;
+        for size in [(80, 24), (160, 50)] {
+            shows(&text(1, &[], size), &["● shop-0 12 ms, replicas 1/1 40 ms"]);
+            shows(
+                &text(1, &[0], size),
+                &["● shop-0 12 ms, replicas 0/1", "b0 is asked nothing: connect to the database"],
+            );
+            shows(&text(8, &[], size), &["● shop-0 12 ms, replicas 1/1 40 ms", "● shop-7 12 ms, replicas 1/1 47 ms"]);
+            shows(&text(8, &[4, 5], size), &["● shop-4 12 ms, replicas 0/1", "errors"]);
+        }
+        let wide = text(8, &[3, 4, 5], (160, 50));
+        shows(
+            &wide,
+            &["/var/lib/pg/b0 is asked nothing for shop-3: connect", "b1 is asked nothing for shop-4, shop-5: connect"],
+        );
+        let narrow = text(8, &[3, 4, 5], (80, 30));
+        shows(&narrow, &["b1 is asked nothing for shop-4, shop-5: connect to the database: …"]);
     }
 
     #[test]

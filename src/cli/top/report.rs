@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     node::{Node, State},
-    snapshot::{Database, Delivery, Local, Rates},
+    snapshot::{Database, Delivery, Local, Rates, Replicas},
 };
 use crate::cli::figures::{latency, rate, share};
 
@@ -86,6 +86,10 @@ impl Report {
         }
         let freshness = if second.fresh { "fresh" } else { "not fresh" };
         text.push_str(&format!(", {} connections, {freshness} ({} ms)", second.connections, second.age_ms));
+        let replicas = Replicas::of(second.databases.iter().flat_map(Database::replicas));
+        if replicas.all > 0 {
+            text.push_str(&format!(", {replicas}"));
+        }
         text
     }
 }

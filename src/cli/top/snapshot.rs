@@ -1,8 +1,10 @@
 //! What a node says of itself, once a second.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use crate::cli::figures::{grouped, lasting};
 
 /// Counts by a label, such as the tier or the reason.
 pub(super) type Counts = BTreeMap<String, u64>;
@@ -41,6 +43,84 @@ pub(super) struct Database {
     pub(super) name: String,
     pub(super) fresh: bool,
     pub(super) age_ms: u64,
+    /// None from a node that does not say, or that keeps records in memory.
+    pub(super) servers: Vec<Server>,
+}
+
+/// What the node knows of one of a database's servers.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Server {
+    /// Host and port, or the folder of its socket.
+    pub(super) server: String,
+    pub(super) role: Role,
+    /// How far a replica is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lag_ms: Option<u64>,
+    /// Records that it has read for clients.
+    pub(super) reads: u64,
+    /// Why it is asked nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+}
+
+/// What a server is to its database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    Primary,
+    Replica,
+    Banned,
+    /// One that this release does not know.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl Database {
+    /// All servers but the primary.
+    pub(super) fn replicas(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(|server| server.role != Role::Primary)
+    }
+}
+
+/// How many of the replicas answer reads, and how far those are behind at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Replicas {
+    pub(super) all: usize,
+    pub(super) asked: usize,
+    pub(super) lag_ms: u64,
+}
+
+impl Replicas {
+    pub(super) fn of<'s>(servers: impl Iterator<Item = &'s Server>) -> Self {
+        servers.fold(Replicas::default(), |sum, server| {
+            let is_asked = server.role == Role::Replica;
+            let lag_ms = server.lag_ms.filter(|_| is_asked).unwrap_or_default();
+            Replicas { all: sum.all + 1, asked: sum.asked + usize::from(is_asked), lag_ms: sum.lag_ms.max(lag_ms) }
+        })
+    }
+}
+
+impl fmt::Display for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "replicas {}/{}", self.asked, self.all)?;
+        match self.asked {
+            0 => Ok(()),
+            _ => write!(f, " {}", age(self.lag_ms)),
+        }
+    }
+}
+
+/// Beyond this age, seconds say more than milliseconds.
+const MILLIS_MAX: u64 = 9_999;
+
+/// `1,250 ms`, `12 s`.
+pub(super) fn age(millis: u64) -> String {
+    match millis {
+        ..=MILLIS_MAX => format!("{} ms", grouped(millis)),
+        _ => lasting(millis as f64 / 1e3),
+    }
 }
 
 /// L1.

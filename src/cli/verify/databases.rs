@@ -15,7 +15,7 @@ use crate::{
         self,
         postgres::{
             rows::{Rows, Standing},
-            session::Session,
+            servers,
             survey::{self, Collection},
         },
     },
@@ -36,7 +36,8 @@ pub(super) struct Databases {
 pub(super) struct Database {
     /// `shop on db1:5432`.
     pub(super) place: String,
-    url: String,
+    /// Of its servers: the primary among them is asked.
+    urls: Vec<String>,
     collection: String,
     /// The longest that opening a session, or reading all keys, may take.
     limit: Duration,
@@ -50,14 +51,14 @@ impl Databases {
     pub(super) async fn open(targets: Vec<Target>, plan: &Plan, kind: KeyKind) -> Result<Self, Error> {
         let (mut all, mut owned) = (Vec::new(), Vec::new());
         for target in targets {
-            let mut session = Session::open(&target.database.url, PURPOSE).await?;
+            let mut session = servers::open_primary(target.database.urls(), PURPOSE).await?;
             let found = survey::collections(&mut session).await?;
             session.close().await;
             owned.push(found.into_iter().find(|collection| collection.name == plan.collection));
-            let (url, collection) = (target.database.url, plan.collection.clone());
+            let (urls, collection) = (target.database.urls().map(str::to_owned).collect(), plan.collection.clone());
             all.push(Database {
                 place: target.place.to_string(),
-                url,
+                urls,
                 collection,
                 limit: plan.options.request_timeout,
             });
@@ -115,7 +116,7 @@ impl Database {
     /// [`Error::Database`] and [`Error::Store`] when there is none within the limit.
     pub(super) async fn rows(&self) -> Result<Rows, Error> {
         let opening = async {
-            let session = Session::open(&self.url, PURPOSE).await?;
+            let session = servers::open_primary(self.urls.iter().map(String::as_str), PURPOSE).await?;
             Ok(Rows::of(session, &self.collection).await?)
         };
         self.within(opening).await

@@ -113,6 +113,11 @@ impl Config {
         [&self.url].into_iter().chain(&self.replicas).map(String::as_str)
     }
 
+    /// Whether `url` is that of one of its servers.
+    pub fn has(&self, url: &str) -> bool {
+        self.urls().any(|own| own == url)
+    }
+
     /// Connection options for one of the servers, with every setting pinned on which a value's text depends.
     ///
     /// # Errors

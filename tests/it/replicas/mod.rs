@@ -1,6 +1,7 @@
 //! Reads spread over streaming replicas: how a lagging, dead or promoted one is noticed by nobody but the counters.
 
 mod away;
+mod commands;
 mod matrix;
 mod promotion;
 mod reads;

@@ -55,6 +55,26 @@ test("figures are short, and what is not known is a dash", async () => {
   ]);
 });
 
+test("a place tells its servers where there are several, and sockets by their folders", async () => {
+  const server = (name, role, lagMs) => ({ server: name, role, lag_ms: lagMs });
+  const [a, b2] = [server("/tmp/cluster/a", "primary"), server("h:5432", "replica", 40)];
+  const place = { shard: 17, database: "shop-2", databases: 8 };
+  const shown = await within("/place.js", ({ placeText }, places) => places.map(placeText), [
+    { ...place, servers: [a, b2, server("/tmp/cluster/c", "banned", 9000)] },
+    { ...place, servers: [a] },
+    { ...place, databases: 1, servers: [b2, a] },
+    { ...place, databases: 1, servers: [a] },
+    { ...place, databases: 1 },
+  ]);
+  assert.deepEqual(shown, [
+    "shard 17 on shop-2 at a, replica h:5432 40 ms behind, replica c away",
+    "shard 17 on shop-2",
+    "shard 17 at a, replica h:5432 40 ms behind",
+    "",
+    "",
+  ]);
+});
+
 test("a search ranks the code, then beginnings of words, then anything within", async () => {
   const index = [["22423", "Cakestand"], ["21212", "Retro Spot Cake Cases"], ["84991", "Teacake Set"], ["CAKE", "Nothing"]];
   const found = await within("/search.js", ({ makeIndex, search, words }, index) => {

@@ -46,6 +46,8 @@ pub struct Server {
     pub connections_limit: Option<i32>,
     /// Which server it is, whatever name leads to it.
     pub system_identifier: i64,
+    /// When it was started, which tells servers of one cluster apart.
+    pub started: String,
     /// Whether the feed's schema, if it stands, may be used.
     pub sees_feed: bool,
     /// Whether other roles' sessions can be seen into.
@@ -99,6 +101,32 @@ pub struct Health {
     pub hint: Option<String>,
 }
 
+/// What a standby does with statements that are in the way of the primary's changes.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Conflicts {
+    /// Whether it tells the primary which rows it still reads.
+    pub has_feedback: bool,
+    /// How long it waits for such a statement, in milliseconds; -1 for as long as it takes.
+    pub delay_ms: i64,
+    /// Statements of this database that it has cancelled.
+    pub cancelled: i64,
+}
+
+/// Reads how a standby treats conflicts.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the connection is lost.
+pub async fn conflicts(session: &mut Session) -> Result<Conflicts, Error> {
+    one(
+        session,
+        "SELECT current_setting('hot_standby_feedback')::boolean AS has_feedback,
+                (SELECT setting::bigint FROM pg_settings WHERE name = 'max_standby_streaming_delay') AS delay_ms,
+                (SELECT confl_tablespace + confl_lock + confl_snapshot + confl_bufferpin + confl_deadlock
+                   FROM pg_stat_database_conflicts WHERE datname = current_database()) AS cancelled",
+    )
+    .await
+}
+
 /// Reads the server's settings.
 ///
 /// # Errors
@@ -120,6 +148,7 @@ pub async fn server(session: &mut Session) -> Result<Server, Error> {
                 (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS connections_used,
                 (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'freshet %') AS connections_own,
                 (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
+                extract(epoch FROM pg_postmaster_start_time())::text AS started,
                 (SELECT min(l) FROM (SELECT datconnlimit FROM pg_database WHERE datname = current_database()
                               UNION SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) x (l)
                   WHERE l >= 0) AS connections_limit,
@@ -203,10 +232,15 @@ pub async fn missing_rights(session: &mut Session) -> Result<Vec<String>, Error>
     query.fetch_all(&mut session.connection).await.map_err(failure::error)
 }
 
-/// Sessions that one node opens at most: its pools, the relay, the tail, a backlog, readiness probes, a scan, and a closer
+/// Sessions that one node opens at most on the primary: its pools, the relay, the tail, a backlog, readiness probes, a scan, and a closer
 /// look at refused writes.
-pub fn node_connections(config: &Config) -> u32 {
+pub fn primary_connections(config: &Config) -> u32 {
     config.read_connections + WAITING_CONNECTIONS + config.write_lanes + config.write_connections + 6
+}
+
+/// Sessions that one node opens at most on each replica: those of reads, and the look at how far it is behind.
+pub fn replica_connections(config: &Config) -> u32 {
+    config.read_connections + WAITING_CONNECTIONS + 1
 }
 
 async fn one<T>(session: &mut Session, sql: &'static str) -> Result<T, Error>

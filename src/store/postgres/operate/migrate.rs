@@ -39,8 +39,10 @@ use crate::store::{
 pub struct Database {
     /// What it is called in errors.
     pub name: String,
-    /// `postgres://user:password@host:port/database`.
+    /// `postgres://user:password@host:port/database` of any of its servers.
     pub url: String,
+    /// Those of its other servers: the primary among all of them is migrated.
+    pub replicas: Vec<String>,
     /// The shards that the configuration places there in the beginning.
     pub initial: Option<RangeInclusive<u32>>,
 }
@@ -152,14 +154,14 @@ pub async fn plan(orders: Orders<'_>) -> Result<Vec<(Plan, Vec<u32>)>, Refused> 
 /// What kept it from that.
 pub async fn migrate_only(url: &str, modulus: u32) -> Result<(), store::Error> {
     let initial = Some(0..=modulus.saturating_sub(1));
-    let only = [Database { name: "main".into(), url: url.to_owned(), initial }];
+    let only = [Database { name: "main".into(), url: url.to_owned(), replicas: Vec::new(), initial }];
     let done = migrate(Orders { databases: &only, modulus, folder: None, rebuilds: false }, &|_, _| {}).await?;
     done.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
 }
 
 async fn begin(orders: Orders<'_>) -> Result<Vec<Run>, Refused> {
-    let begun = orders.databases.iter().map(|database| Run::begin(&database.url, orders.folder, orders.modulus));
+    let begun = orders.databases.iter().map(|database| Run::begin(database, orders.folder, orders.modulus));
     let runs = all(join_all(begun).await)?;
     for (at, run) in runs.iter().enumerate() {
         if let Some(twin) = runs[..at].iter().position(|other| other.identity == run.identity) {

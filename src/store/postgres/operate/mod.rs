@@ -6,4 +6,5 @@ pub(super) mod health;
 pub mod inspect;
 pub mod migrate;
 pub mod rows;
+pub mod servers;
 pub mod survey;

@@ -11,7 +11,7 @@
 mod connector;
 mod counters;
 mod probe;
-mod roles;
+pub(super) mod roles;
 mod server;
 mod servers;
 mod standing;

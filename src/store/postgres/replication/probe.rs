@@ -103,6 +103,7 @@ impl Probe {
     async fn look_and_tell(&mut self, servers: &Servers) {
         match self.look(servers).await {
             Ok(sighting) => servers.meet(self.at, sighting),
+            Err(Error::Unavailable { reason }) => servers.get(self.at).ban(reason),
             Err(error) => servers.get(self.at).ban(error.to_string()),
         }
     }

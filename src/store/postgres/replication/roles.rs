@@ -11,17 +11,17 @@ pub struct History {
 
 /// What a look at a server found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sighting {
-    pub(super) system_identifier: i64,
+pub(in crate::store::postgres) struct Sighting {
+    pub(in crate::store::postgres) system_identifier: i64,
     /// Of what it writes; `None` for a replica, which writes nothing.
-    pub(super) timeline: Option<i32>,
+    pub(in crate::store::postgres) timeline: Option<i32>,
     /// The newest mark that it shows.
-    pub(super) mark: Position,
+    pub(in crate::store::postgres) mark: Position,
 }
 
 impl Sighting {
     /// The history that it writes, if it is a primary.
-    pub(super) fn history(&self) -> Option<History> {
+    pub(in crate::store::postgres) fn history(&self) -> Option<History> {
         let system_identifier = self.system_identifier;
         self.timeline.map(|timeline| History { system_identifier, timeline })
     }
@@ -42,7 +42,7 @@ pub(super) fn may_follow(found: History, known: Option<History>) -> bool {
 ///
 /// # Errors
 /// The places of two primaries of which none can be told to be the newer.
-pub(super) fn primary(
+pub(in crate::store::postgres) fn primary(
     sightings: &[Option<Sighting>],
     known: Option<History>,
 ) -> Result<Option<(usize, History)>, (usize, usize)> {

@@ -42,9 +42,11 @@ pub struct ServerState {
     pub server: String,
     /// What it is here.
     pub role: Role,
-    /// How far it is behind; of a replica that was seen.
+    /// How far it was behind when it was last seen; of a replica that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<u64>,
+    /// Records that it has read for clients.
+    pub reads: u64,
     /// Why it is asked nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -160,9 +162,10 @@ impl Server {
         };
         let behind = newest.0.saturating_sub(self.mark().0);
         let is_known = !is_primary && self.mark().0 > 0 && behind < HISTORY_MARKS;
-        let lag_ms = is_known.then(|| u64::try_from(lag(behind).as_millis()).unwrap_or(u64::MAX));
+        // As it was when it was seen: marks that were written since are no lag.
+        let lag_ms = is_known.then(|| self.lag.get().unsigned_abs());
         let reason = standing.reason().filter(|_| role == Role::Banned).map(str::to_owned);
-        ServerState { server: self.place.clone(), role, lag_ms, reason }
+        ServerState { server: self.place.clone(), role, lag_ms, reads: self.reads.get(), reason }
     }
 }
 

@@ -4,7 +4,7 @@ use sqlx::{migrate::MigrateError, postgres::PgDatabaseError};
 
 use crate::store::{
     self,
-    postgres::{placement, session},
+    postgres::{placement, servers, session},
 };
 
 /// Why a database was not brought to this release's schema. What a failed step did is undone.
@@ -14,6 +14,9 @@ pub enum Error {
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] session::Error),
+    /// None of the database's servers is the primary.
+    #[error(transparent)]
+    Primary(servers::Error),
     /// The folder of migrations cannot be read.
     #[error("read the migrations in {folder}: {reason}")]
     Folder {
@@ -100,11 +103,21 @@ pub enum Error {
     },
 }
 
+impl From<servers::Error> for Error {
+    fn from(error: servers::Error) -> Self {
+        match error {
+            servers::Error::Connect(error) => Error::Connect(error),
+            error => Error::Primary(error),
+        }
+    }
+}
+
 impl Error {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Error::Connect(error) => error.hint().into(),
+            Error::Primary(error) => error.hint().into(),
             Error::Folder { .. } => "files are named NUMBER_name.sql; see migrations/ of the release".into(),
             Error::ReadOnly { .. } => "name the primary, where changes are allowed, with --database-url".into(),
             Error::Newer { .. } => {
@@ -139,6 +152,7 @@ impl Error {
         let is_away = |error: &session::Error| matches!(error, session::Error::Unreachable { .. });
         match self {
             Error::Connect(error) => is_away(error),
+            Error::Primary(error) => error.is_retryable(),
             Error::Busy { .. } | Error::Silent { .. } | Error::Held { .. } | Error::Lost { .. } => true,
             _ => false,
         }

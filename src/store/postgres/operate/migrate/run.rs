@@ -6,10 +6,10 @@ use sqlx::{Connection as _, PgConnection, PgTransaction};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Error, Plan, Report, Step,
+    Database, Error, Plan, Report, Step,
     history::{History, Migrations, has_table},
 };
-use crate::store::postgres::{placement::Standing, session::Session};
+use crate::store::postgres::{placement::Standing, servers, session::Session};
 
 /// The advisory lock of the one who migrates a database: the lead's, with another last letter.
 const LOCK: i64 = 0x0066_7265_7368_656d;
@@ -53,9 +53,10 @@ struct Wanted {
 }
 
 impl Run {
-    pub(super) async fn begin(url: &str, folder: Option<&Path>, modulus: u32) -> Result<Self, Error> {
+    pub(super) async fn begin(database: &Database, folder: Option<&Path>, modulus: u32) -> Result<Self, Error> {
         let migrations = Migrations::read(folder).await?;
-        let session = Session::open(url, "migrate").await?;
+        let urls = [&database.url].into_iter().chain(&database.replicas).map(String::as_str);
+        let session = servers::open_primary(urls, "migrate").await?;
         let mut run = Run { session, migrations, modulus, role: String::new(), identity: (0, 0) };
         let asked = async {
             run.role = run.ask("SELECT current_user::text").await?;
