@@ -9,7 +9,7 @@ use prometheus::IntCounter;
 
 use crate::{
     completion, digest,
-    record::{DatabaseId, Patch, RecordId, ShardId, Stamp, State, patch::Members},
+    record::{DatabaseId, Patch, Position, RecordId, ShardId, Stamp, State, patch::Members},
     store::{self, Operation, ServerRole, Token, Write, Written},
     telemetry::Telemetry,
     tiers::Loaded,
@@ -58,12 +58,13 @@ impl WriteRequest<'_> {
             Err(error) => return answer(Err(error)),
         };
         let (service, id, begun) = (self.service.clone(), write.id.clone(), Instant::now());
+        let deletes = matches!(write.operation, Operation::Delete);
         let owner = service.owner_of(&id);
         self.service.store.write(write, self.service.deadline(), move |result| {
             service.outcomes.count(&result);
             if let Ok(written) = &result {
                 // The shard may have become another's, or disputed, while it was committed.
-                service.install(&id, service.owner_of(&id).or(owner), written, begun);
+                service.install(&id, service.owner_of(&id).or(owner), (written, deletes), begun);
             }
             answer(result.map_err(Error::from));
         });
@@ -116,10 +117,19 @@ impl Service {
         WriteRequest { service: self, write }
     }
 
-    /// Shows a committed write to this node before its writer is answered; the feed brings it again later.
-    fn install(&self, id: &RecordId, owner: Option<(ShardId, DatabaseId)>, written: &Written, begun: Instant) {
-        let Some((value, position)) = &written.installed else { return };
+    /// Shows a committed write, which may be one that `deletes`, to this node before its writer is answered; the feed brings it
+    /// again later.
+    fn install(
+        &self,
+        id: &RecordId,
+        owner: Option<(ShardId, DatabaseId)>,
+        (written, deletes): (&Written, bool),
+        begun: Instant,
+    ) {
         let Some((shard, database)) = owner else { return };
+        let Some((value, position)) = &written.installed else {
+            return self.tiers.note_written(database, id, written.stamp, !deletes, Position::default());
+        };
         let state = State { stamp: written.stamp, value: value.clone() };
         // A newer state may stand already; then that one is published instead, and versions only rise.
         let loaded = Loaded { state, database, position: *position, role: ServerRole::Primary, shard, begun };

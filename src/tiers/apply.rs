@@ -82,15 +82,21 @@ impl Tiers {
         let stands = self.install(id, loaded);
         if stands.is_none() {
             let (stamp, live) = (loaded.state.stamp, loaded.state.value.is_some());
-            let view = self.inner.views.of(loaded.database);
-            view.floors.raise(id, stamp, live, view.floors.applied().max(loaded.position));
-            self.inner.local.remove_older(id, stamp);
-            if live {
-                // The floor may go before the feed brings the write; from then on the filter must not deny the key.
-                view.filters.add(id);
-            }
+            self.note_written(loaded.database, id, stamp, live, loaded.position);
         }
         stands
+    }
+
+    /// Takes note of a state that this node is about to answer a write with, and does not have: of a write that was repeated
+    /// with its idempotency key, say. From `position` on, or from the last mark applied, reads have shown it or a later one.
+    pub fn note_written(&self, database: DatabaseId, id: &RecordId, stamp: Stamp, live: bool, position: Position) {
+        let view = self.inner.views.of(database);
+        view.floors.raise(id, stamp, live, view.floors.applied().max(position));
+        self.inner.local.remove_older(id, stamp);
+        if live {
+            // The floor may go before the feed brings the write; from then on the filter must not deny the key.
+            view.filters.add(id);
+        }
     }
 
     /// Every change of `database` visible at the proof's position, and before its moment, has been applied.
@@ -198,6 +204,16 @@ mod tests {
         assert_eq!(tiers.install_written(&id(), &loaded(7, 5, before)), None);
         assert!(!tiers.holds(&id()), "what is older than an answer is not kept");
         assert_eq!(tiers.install(&id(), &loaded(6, 6, later())), None, "an older state is a step back");
+        assert!(tiers.install(&id(), &loaded(7, 6, later())).is_some());
+    }
+
+    #[test]
+    fn a_repeated_write_whose_state_is_not_at_hand_is_a_floor() {
+        let tiers = tiers();
+        assert!(tiers.install(&id(), &loaded(6, 5, later())).is_some());
+        tiers.note_written(DATABASE, &id(), Stamp::new(1, 7), true, Position::default());
+        assert!(!tiers.holds(&id()), "the client has been told of a newer state");
+        assert_eq!(tiers.install(&id(), &loaded(6, 6, later())), None);
         assert!(tiers.install(&id(), &loaded(7, 6, later())).is_some());
     }
 

@@ -37,6 +37,12 @@ impl Field {
         Field { servers, links }
     }
 
+    /// What a configuration says of them.
+    fn configuration(&self) -> String {
+        let replicas = [0, 1].map(|standby| format!("{:?}", self.servers.standby_url(standby))).join(", ");
+        format!("[[database]]\nurl = {:?}\nreplicas = [{replicas}]\n", self.servers.url())
+    }
+
     /// The first node reaches the servers by the links, the other one directly.
     async fn nodes(&self) -> [Node; 2] {
         let direct = [self.servers.url(), self.servers.standby_url(0), self.servers.standby_url(1)];
@@ -62,9 +68,7 @@ impl Field {
 async fn stopped_leader(field: Field) -> Field {
     let folder = folder();
     let config = folder.path().join("freshet.toml");
-    let urls = [field.servers.standby_url(0), field.servers.standby_url(1)].map(|url| format!("{url:?}")).join(", ");
-    let text = format!("[[database]]\nurl = {:?}\nreplicas = [{urls}]\n", field.servers.url());
-    fs::write(&config, text).expect("write");
+    fs::write(&config, field.configuration()).expect("write");
     let mut primary = field.servers.connect_primary().await;
     let node = Process::configured(&config).await;
     // It leads once it stands alone: the leaders before lose their sessions.
@@ -85,24 +89,18 @@ async fn stopped_leader(field: Field) -> Field {
     field
 }
 
-/// Whether the databases are looked at and written by SQL as well: not where the primary changes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sql {
-    Too,
-    None,
-}
-
 /// Verifies for so many seconds, while `fault` happens to the servers, and expects no violation.
-async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, sql: Sql, fault: impl FnOnce(Field) -> F) {
+async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, fault: impl FnOnce(Field) -> F) {
     let field = Field::new().await;
     let [a, b] = field.nodes().await;
-    let (first, second, base, seconds) = (a.url(), b.url(), field.servers.url(), seconds.to_string());
+    let (first, second, seconds) = (a.url(), b.url(), seconds.to_string());
+    // It writes and looks by SQL as well, on whichever server is the primary.
+    let folder = folder();
+    let file = folder.path().join("freshet.toml");
+    fs::write(&file, field.configuration()).expect("write");
+    let file = file.display().to_string();
     let mut words = vec!["--seconds", &seconds, "--keys", "48", "--rate", "150", "--settle", SETTLE, "--seed", seed];
-    words.extend([&*first, &*second]);
-    match sql {
-        Sql::Too => words.extend(["--database-url", &*base]),
-        Sql::None => words.push("--no-sql"),
-    }
+    words.extend([&*first, &*second, "--config", &*file]);
     let fault = async {
         sleep(Duration::from_secs(2)).await;
         fault(field).await
@@ -191,33 +189,33 @@ async fn conflicts(field: Field, lasts: u64) -> Field {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_replica_and_a_dead_primary_break_no_promise() {
-    run("1", 10, Sql::Too, |field| async { killed_primary(paused_replay(field, 3).await, 4).await }).await;
+    run("1", 10, |field| async { killed_primary(paused_replay(field, 3).await, 4).await }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promotion_under_load_breaks_no_promise() {
-    run("1", 14, Sql::None, promotion).await;
+    run("1", 14, promotion).await;
 }
 
 macro_rules! long {
-    ($($name:ident: $seconds:expr, $sql:expr, $fault:expr;)*) => {$(
+    ($($name:ident: $seconds:expr, $fault:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         #[ignore = "takes minutes"]
         async fn $name() {
             for seed in SEEDS {
-                run(seed, $seconds, $sql, $fault).await;
+                run(seed, $seconds, $fault).await;
             }
         }
     )*};
 }
 
 long! {
-    replay_paused_for_ten_seconds: 14, Sql::Too, |field| paused_replay(field, 10);
-    primary_dead_for_thirty_seconds: 36, Sql::Too, |field| killed_primary(field, 30);
-    primary_silent: 12, Sql::Too, silent_primary;
-    replicas_killed_and_rebuilt: 14, Sql::Too, replicas_lost;
-    links_to_replicas_broken: 14, Sql::Too, bad_links;
-    recovery_conflicts: 12, Sql::Too, |field| conflicts(field, 8);
-    promotion_and_an_old_primary: 16, Sql::None, promotion;
-    leader_stopped_and_woken: 16, Sql::Too, stopped_leader;
+    replay_paused_for_ten_seconds: 14, |field| paused_replay(field, 10);
+    primary_dead_for_thirty_seconds: 36, |field| killed_primary(field, 30);
+    primary_silent: 12, silent_primary;
+    replicas_killed_and_rebuilt: 14, replicas_lost;
+    links_to_replicas_broken: 14, bad_links;
+    recovery_conflicts: 12, |field| conflicts(field, 8);
+    promotion_and_an_old_primary: 16, promotion;
+    leader_stopped_and_woken: 16, stopped_leader;
 }

@@ -1,11 +1,14 @@
 //! A repeated write happens once, whichever group or node it meets.
 
-use freshet::service::{Conditions, Service};
+use freshet::{
+    service::{Conditions, Service},
+    tiers::ReadOptions,
+};
 use futures_util::future::join_all;
 use sqlx::{Connection as _, Executor as _};
 
 use super::{node_with_products, parse};
-use crate::harness::{Node, node::config, until};
+use crate::harness::{Link, Node, Proxy, node::config, until};
 
 async fn sell(service: &Service, key: &str, token: &str) -> u64 {
     let id = service.record("products", key).expect("a key");
@@ -108,4 +111,21 @@ async fn a_repeat_is_answered_as_before_where_it_could_not_be_carried_out_again(
     a.service().patch(id, parse(r#"{"stock": -5}"#, &[]), conditions).await.expect_err("a negative stock");
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_repeated_write_a_node_that_has_not_heard_of_it_answers_with_nothing_older() {
+    let (a, database) = node_with_products(64, 1).await;
+    let link = Proxy::to(&database.url()).await;
+    let b = Node::over(&link.url(), config()).await;
+    let id = b.service().record("products", "k0").expect("a key");
+    let options = ReadOptions::default();
+    b.service().get(&id, &options).await.expect("it is cached");
+    link.set_for("tail", Link::BlackHole);
+    let sold = sell(a.service(), "k0", "once").await;
+    assert_eq!(sell(b.service(), "k0", "once").await, sold);
+    let read = b.service().get(&id, &options).await.expect("an answer");
+    assert!(read.state.stamp.version >= sold, "{read:?} after {sold}");
+    b.stop().await;
+    a.stop().await;
 }
