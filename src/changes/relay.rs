@@ -92,7 +92,7 @@ impl Relay {
     }
 
     /// Whether it has led.
-    async fn stand_and_lead(&self) -> Result<bool, Error> {
+    async fn stand_and_lead(&mut self) -> Result<bool, Error> {
         let Some(lead) = self.store.lead(self.database).await? else { return Ok(false) };
         tracing::info!(database = self.store.name(self.database), "leads: marks the change feed");
         self.leads.set(1);
@@ -102,13 +102,21 @@ impl Relay {
     }
 
     /// Marks until something goes wrong.
-    async fn lead(&self, mut lead: Lead) -> Error {
+    async fn lead(&mut self, mut lead: Lead) -> Error {
         let mut ticks = interval(MARK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pruned = Instant::now();
         loop {
             ticks.tick().await;
-            if let Err(error) = lead.mark().await {
+            let marked = tokio::select! {
+                marked = lead.mark() => marked,
+                // An old primary may have fallen silent: it is not waited for.
+                Ok(()) = self.term.changed() => {
+                    self.term.mark_changed();
+                    Err(Error::Unavailable { reason: "another server is the primary now".into() })
+                }
+            };
+            if let Err(error) = marked {
                 return error;
             }
             self.marks.inc();

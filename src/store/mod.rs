@@ -1,6 +1,6 @@
 //! Where records live: hash-sharded PostgreSQL, or the same semantics in memory.
 //!
-//! Promises: a read says at which [`Position`](crate::record::Position) it was taken, in the same snapshot as the
+//! Promises: a read says at which [`Position`] it was taken, in the same snapshot as the
 //! rows; a write is answered after its commit and never guessed at; every committed change of a tracked table, by
 //! any writer, comes out of the [`Tail`] exactly when it becomes visible. Leaves caching and ordering between reads
 //! to `tiers`, and the way of changes to every node to `changes`.

@@ -11,7 +11,7 @@ mod part;
 
 use std::{
     hash::BuildHasher,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Instant,
 };
 
@@ -39,6 +39,8 @@ pub struct Floors {
     shedding: Mutex<()>,
     applied: AtomicU64,
     base: Base,
+    /// Set by the first reset. Before it nothing says what a replica must show.
+    is_placed: AtomicBool,
 }
 
 impl Floors {
@@ -53,6 +55,7 @@ impl Floors {
             shedding: Mutex::default(),
             applied: AtomicU64::new(0),
             base: Base::new(),
+            is_placed: AtomicBool::new(false),
         }
     }
 
@@ -92,7 +95,8 @@ impl Floors {
         let mut part = self.part(id).lock();
         // The floor first, the base second: a floor dropped in between was dropped after the base had passed it.
         let floor = part.get(id);
-        let is_above_base = self.base.admits(position, begun);
+        let is_placed = begun.is_some() || self.is_placed.load(Ordering::Acquire);
+        let is_above_base = is_placed && self.base.admits(position, begun);
         let mut state = state.clone();
         if let Some(floor) = floor {
             if state.value.is_none() && state.stamp.version == 0 && !floor.live {
@@ -125,7 +129,10 @@ impl Floors {
     /// What a key's floor asks of a read: its stamp, and the position that every server which shows it has reached.
     pub fn required(&self, id: &RecordId) -> (Option<Stamp>, Position) {
         let floor = self.part(id).lock().get(id);
-        let position = self.base.position().max(floor.map_or(0, |floor| floor.bucket));
+        let position = match self.is_placed.load(Ordering::Acquire) {
+            true => self.base.position().max(floor.map_or(0, |floor| floor.bucket)),
+            false => u64::MAX,
+        };
         (floor.map(|floor| floor.stamp), Position(position))
     }
 
@@ -149,6 +156,7 @@ impl Floors {
     /// go where positions go back, as in a restored database: its stamps may be lower.
     pub fn reset(&self, n: Position) {
         self.base.reset(Position(n.0 + 2), Instant::now());
+        self.is_placed.store(true, Ordering::Release);
         let is_restored = self.applied.swap(n.0, Ordering::AcqRel) > n.0;
         for part in &self.parts {
             let mut part = part.lock();
@@ -285,10 +293,10 @@ mod tests {
 
     #[test]
     fn a_record_that_is_read_again_asks_no_more_of_replicas() {
-        let floors = Floors::new(10, 1_000);
-        assert!(floors.admit(&id("a"), &live(5), Position(3), before()).is_some());
+        let floors = placed();
+        assert!(floors.admit(&id("a"), &live(5), Position(3), Some(Instant::now())).is_some());
         floors.advance(Position(8));
-        assert!(floors.admit(&id("a"), &live(5), Position(8), before()).is_some());
+        assert!(floors.admit(&id("a"), &live(5), Position(8), Some(Instant::now())).is_some());
         assert_eq!(floors.required(&id("a")), (Some(Stamp::new(1, 5)), Position(5)));
     }
 
@@ -343,6 +351,21 @@ mod tests {
         assert_eq!(floors.admit(&id("b"), &live(7), Position(7), Some(early)), Some(live(7)));
     }
 
+    /// After a first poll that showed no mark.
+    fn placed() -> Floors {
+        let floors = Floors::new(10, 1_000);
+        floors.reset(Position(0));
+        floors
+    }
+
+    #[test]
+    fn before_the_first_poll_a_replica_vouches_for_nothing() {
+        let floors = Floors::new(10, 1_000);
+        assert_eq!(floors.required(&id("a")), (None, Position(u64::MAX)));
+        assert_eq!(floors.admit(&id("a"), &live(7), Position(1_000_000), REPLICA), None);
+        assert!(floors.admit(&id("a"), &live(7), Position(1), before()).is_some(), "the primary does");
+    }
+
     /// A replica's read: when it began says nothing.
     const REPLICA: Option<Instant> = None;
 
@@ -386,20 +409,23 @@ mod tests {
 
     #[test]
     fn a_poll_that_jumps_past_the_window_keeps_the_floor_of_a_write_that_overtook_it() {
-        let floors = Floors::new(10, 1_000);
+        let floors = placed();
         floors.advance(Position(1));
         // Polls were silent for a hundred marks. A write that took its place at mark 1 is committed and answered; the poll's
         // snapshot is from just before.
-        assert!(floors.admit(&id("a"), &live(7), Position(1), before()).is_some());
+        assert!(floors.admit(&id("a"), &live(7), Position(1), Some(Instant::now())).is_some());
         floors.advance(Position(100));
         assert_eq!(floors.admit(&id("a"), &live(6), Position(99), REPLICA), None);
     }
 
     #[test]
     fn a_change_that_is_no_news_keeps_its_floor_until_a_replica_must_show_it() {
-        let floors = Floors::new(10, 1_000);
+        let floors = placed();
         floors.advance(Position(100));
-        assert!(floors.admit(&id("a"), &live(7), Position(1), before()).is_some(), "a write, committed late");
+        assert!(
+            floors.admit(&id("a"), &live(7), Position(1), Some(Instant::now())).is_some(),
+            "a write, committed late"
+        );
         assert!(!floors.raise(&id("a"), Stamp::new(1, 7), true, Position(105)), "no news");
         (101..=115).for_each(|n| floors.advance(Position(n)));
         assert_eq!(floors.admit(&id("a"), &live(6), Position(106), REPLICA), None, "mark 106 may lack it");

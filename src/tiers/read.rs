@@ -194,7 +194,7 @@ impl Tiers {
         self.inner.store_reads.inc();
         let (tiers, record) = (self.clone(), id.clone());
         let route = self.route(&id, &ReadOptions::default());
-        let other = self.other_route(&id, route);
+        let other = self.other_route(&id, Route::Primary);
         self.inner.batcher.load(&id, Join::Any, route, deadline, move |loaded| {
             let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
@@ -229,6 +229,10 @@ impl Tiers {
             return Route::Primary;
         };
         let Some(view) = self.view_of(id.as_ref()) else { return Route::Primary };
+        // The primary's answer needs no certificate. Where it has none to give, a replica is asked after all.
+        if view.freshness.verdict() != Verdict::Fresh {
+            return Route::Primary;
+        }
         let (floor, needed) = view.floors.required(id);
         let is_covered = options.min_stamp.is_none_or(|min| floor.is_some_and(|floor| floor >= min));
         if is_covered && needed <= shown { Route::Replica(needed) } else { Route::Primary }

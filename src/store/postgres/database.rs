@@ -137,6 +137,7 @@ impl Database {
         let forget = move || {
             let (shared, writer, health) = &idle;
             shared.reads.forget_idle();
+            shared.replica_reads.iter().for_each(ReadPool::forget_idle);
             writer.forget_idle();
             health.forget_idle();
         };

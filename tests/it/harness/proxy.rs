@@ -49,6 +49,8 @@ type Messages = Arc<Mutex<HashMap<String, u64>>>;
 pub struct Proxy {
     address: SocketAddr,
     database: String,
+    /// Where new connections lead.
+    socket: Arc<Mutex<PathBuf>>,
     rules: watch::Sender<Rules>,
     messages: Messages,
     _stop: DropGuard,
@@ -58,16 +60,16 @@ impl Proxy {
     /// A passing link to the database that `url` names.
     pub async fn to(url: &str) -> Self {
         let options = PgConnectOptions::from_str(url).expect("a sound URL");
-        let folder = options.get_socket().expect("a private server has a socket").clone();
-        let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
+        let socket = Arc::new(Mutex::new(socket_of(url)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
         let (rules, follow) = watch::channel(Rules::new());
         let stop = CancellationToken::new();
         let messages = Messages::default();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, socket, follow, messages.clone())));
+        let accepting = accept(listener, socket.clone(), follow, messages.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
         let database = options.get_database().unwrap_or("postgres").to_owned();
-        Proxy { address, database, rules, messages, _stop: stop.drop_guard() }
+        Proxy { address, database, socket, rules, messages, _stop: stop.drop_guard() }
     }
 
     /// The database's URL through this link.
@@ -78,6 +80,11 @@ impl Proxy {
     /// How often the clients of one purpose spoke until now. What a client says at once may count as two when it is long.
     pub fn messages(&self, purpose: &str) -> u64 {
         self.messages.lock().expect("not poisoned").get(purpose).copied().unwrap_or_default()
+    }
+
+    /// New connections lead to the server that `url` names; those that stand go on.
+    pub fn lead_to(&self, url: &str) {
+        *self.socket.lock().expect("not poisoned") = socket_of(url);
     }
 
     /// Lets every connection have it.
@@ -93,11 +100,18 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, socket: PathBuf, rules: watch::Receiver<Rules>, messages: Messages) {
+fn socket_of(url: &str) -> PathBuf {
+    let options = PgConnectOptions::from_str(url).expect("a sound URL");
+    let folder = options.get_socket().expect("a private server has a socket");
+    folder.join(format!(".s.PGSQL.{}", options.get_port()))
+}
+
+async fn accept(listener: TcpListener, socket: Arc<Mutex<PathBuf>>, rules: watch::Receiver<Rules>, messages: Messages) {
     let mut links = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while links.try_join_next().is_some() {}
-        let (socket, rules, messages) = (socket.clone(), rules.clone(), messages.clone());
+        let socket = socket.lock().expect("not poisoned").clone();
+        let (rules, messages) = (rules.clone(), messages.clone());
         links.spawn(async move { carry(client, &socket, rules, &messages).await });
     }
 }

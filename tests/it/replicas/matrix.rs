@@ -5,7 +5,7 @@
 
 use std::{fs, future::Future, time::Duration};
 
-use freshet::store::postgres;
+use freshet::store::postgres::{self, session::Place};
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::sleep;
@@ -94,6 +94,7 @@ async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, fault: impl Fn
     let field = Field::new().await;
     let [a, b] = field.nodes().await;
     let (first, second, seconds) = (a.url(), b.url(), seconds.to_string());
+    let replicas = [field.servers.standby_url(0), field.servers.standby_url(1)];
     // It writes and looks by SQL as well, on whichever server is the primary.
     let folder = folder();
     let file = folder.path().join("freshet.toml");
@@ -107,8 +108,11 @@ async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, fault: impl Fn
     };
     let (ran, field) = tokio::join!(verify(&words), fault);
     ran.is_clean();
-    let replicas = a.metrics().sum("freshet_store_reads_total");
-    assert!(replicas > Some(0), "nothing was read");
+    let reads = |urls: &[String]| {
+        let places = urls.iter().map(|url| Place::of(url).expect("a url").server);
+        places.map(|place| b.metrics().where_label("freshet_store_reads_total", "server", &place)).sum::<u64>()
+    };
+    assert!(reads(&replicas) > 0, "no replica has answered");
     for node in [a, b] {
         node.stop().await;
     }

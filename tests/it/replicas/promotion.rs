@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::oneshot;
 
 use super::{all_asked, database, node_with, node_without_cache, put};
-use crate::harness::{Node, Replicated, Socket, Watcher, cluster::shard, node::config, until};
+use crate::harness::{Node, Proxy, Replicated, Socket, Watcher, cluster::shard, node::config, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_replica_is_written_to_and_watchers_are_told_that_history_may_be_lost() {
@@ -228,6 +228,31 @@ async fn what_an_asynchronous_promotion_loses_is_announced_to_its_watchers_and_t
     put(&mut socket, &others[0], 2).await;
     let push = other.push().await;
     assert_eq!((&push["value"]["price"], push.get("reset")), (&json!(2), None), "{push}");
+    node.stop().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_changes_behind_one_address_takes_its_connections_along() {
+    let mut servers = Replicated::start(1, &[]).await;
+    let address = Proxy::to(&servers.url()).await;
+    let node = Node::over(&address.url(), config()).await;
+    let mut socket = Socket::open(&node).await;
+    put(&mut socket, "a", 1).await;
+    let mut old = servers.connect_primary().await;
+    servers.wait_for_replay(0).await;
+    servers.promote(0).await;
+    // The sessions that stand go on to the old primary, which lives; new ones reach the promoted one.
+    address.lead_to(&servers.url());
+    // A failover proxy would end none of them; one is enough for the node to meet the other server.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'freshet relay'";
+    sqlx::raw_sql(end).execute(&mut old).await.expect("end the leader's session");
+    until("the promoted one has the writes", async || {
+        let written = socket.call("put", json!(["products", "a", {"name": "x", "price": 2}])).await;
+        written["result"]["stamp"].as_str().is_some_and(|stamp| stamp.starts_with("2."))
+    })
+    .await;
+    is_let_alone(&mut old).await;
     node.stop().await;
     servers.stop().await;
 }

@@ -195,6 +195,7 @@ async fn poll(shared: Arc<Shared>, connection: Option<Connected>, place: Option<
     }
     let deadline = Deadline::after(shared.config.statement_limit);
     shared.servers.breaker.ask(Instant::now());
+    let mut term = shared.servers.term();
     let mut connected = match connection.filter(|connected| shared.servers.is_current(connected.term)) {
         Some(connected) => connected,
         None => shared.follow("tail", LOCK_LIMIT_MS, deadline).await?,
@@ -202,7 +203,11 @@ async fn poll(shared: Arc<Shared>, connection: Option<Connected>, place: Option<
     loop {
         let begun = Instant::now();
         let taken = page::take(&mut connected.connection, &shared.catalogue, place.as_ref(), begun);
-        let taken = deadline.limit(taken).await.map_err(|_| Error::Deadline)?;
+        let taken = tokio::select! {
+            taken = deadline.limit(taken) => taken.map_err(|_| Error::Deadline)?,
+            // An old primary may have fallen silent: it is not waited for.
+            Ok(()) = term.changed() => return Err(Error::primary_changed()),
+        };
         shared.servers.breaker.note(&taken);
         match taken {
             // What an old primary says proves nothing.

@@ -228,7 +228,7 @@ fn elect(looks: &[Look]) -> Result<usize, Error> {
         let servers = looks.iter().map(|look| (look.place.clone(), look.why_not())).collect();
         Error::NoPrimary { servers }
     };
-    let (at, history) = roles::primary(&sightings, None)
+    let (at, history) = roles::primary(&sightings, None, 0)
         .map_err(|(one, other)| {
             let [one, other] = [one, other].map(|at| looks[at].place.clone());
             Error::TwoPrimaries { one, other }

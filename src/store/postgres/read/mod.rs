@@ -101,6 +101,9 @@ impl Shared {
         let rows = deadline.limit(query).await.map_err(|_| Error::Deadline)?;
         sent.has_ended = true;
         self.servers.breaker.note(&rows);
+        if !connection.is_current() {
+            return Err(Error::primary_changed());
+        }
         if rows.as_ref().err().is_none_or(failure::is_held) {
             connection.release();
         }

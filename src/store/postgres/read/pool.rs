@@ -87,6 +87,11 @@ impl ReadConnection<'_> {
         self.connection.connection()
     }
 
+    /// Whether it leads where a new one would.
+    pub fn is_current(&self) -> bool {
+        self.connection.is_current()
+    }
+
     /// Returns the connection for others to use.
     pub fn release(self) {
         self.connection.release();

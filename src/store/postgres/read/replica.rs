@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_millis(500);
 enum Failed {
     /// It did not answer in its time.
     Late,
+    /// This node's connections to it are all in use.
+    Busy,
     /// The replica, or the link to it, is not usable.
     Lost(String),
     /// The replica is one no more.
@@ -71,7 +73,12 @@ impl Shared {
             Err(failed) => failed,
         };
         let (reason, ban) = match failed {
-            Failed::Late => ("late", (begun.elapsed() >= LIMIT).then(|| format!("it did not answer for {LIMIT:?}"))),
+            Failed::Late => {
+                // Other connections over the same link are likely to be as silent.
+                self.replica_reads[at].forget_silent(begun);
+                ("late", (begun.elapsed() >= LIMIT).then(|| format!("it did not answer for {LIMIT:?}")))
+            }
+            Failed::Busy => ("busy", None),
             Failed::Lost(reason) => ("lost", Some(reason)),
             Failed::Promoted => ("promoted", Some("it is no replica any more".into())),
             Failed::Conflict => ("conflict", None),
@@ -92,7 +99,7 @@ impl Shared {
         let statements = self.ownership.read().find(collection, shard).map_err(|_| Failed::Refused)?;
         let acquired = self.replica_reads[at].acquire(collection, Purpose::Read, limit).await;
         let mut connection = acquired.map_err(|error| match error {
-            Error::Deadline => Failed::Late,
+            Error::Deadline => Failed::Busy,
             other => Failed::Lost(other.to_string()),
         })?;
         let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();

@@ -104,7 +104,7 @@ impl Connector {
         match checked {
             Ok(history) => history.map_or(Ok(()), |history| self.servers.confirm(term, history)),
             Err(error) => {
-                // A replica, perhaps of a primary that stands elsewhere in the list.
+                // A replica, perhaps of a primary that stands elsewhere in the list; or the link has broken.
                 self.servers.refute();
                 Err(error)
             }

@@ -21,12 +21,12 @@ impl Counters {
         Counters {
             reads: telemetry.counters(
                 "freshet_store_reads_total",
-                "Records read for clients, by the server that answered.",
+                "Records read, for clients and for watchers, by the server that answered.",
                 &of_server,
             ),
             failures: telemetry.counters(
                 "freshet_store_replica_failures_total",
-                "Statements on replicas that were repeated on the primary, by reason.",
+                "Statements on replicas that failed, by reason; the primary was asked, where there was one.",
                 &["database", "server", "reason"],
             ),
             lag: telemetry.gauges("freshet_store_replica_lag_ms", "How far a replica is behind.", &of_server),

@@ -27,15 +27,22 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// Looks at every server but the primary until `stop`; at once when the primary takes no connection, and at the primary as well when
 /// it turns out to be none. When another has
 /// become the primary, `forget` is called: it closes connections to the one before. Where there is one server, there is nothing
-/// to look at.
+/// to look at, and only `forget` is called.
 pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, forget: impl Fn(), stop: CancellationToken) {
+    let mut term = servers.term();
     if servers.len() == 1 {
+        // Another server may take its place behind the same address.
+        let forgets = async {
+            while term.changed().await.is_ok() {
+                forget();
+            }
+        };
+        stop.run_until_cancelled(forgets).await;
         return stop.cancelled().await;
     }
     let mut probes: Vec<Probe> = (0..servers.len()).map(Probe::new).collect();
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut term = servers.term();
     let looks = async {
         loop {
             if term.has_changed().unwrap_or_default() {
@@ -48,7 +55,7 @@ pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, forget: imp
             };
             let others = probes.iter_mut().filter(|probe| !servers.is_primary(probe.at));
             join_all(others.map(|probe| probe.look_and_tell(&servers))).await;
-            if servers.take_refutation() {
+            if servers.take_refutation() || is_suspected {
                 // There may be none for a while; whoever needs it goes on asking.
                 drop(elect_among(&servers, &mut probes).await);
                 let primary = probes.iter_mut().filter(|probe| servers.is_primary(probe.at));

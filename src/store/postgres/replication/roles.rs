@@ -38,13 +38,14 @@ pub(super) fn may_follow(found: History, known: Option<History>) -> bool {
 
 /// The primary among servers that were all looked at: of those that write, the one with the newest history. `known` is the
 /// history of the last primary that was used. A cluster of another identifier counts only if no server of the known one
-/// answers: it was made anew.
+/// answers: it was made anew. Of equal ones the `incumbent` stays.
 ///
 /// # Errors
 /// The places of two primaries of which none can be told to be the newer.
 pub(in crate::store::postgres) fn primary(
     sightings: &[Option<Sighting>],
     known: Option<History>,
+    incumbent: usize,
 ) -> Result<Option<(usize, History)>, (usize, usize)> {
     let is_known = |identifier: i64| known.is_some_and(|known| known.system_identifier == identifier);
     let has_known = sightings.iter().flatten().any(|sighting| is_known(sighting.system_identifier));
@@ -56,7 +57,8 @@ pub(in crate::store::postgres) fn primary(
         }
         match newest {
             Some((other, history)) if history.system_identifier != found.system_identifier => return Err((other, at)),
-            Some((_, history)) if history.timeline >= found.timeline => {}
+            Some((_, history)) if history.timeline == found.timeline && at != incumbent => {}
+            Some((_, history)) if history.timeline > found.timeline => {}
             _ => newest = Some((at, found)),
         }
     }
@@ -79,7 +81,7 @@ mod tests {
 
     fn chosen(sightings: &[Option<Sighting>], known: Option<(i64, i32)>) -> Option<usize> {
         let known = known.map(|(system_identifier, timeline)| History { system_identifier, timeline });
-        primary(sightings, known).expect("they can be told apart").map(|(at, _)| at)
+        primary(sightings, known, 0).expect("they can be told apart").map(|(at, _)| at)
     }
 
     #[test]
@@ -99,6 +101,14 @@ mod tests {
     fn a_cluster_made_anew_counts_where_nothing_of_the_known_one_answers() {
         assert_eq!(chosen(&[Some(STRANGE), None], Some((7, 4))), Some(0));
         assert_eq!(chosen(&[Some(STRANGE), Some(REPLICA)], Some((7, 4))), None);
-        assert_eq!(primary(&[Some(STRANGE), Some(OLD)], None), Err((0, 1)));
+        assert_eq!(primary(&[Some(STRANGE), Some(OLD)], None, 0), Err((0, 1)));
+    }
+
+    #[test]
+    fn of_two_equal_ones_the_incumbent_stays() {
+        let equal = [Some(OLD), Some(OLD)];
+        for incumbent in [0, 1] {
+            assert_eq!(primary(&equal, None, incumbent).expect("they are one").map(|(at, _)| at), Some(incumbent));
+        }
     }
 }

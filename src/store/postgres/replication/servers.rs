@@ -102,14 +102,16 @@ impl Servers {
     /// # Errors
     /// [`Error::Unavailable`] when that is older than one that was met: it is an old primary.
     pub(super) fn confirm(&self, term: u64, history: History) -> Result<(), Error> {
-        let mut primary = self.primary.write();
-        if !roles::may_follow(history, primary.history) {
-            drop(primary);
+        let primary = self.primary.read();
+        let (at, known, is_current) = (primary.at, primary.history, primary.term == term);
+        drop(primary);
+        // Where there is one address, whoever stands behind it is the primary, a server restored from a backup as well.
+        if self.servers.len() > 1 && !roles::may_follow(history, known) {
             self.refute();
             return Err(Error::Unavailable { reason: "the server is an old primary; another was promoted".into() });
         }
-        if primary.term == term {
-            primary.history = Some(history);
+        if is_current && known != Some(history) {
+            self.promote(at, history);
         }
         Ok(())
     }
@@ -140,8 +142,11 @@ impl Servers {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub(super) fn elect(&self, sightings: &[Option<Sighting>]) -> Result<(), Error> {
-        let known = self.primary.read().history;
-        match roles::primary(sightings, known) {
+        let (known, incumbent) = {
+            let primary = self.primary.read();
+            (primary.history, primary.at)
+        };
+        match roles::primary(sightings, known, incumbent) {
             Ok(Some((at, history))) => {
                 self.promote(at, history);
                 Ok(())
@@ -178,16 +183,19 @@ impl Servers {
         }
     }
 
-    /// Takes a server for the primary.
+    /// Takes a server for the primary. It is another one as well if it stands behind the same address and writes another history:
+    /// connections to the one before must not be used.
     fn promote(&self, at: usize, history: History) {
         let mut primary = self.primary.write();
-        let is_other = primary.at != at;
+        let is_other = primary.at != at || primary.history.is_some_and(|known| known != history);
         primary.history = Some(history);
         if is_other {
             (primary.at, primary.term) = (at, primary.term + 1);
             let term = primary.term;
             drop(primary);
-            self.servers[at].ban("it is the primary".into());
+            if self.servers.len() > 1 {
+                self.servers[at].ban("it is the primary".into());
+            }
             self.breaker.answered();
             self.promotions.inc();
             self.term.send_replace(term);
