@@ -25,6 +25,8 @@ const SETTLE: &str = "5s";
 struct Field {
     servers: Replicated,
     links: Vec<Proxy>,
+    /// A node in a process of its own, which leads the database.
+    leader: Option<Process>,
 }
 
 impl Field {
@@ -34,7 +36,19 @@ impl Field {
         for url in [servers.url(), servers.standby_url(0), servers.standby_url(1)] {
             links.push(Proxy::to(&url).await);
         }
-        Field { servers, links }
+        Field { servers, links, leader: None }
+    }
+
+    /// The same, with a leader that can be stopped where it stands: it begins alone.
+    async fn with_leader() -> Self {
+        let mut field = Field::new().await;
+        let folder = folder();
+        let config = folder.path().join("freshet.toml");
+        fs::write(&config, field.configuration()).expect("write");
+        let node = Process::configured(&config).await;
+        until("the node leads", async || node.metric("freshet_changes_leads{database=\"main\"}").await > 0.0).await;
+        field.leader = Some(node);
+        field
     }
 
     /// What a configuration says of them.
@@ -63,35 +77,22 @@ impl Field {
     }
 }
 
-/// A node in a process of its own that leads the database, stopped where it stands for longer than a leader may be silent, and
-/// woken.
+/// The leader is stopped for longer than one may be silent, and woken.
 async fn stopped_leader(field: Field) -> Field {
-    let folder = folder();
-    let config = folder.path().join("freshet.toml");
-    fs::write(&config, field.configuration()).expect("write");
-    let mut primary = field.servers.connect_primary().await;
-    let node = Process::configured(&config).await;
-    // It leads once it stands alone: the leaders before lose their sessions.
-    until("the node leads", async || {
-        if node.metric("freshet_changes_leads{database=\"main\"}").await > 0.0 {
-            return true;
-        }
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted";
-        drop(sqlx::raw_sql(end).execute(&mut primary).await);
-        sleep(Duration::from_millis(200)).await;
-        false
-    })
-    .await;
-    node.signal(Signal::SIGSTOP);
+    let leader = field.leader.as_ref().expect("there is one");
+    leader.signal(Signal::SIGSTOP);
     sleep(Duration::from_secs(6)).await;
-    node.signal(Signal::SIGCONT);
+    leader.signal(Signal::SIGCONT);
     sleep(Duration::from_secs(2)).await;
     field
 }
 
 /// Verifies for so many seconds, while `fault` happens to the servers, and expects no violation.
 async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, fault: impl FnOnce(Field) -> F) {
-    let field = Field::new().await;
+    run_on(Field::new().await, seed, seconds, fault).await;
+}
+
+async fn run_on<F: Future<Output = Field>>(field: Field, seed: &str, seconds: u64, fault: impl FnOnce(Field) -> F) {
     let [a, b] = field.nodes().await;
     let (first, second, seconds) = (a.url(), b.url(), seconds.to_string());
     let replicas = [field.servers.standby_url(0), field.servers.standby_url(1)];
@@ -221,5 +222,12 @@ long! {
     links_to_replicas_broken: 14, bad_links;
     recovery_conflicts: 12, |field| conflicts(field, 8);
     promotion_and_an_old_primary: 16, promotion;
-    leader_stopped_and_woken: 16, stopped_leader;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes"]
+async fn leader_stopped_and_woken() {
+    for seed in SEEDS {
+        run_on(Field::with_leader().await, seed, 14, stopped_leader).await;
+    }
 }
