@@ -21,14 +21,15 @@ impl Events {
         Events { response, text: String::new() }
     }
 
-    /// The id and the record of the next event.
+    /// The id and the record of the next event that brings one.
     async fn next(&mut self) -> (String, Value) {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.text = rest;
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-                if !field("data: ").is_empty() {
+                // How far a key is proven may be told between records.
+                if !field("data: ").is_empty() && field("event: ") != "freshness" {
                     return (field("id: ").into(), serde_json::from_str(field("data: ")).expect("JSON"));
                 }
                 continue;
