@@ -117,7 +117,7 @@ impl Instance {
     /// Makes a standby stop applying what the primary sends, and returns when it has.
     ///
     /// # Errors
-    /// When it does not answer, or is none.
+    /// When the server does not answer, or is not a standby.
     pub async fn pause_replay(&self) -> Result<()> {
         self.run("SELECT pg_wal_replay_pause()").await?;
         self.until("SELECT pg_get_wal_replay_pause_state() = 'paused'").await
@@ -126,7 +126,7 @@ impl Instance {
     /// Lets a standby apply what the primary sends.
     ///
     /// # Errors
-    /// When it does not answer, or is none.
+    /// When the server does not answer, or is not a standby.
     pub async fn resume_replay(&self) -> Result<()> {
         self.run("SELECT pg_wal_replay_resume()").await
     }
@@ -146,7 +146,7 @@ impl Instance {
     /// Makes a standby a primary, and returns when it takes writes. Other standbys go on following the former primary.
     ///
     /// # Errors
-    /// When it does not answer, or is none.
+    /// When the server does not answer, or is not a standby.
     pub async fn promote(&self) -> Result<()> {
         // A copy of the former primary's; it would wait for standbys that do not follow it yet.
         self.set_synchronous(false).await?;

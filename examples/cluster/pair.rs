@@ -46,7 +46,7 @@ impl Pair {
     async fn start_standby(&self, mut options: Options) -> Result<Instance> {
         let folder = &options.data_dir;
         if folder.join("PG_VERSION").exists() && !folder.join("standby.signal").exists() {
-            // Only a promotion here makes sure that it is nobody's last copy.
+            // Only after a promotion here is it certain that this data is not the last copy.
             if !self.memory.exists() {
                 return Err(format!("{} is no standby's: remove it, or choose another folder", folder.display()).into());
             }
@@ -64,7 +64,7 @@ impl Pair {
     /// Makes the standby the primary. The former one is left as it is; start it, and there are two.
     ///
     /// # Errors
-    /// When there is none, or it does not answer.
+    /// When the pair has no standby, or the standby does not answer.
     pub async fn promote(&mut self) -> Result<()> {
         let standby = self.standby.as_mut().ok_or("it has no standby")?;
         standby.promote().await?;

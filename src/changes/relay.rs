@@ -82,7 +82,7 @@ impl Relay {
         loop {
             tokio::select! {
                 () = sleep(wait.next_wait()) => {}
-                // Nobody serves a new primary before a leader has recorded its history.
+                // Nodes serve a new primary only after a leader has recorded its history.
                 Ok(()) = self.term.changed() => return,
             }
             if has_led || self.tiers.freshness_of(self.database).since_mark() >= MARK_LIMIT {
@@ -113,7 +113,7 @@ impl Relay {
                 // An old primary may have fallen silent: it is not waited for.
                 Ok(()) = self.term.changed() => {
                     self.term.mark_changed();
-                    Err(Error::Unavailable { reason: "another server is the primary now".into() })
+                    Err(Error::primary_changed())
                 }
             };
             if let Err(error) = marked {

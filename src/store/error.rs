@@ -73,7 +73,7 @@ impl Error {
     }
 
     /// What an old primary answers is of no use.
-    pub(super) fn primary_changed() -> Self {
+    pub fn primary_changed() -> Self {
         Error::Unavailable { reason: "another server is the primary now".into() }
     }
 

@@ -16,7 +16,10 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
-use super::read_queue::{Batch, Caller, Callers, Join, ReadQueue};
+use super::{
+    read_queue::{Batch, Caller, Callers, Join, ReadQueue},
+    route::Route,
+};
 use crate::{
     completion::Completion,
     record::{CollectionId, DatabaseId, Key, Position, RecordId, ShardId, State},
@@ -43,15 +46,6 @@ pub struct Loaded {
 
 /// How long a statement is waited for before it matters whether its database answers anything.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Where a record is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// On the primary.
-    Primary,
-    /// On a replica that is known to show this position; on the primary if none answers.
-    Replica(Position),
-}
 
 /// Reads that share statements.
 type QueueId = (CollectionId, ShardId, ServerRole);

@@ -15,6 +15,7 @@ pub mod freshness;
 pub mod local;
 mod read;
 mod read_queue;
+mod route;
 mod seqcount;
 #[cfg(test)]
 mod simulation;
@@ -27,9 +28,10 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use serde::{Deserialize, Serialize};
 
-pub use batch::{Batcher, Loaded, Route};
+pub use batch::{Batcher, Loaded};
 pub use read::{Answer, ReadOptions, Source};
 pub use read_queue::Join;
+pub use route::Route;
 
 use read::Answers;
 

@@ -10,19 +10,13 @@ use prometheus::IntCounter;
 
 use crate::{
     completion,
-    record::{Position, RecordId, RecordRef, Stamp, State},
+    record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
     store::{Error, ServerRole},
     telemetry::Telemetry,
 };
 
-use super::{
-    Tiers,
-    batch::{Loaded, Route},
-    entry::Entry,
-    freshness::Verdict,
-    read_queue::Join,
-};
+use super::{Tiers, batch::Loaded, entry::Entry, freshness::Verdict, read_queue::Join, route::Route};
 
 /// What a reader asks of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,34 +210,6 @@ impl Tiers {
         answer: impl FnOnce(Result<Answer, Error>) + Send + 'static,
     ) {
         tokio::spawn(async move { answer(self.walk(&id, &ReadOptions::default(), route, deadline).await) });
-    }
-
-    /// Where a record is read first: on a replica, unless none is known to show what this node or the client has seen. Whether
-    /// an answer is new enough is judged when it comes; this only spares reads that would be repeated.
-    ///
-    /// # Source
-    /// docs/coherence.md, R10.
-    fn route(&self, id: &RecordId, options: &ReadOptions) -> Route {
-        let shard = self.inner.store.shard_of(id.as_ref());
-        let Some(shown) = shard.ok().and_then(|shard| self.inner.store.replica_mark(shard)) else {
-            return Route::Primary;
-        };
-        let Some(view) = self.view_of(id.as_ref()) else { return Route::Primary };
-        // The primary's answer needs no certificate. Where it has none to give, a replica is asked after all.
-        if view.freshness.verdict() != Verdict::Fresh {
-            return Route::Primary;
-        }
-        let (floor, needed) = view.floors.required(id);
-        let is_covered = options.min_stamp.is_none_or(|min| floor.is_some_and(|floor| floor >= min));
-        if is_covered && needed <= shown { Route::Replica(needed) } else { Route::Primary }
-    }
-
-    /// Where a record is read when `route` came to nothing because the primary is away: on a replica that may well show what
-    /// none is known to.
-    fn other_route(&self, id: &RecordId, route: Route) -> Option<Route> {
-        let shard = self.inner.store.shard_of(id.as_ref()).ok()?;
-        let is_there = route == Route::Primary && self.inner.store.replica_mark(shard).is_some();
-        is_there.then_some(Route::Replica(Position::default()))
     }
 
     /// Reads the store until an answer is not older than what this node knew when it came: a record that changes faster

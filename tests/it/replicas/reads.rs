@@ -1,10 +1,13 @@
 //! Where reads go while all servers are well, or one of them lags.
 
+use std::time::Duration;
+
+use freshet::{store::postgres, tiers::freshness::Verdict};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{all_asked, all_used, database, failures, node_without_cache, put};
-use crate::harness::{Node, Replicated, Socket, node::config, until};
+use crate::harness::{Link, Node, Proxy, Replicated, Socket, node::config, until};
 
 /// Index scans of the tables of products, as the server counts them.
 async fn scans(url: &str) -> i64 {
@@ -84,10 +87,34 @@ async fn a_paused_replica_is_never_the_cause_of_an_older_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nothing_is_proven_the_primary_answers_and_its_answers_need_no_age() {
+    let servers = Replicated::start(1, &[]).await;
+    let mut primary = servers.connect_primary().await;
+    let fill = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 50) n";
+    sqlx::raw_sql(fill).execute(&mut primary).await.expect("fill");
+    servers.wait_for_replay(0).await;
+    let link = Proxy::to(&servers.url()).await;
+    let mut settings = config();
+    settings.tiers.freshness.fresh = Duration::from_millis(400);
+    let node = Node::on(postgres::Config { url: link.url(), ..database(&servers, 1) }, settings).await;
+    all_asked(&node, 1).await;
+    // As while a large transaction is read: the feed proves nothing, and the primary answers.
+    link.set_for("tail", Link::BlackHole);
+    until("the certificate has lapsed", async || node.tiers().freshness().verdict() != Verdict::Fresh).await;
+    let mut socket = Socket::open(&node).await;
+    for n in 1..=50 {
+        let read = socket.ok("get", json!(["products", format!("k{n}")])).await;
+        assert_eq!((&read["value"]["price"], read.get("stale_ms")), (&json!(n), None), "{read}");
+    }
+    node.stop().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_falls_too_far_behind_is_asked_again_when_it_has_caught_up() {
     let servers = Replicated::start(1, &[]).await;
     let mut settings = database(&servers, 1);
-    settings.replica_lag_max = std::time::Duration::from_millis(500);
+    settings.replica_lag_max = Duration::from_millis(500);
     let node = Node::on(settings, config()).await;
     all_asked(&node, 1).await;
     servers.pause_replay(0).await;

@@ -11,10 +11,7 @@ use super::{Servers, roles::Sighting};
 use crate::{
     record::Position,
     resilience::Deadline,
-    store::{
-        Error,
-        postgres::{failure, identity},
-    },
+    store::{Error, postgres::identity},
 };
 
 /// Between two looks at the same server.
@@ -86,10 +83,12 @@ impl Servers {
 }
 
 async fn elect_among(servers: &Servers, probes: &mut [Probe]) -> Result<(), Error> {
-    let sightings = join_all(probes.iter_mut().map(|probe| async { probe.look(servers).await.ok() })).await;
-    servers.elect(&sightings)?;
-    for (at, sighting) in sightings.into_iter().enumerate() {
-        if let Some(sighting) = sighting.filter(|_| !servers.is_primary(at)) {
+    let looks = join_all(probes.iter_mut().map(|probe| probe.look(servers))).await;
+    servers.elect(&looks)?;
+    for (at, look) in looks.into_iter().enumerate() {
+        if let Ok(sighting) = look
+            && !servers.is_primary(at)
+        {
             servers.meet(at, sighting);
         }
     }
@@ -110,20 +109,19 @@ impl Probe {
     async fn look_and_tell(&mut self, servers: &Servers) {
         match self.look(servers).await {
             Ok(sighting) => servers.meet(self.at, sighting),
-            Err(Error::Unavailable { reason }) => servers.get(self.at).ban(reason),
-            Err(error) => servers.get(self.at).ban(error.to_string()),
+            Err(reason) => servers.get(self.at).ban(reason),
         }
     }
 
-    /// A connection that failed is closed; the next look opens another.
-    async fn look(&mut self, servers: &Servers) -> Result<Sighting, Error> {
+    /// An error says why the server says nothing. A connection that failed is closed; the next look opens another.
+    async fn look(&mut self, servers: &Servers) -> Result<Sighting, String> {
         let deadline = Deadline::after(LIMIT);
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
                 let options = servers.get(self.at).options.clone().application_name("freshet probe");
                 let connected = deadline.limit(PgConnection::connect_with(&options)).await;
-                connected.map_err(|_| silent())?.map_err(failure::connecting)?
+                connected.map_err(|_| silent())?.map_err(|error| error.to_string())?
             }
         };
         let query = format!(
@@ -132,12 +130,12 @@ impl Probe {
         );
         let looked = sqlx::query_as(AssertSqlSafe(query)).fetch_one(&mut connection);
         let (system_identifier, timeline, _, mark): (i64, Option<i32>, bool, Option<i64>) =
-            deadline.limit(looked).await.map_err(|_| silent())?.map_err(failure::connecting)?;
+            deadline.limit(looked).await.map_err(|_| silent())?.map_err(|error| error.to_string())?;
         self.connection = Some(connection);
         Ok(Sighting { system_identifier, timeline, mark: Position(mark.unwrap_or(0).unsigned_abs()) })
     }
 }
 
-fn silent() -> Error {
-    Error::Unavailable { reason: format!("it does not answer within {} s", LIMIT.as_secs()) }
+fn silent() -> String {
+    format!("it does not answer within {} s", LIMIT.as_secs())
 }

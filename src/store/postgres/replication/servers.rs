@@ -137,21 +137,22 @@ impl Servers {
         self.is_refuted.swap(false, Ordering::AcqRel)
     }
 
-    /// Takes the primary from what a look at every server found; an error says why there is none.
+    /// Takes the primary from what a look at every server found; an error says of each why it is not the primary.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
-    pub(super) fn elect(&self, sightings: &[Option<Sighting>]) -> Result<(), Error> {
+    pub(super) fn elect(&self, looks: &[Result<Sighting, String>]) -> Result<(), Error> {
+        let sightings: Vec<Option<Sighting>> = looks.iter().map(|look| look.as_ref().ok().copied()).collect();
         let (known, incumbent) = {
             let primary = self.primary.read();
             (primary.history, primary.at)
         };
-        match roles::primary(sightings, known, incumbent) {
+        match roles::primary(&sightings, known, incumbent) {
             Ok(Some((at, history))) => {
                 self.promote(at, history);
                 Ok(())
             }
-            Ok(None) => Err(Error::Unavailable { reason: "none of its servers is a primary that answers".into() }),
+            Ok(None) => Err(Error::Unavailable { reason: format!("it has no primary: {}", self.listed(looks)) }),
             Err((one, other)) => {
                 let [one, other] = [one, other].map(|at| &self.servers[at].place);
                 Err(Error::broken(format!(
@@ -160,6 +161,18 @@ impl Servers {
                 )))
             }
         }
+    }
+
+    fn listed(&self, looks: &[Result<Sighting, String>]) -> String {
+        let each = self.servers.iter().zip(looks).map(|(server, look)| {
+            let why = match look {
+                Err(reason) => reason,
+                Ok(sighting) if sighting.timeline.is_none() => "it is a standby",
+                Ok(_) => "it is an old primary; another was promoted",
+            };
+            format!("{}: {why}", server.place)
+        });
+        each.collect::<Vec<_>>().join("; ")
     }
 
     /// What a look at one server found, which was not taken for the primary.
@@ -257,5 +270,51 @@ impl Servers {
         let primary = self.primary.read().at;
         let states = self.servers.iter().enumerate();
         states.map(|(at, server)| server.state(at == primary, self.newest())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    fn servers(replicas: &[&str]) -> Servers {
+        let replicas = replicas.iter().map(|url| (*url).to_owned()).collect();
+        let config = Config { replicas, ..Config::at("postgres://a/shop") };
+        Servers::new(&config, &Counters::new(&Telemetry::new())).expect("sound urls")
+    }
+
+    fn history(system_identifier: i64, timeline: i32) -> History {
+        History { system_identifier, timeline }
+    }
+
+    #[test]
+    fn another_history_behind_the_same_address_is_another_primary() {
+        let servers = servers(&[]);
+        servers.confirm(0, history(7, 1)).expect("the first");
+        servers.confirm(0, history(7, 1)).expect("the same");
+        assert!(servers.is_current(0));
+        servers.confirm(0, history(7, 2)).expect("it was promoted");
+        assert!(servers.is_current(1) && !servers.is_current(0));
+    }
+
+    #[test]
+    fn the_only_server_may_be_restored_to_an_earlier_timeline_and_one_of_several_is_an_old_primary() {
+        let alone = servers(&[]);
+        alone.confirm(0, history(7, 2)).expect("the first");
+        alone.confirm(0, history(7, 1)).expect("it was restored");
+        let several = servers(&["postgres://b/shop"]);
+        several.confirm(0, history(7, 2)).expect("the first");
+        several.confirm(0, history(7, 1)).expect_err("another was promoted");
+        assert!(several.take_refutation());
+    }
+
+    #[test]
+    fn where_there_is_no_primary_each_server_says_why() {
+        let servers = servers(&["postgres://b/shop"]);
+        let standby = Sighting { system_identifier: 7, timeline: None, mark: Position(1) };
+        let error = servers.elect(&[Err("password authentication failed".into()), Ok(standby)]).expect_err("none");
+        let text = error.to_string();
+        assert!(text.contains("a:5432: password authentication failed; b:5432: it is a standby"), "{text}");
     }
 }
