@@ -60,6 +60,8 @@ async fn a_new_generation_resets_screens_and_drops_what_was_cached() {
         assert_eq!(watcher.push().await["reset"], true);
     }
     assert!(keys("k", 50).iter().all(|key| watcher.stamp(key).0 == 2));
+    // Reads may meet it first, each for its own shard; the poll tells of all.
+    until("the feed has told of it", async || resyncs(&node).await == 1.0).await;
     let anew = node.service().get(&unwatched, &ReadOptions::default()).await.expect("read");
     assert_eq!((anew.source, anew.state.stamp.generation), (Source::Store, 2));
 
