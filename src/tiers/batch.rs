@@ -116,7 +116,9 @@ impl Batcher {
             self.statements.inc();
             let begun = Instant::now();
             let fetched = self.read(id, &batch).await;
-            let silence = fetched.is_err().then(|| self.store.check_silence(id.1).err()).flatten();
+            // Where no replica answered, either, another one may answer the next.
+            let is_primarys = id.2 == ServerRole::Primary && fetched.is_err();
+            let silence = is_primarys.then(|| self.store.check_silence(id.1).err()).flatten();
             self.complete(id, &batch.keys, begun, fetched);
             // What waits for the next statement would be asked in vain, one batch after another.
             while let Some(error) = &silence
@@ -142,8 +144,8 @@ impl Batcher {
         batch
     }
 
-    /// Reads the keys of a batch. Callers whose deadline passes meanwhile get [`Error::Deadline`], and all get
-    /// [`Error::Unavailable`] when the database turns out to be silent.
+    /// Reads the keys of a batch, once more where another server becomes the primary meanwhile. Callers whose deadline passes
+    /// get [`Error::Deadline`], and all get [`Error::Unavailable`] when the database turns out to be silent.
     async fn read(&self, id: QueueId, batch: &Batch) -> Result<Fetched, Error> {
         let (collection, shard, role) = id;
         if role == ServerRole::Replica {
@@ -153,11 +155,18 @@ impl Batcher {
             }
             self.store.admit(shard)?;
         }
-        let mut read = pin!(self.store.read(shard, collection, &batch.keys, batch.deadline));
+        let mut term = self.store.primary_term(self.store.owner(shard)?);
+        let send = || self.store.read(shard, collection, &batch.keys, batch.deadline);
+        let mut read = pin!(send());
         let (begun, mut expiry) = (Instant::now(), batch.expiry);
         loop {
-            if let Ok(fetched) = expiry.at_most(PATIENCE).limit(read.as_mut()).await {
-                return fetched;
+            let limit = expiry.at_most(PATIENCE);
+            tokio::select! {
+                fetched = limit.limit(read.as_mut()) => if let Ok(fetched) = fetched { return fetched },
+                Ok(()) = term.changed() => {
+                    read.set(send());
+                    continue;
+                }
             }
             if begun.elapsed() >= PATIENCE {
                 self.store.check_silence(shard)?;

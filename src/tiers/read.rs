@@ -236,7 +236,12 @@ impl Tiers {
                 loaded => loaded?,
             };
             if let Some(settled) = self.settle(id, &loaded, options) {
-                return Ok(settled);
+                // A commit that waits for a standby is shown by that one first.
+                let (stamp, min) = (settled.0.stamp, options.min_stamp);
+                let may_be_ahead = min.is_some_and(|min| stamp < min && stamp.generation == min.generation);
+                let Some(replica) = other.take_if(|_| may_be_ahead) else { return Ok(settled) };
+                route = replica;
+                continue;
             }
             if let Some(answer) = self.get_local(id.as_ref(), options).filter(|answer| answer.stale.is_none()) {
                 return Ok((answer.state, None));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Kind, Node, Socket, node::config, until};
+use crate::harness::{Kind, Node, Socket, node::config, until, watcher::stamp};
 
 #[tokio::test]
 async fn a_server_of_another_identity_starts_a_new_generation() {
@@ -21,7 +21,8 @@ async fn a_server_of_another_identity_starts_a_new_generation() {
     let second = Node::over(&database.url(), config()).await;
     let mut socket = Socket::open(&second).await;
     let after = socket.ok("get", json!({"collection": "products", "key": "A"})).await;
-    assert!(after["stamp"].as_str().is_some_and(|stamp| stamp.starts_with("2.")), "{after}");
+    // A count would be the same after a second restore of the same backup.
+    assert!(stamp(&after).0 > 1_700_000_000, "{after}");
     let put = json!({"collection": "products", "key": "A", "value": {"name": "two", "price": 2}});
     let written = socket.ok("put", put).await;
     assert!(written["version"].as_u64() > before["version"].as_u64().map(|v| v + (1 << 32)), "{written}");

@@ -19,12 +19,20 @@ const VERSION_JUMP: i64 = 1 << 32;
 const MARK_JUMP: i64 = 1 << 32;
 const TERM_JUMP: i64 = 1_000;
 
+/// Seconds of the clock where those are more than the next number: of two restores of one backup each starts a generation of its own.
+const NEXT_GENERATION: &str =
+    "UPDATE feed.shard_state SET gen = greatest(gen + 1, extract(epoch FROM clock_timestamp())::bigint)";
+
 /// The timeline is read from the name of the WAL file being written: the control file shows a promotion only at the
-/// next checkpoint. A standby writes none.
+/// next checkpoint. A standby writes none; of the timeline that it follows, its checkpoint may be older than the log that it
+/// receives, and a stranger may see nothing of the latter.
 pub(super) const ACTUAL: &str = "(SELECT system_identifier FROM pg_control_system()) AS system_identifier, \
                       CASE WHEN NOT pg_is_in_recovery() \
                       THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline, \
-                      pg_is_in_recovery() AS standby";
+                      pg_is_in_recovery() AS standby, \
+                      CASE WHEN pg_is_in_recovery() \
+                      THEN greatest((SELECT timeline_id FROM pg_control_checkpoint()), \
+                                    (SELECT received_tli FROM pg_stat_wal_receiver)) END AS follows";
 
 /// Checks that a server may be used as the primary: it is one, and its identity is the recorded one, or none is recorded yet.
 /// Returns the history that it writes; `None` where nothing was migrated yet.
@@ -84,7 +92,7 @@ pub(super) async fn record(connection: &mut PgConnection) -> Result<bool, sqlx::
             let lock = format!("LOCK TABLE {} IN EXCLUSIVE MODE", tables.join(", "));
             sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *transaction).await?;
         }
-        sqlx::raw_sql("UPDATE feed.shard_state SET gen = gen + 1").execute(&mut *transaction).await?;
+        sqlx::raw_sql(NEXT_GENERATION).execute(&mut *transaction).await?;
         sqlx::query("SELECT setval('feed.vseq', nextval('feed.vseq') + $1)")
             .bind(VERSION_JUMP)
             .execute(&mut *transaction)

@@ -16,7 +16,8 @@ use crate::{
 /// The newest mark a statement's snapshot shows.
 const MARK: &str = "(SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1)";
 /// The same on a replica, and nothing on one that has been promoted: a session outlives that.
-const REPLICA_MARK: &str = "(SELECT n FROM feed.mark WHERE pg_is_in_recovery() ORDER BY n DESC LIMIT 1)";
+const REPLICA_MARK: &str =
+    "(CASE WHEN pg_is_in_recovery() THEN coalesce((SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1), 0) END)";
 
 /// The statements for one shard of one collection, or for all its shards; those that write are made for each shape of rows.
 ///

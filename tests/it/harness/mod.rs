@@ -23,7 +23,7 @@ mod server;
 pub mod socket;
 pub mod tampering;
 pub mod terminal;
-mod watcher;
+pub mod watcher;
 
 pub(crate) use both::both;
 pub use database::{TestDatabase, blank_database, database, empty_database};

@@ -52,6 +52,52 @@ async fn cold_reads_are_answered_by_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_only_a_replica_shows_yet_is_read_there_by_its_stamp() {
+    let servers = Replicated::start(1, &[]).await;
+    let node = node_without_cache(&servers, 1).await;
+    let mut socket = Socket::open(&node).await;
+    put(&mut socket, "a", 1).await;
+    all_used(&node, &mut socket, &servers, 1).await;
+    // Commits wait for a standby that is missing; the one that is there shows them meanwhile.
+    let mut primary = servers.connect_primary().await;
+    let missing = "ALTER SYSTEM SET synchronous_standby_names = 'missing'";
+    sqlx::raw_sql(missing).execute(&mut primary).await.expect("set");
+    sqlx::raw_sql("SELECT pg_reload_conf()").execute(&mut primary).await.expect("reload");
+    until("commits wait", async || {
+        let shown = sqlx::query_scalar("SHOW synchronous_standby_names").fetch_one(&mut primary).await;
+        shown.is_ok_and(|names: String| names == "missing")
+    })
+    .await;
+    let mut writer = servers.connect_primary().await;
+    let written = tokio::spawn(async move {
+        sqlx::raw_sql("UPDATE products SET price = 2 WHERE sku = 'a'").execute(&mut writer).await.expect("update");
+    });
+    let mut standby = servers.connect_standby(0).await;
+    let shown = "SELECT freshet_version FROM products WHERE sku = 'a' AND price = 2";
+    let mut version: Option<i64> = None;
+    until("the replica shows it", async || {
+        version = sqlx::query_scalar(shown).fetch_optional(&mut standby).await.expect("read");
+        version.is_some()
+    })
+    .await;
+    let behind: Option<i64> = sqlx::query_scalar(shown).fetch_optional(&mut primary).await.expect("read");
+    assert_eq!(behind, None, "the primary shows it as well");
+
+    let min_stamp = format!("1.{}", version.expect("a version"));
+    let read = socket.ok("get", json!({"collection": "products", "key": "a", "min_stamp": min_stamp})).await;
+    assert_eq!(read["value"]["price"], json!(2), "{read}");
+    // A stamp that nothing has is answered by the primary, at once.
+    let read = socket.ok("get", json!({"collection": "products", "key": "b", "min_stamp": "1.9000000000000000"})).await;
+    assert_eq!(read["value"], json!(null), "{read}");
+
+    sqlx::raw_sql("ALTER SYSTEM RESET synchronous_standby_names").execute(&mut primary).await.expect("reset");
+    sqlx::raw_sql("SELECT pg_reload_conf()").execute(&mut primary).await.expect("reload");
+    written.await.expect("the write ends");
+    node.stop().await;
+    servers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_replica_is_never_the_cause_of_an_older_answer() {
     let servers = Replicated::start(1, &[]).await;
     let (writer, reader) = (node_without_cache(&servers, 1).await, node_without_cache(&servers, 1).await);

@@ -14,7 +14,7 @@ use crate::{
     record::Position,
     store::postgres::{
         identity,
-        replication::roles::{self, History, Sighting},
+        replication::roles::{self, Sighting},
         session::{self, Place, Session},
     },
 };
@@ -186,17 +186,10 @@ impl Look {
     }
 
     fn sighting(&self) -> Option<Sighting> {
-        let (_, Answer { system_identifier, timeline, .. }) = self.answer.as_ref().ok()?;
+        let (_, Answer { system_identifier, timeline, follows, .. }) = self.answer.as_ref().ok()?;
+        let (system_identifier, timeline, follows) = (*system_identifier, *timeline, *follows);
         // Who is the primary does not depend on marks, and before the first migration there are none.
-        Some(Sighting { system_identifier: *system_identifier, timeline: *timeline, mark: Position(0) })
-    }
-
-    fn follows(&self, history: History) -> bool {
-        let answer = self.answer.as_ref().ok().map(|(_, answer)| answer);
-        answer.is_some_and(|answer| {
-            answer.system_identifier == history.system_identifier
-                && answer.follows.is_some_and(|timeline| timeline > history.timeline)
-        })
+        Some(Sighting { system_identifier, timeline, follows, mark: Position(0) })
     }
 
     /// Why it is not the primary, where none was found.
@@ -228,22 +221,16 @@ fn elect(looks: &[Look]) -> Result<usize, Error> {
         let servers = looks.iter().map(|look| (look.place.clone(), look.why_not())).collect();
         Error::NoPrimary { servers }
     };
-    let (at, history) = roles::primary(&sightings, None, 0)
-        .map_err(|(one, other)| {
-            let [one, other] = [one, other].map(|at| looks[at].place.clone());
-            Error::TwoPrimaries { one, other }
-        })?
-        .ok_or_else(none)?;
-    // Where the promoted one is away, a standby of it tells.
-    if looks.iter().any(|look| look.follows(history)) { Err(none()) } else { Ok(at) }
+    let elected = roles::primary(&sightings, None, 0).map_err(|(one, other)| {
+        let [one, other] = [one, other].map(|at| looks[at].place.clone());
+        Error::TwoPrimaries { one, other }
+    })?;
+    elected.map(|(at, _)| at).ok_or_else(none)
 }
 
-/// A standby's checkpoint may be older than the log that it receives, and a stranger may see nothing of the latter.
 async fn ask(mut session: Session, place: &str) -> Result<(Session, Answer), session::Error> {
     let query = format!(
         "SELECT {},
-                CASE WHEN pg_is_in_recovery() THEN greatest((SELECT timeline_id FROM pg_control_checkpoint()),
-                     (SELECT received_tli FROM pg_stat_wal_receiver)) END AS follows,
                 CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn()::text END AS written,
                 clock_timestamp()::text AS now",
         identity::ACTUAL

@@ -109,7 +109,7 @@ impl Probe {
     async fn look_and_tell(&mut self, servers: &Servers) {
         match self.look(servers).await {
             Ok(sighting) => servers.meet(self.at, sighting),
-            Err(reason) => servers.get(self.at).ban(reason),
+            Err(reason) => servers.get(self.at).miss(reason, servers.newest()),
         }
     }
 
@@ -129,10 +129,10 @@ impl Probe {
             identity::ACTUAL
         );
         let looked = sqlx::query_as(AssertSqlSafe(query)).fetch_one(&mut connection);
-        let (system_identifier, timeline, _, mark): (i64, Option<i32>, bool, Option<i64>) =
+        let (system_identifier, timeline, _, follows, mark): (i64, Option<i32>, bool, Option<i32>, Option<i64>) =
             deadline.limit(looked).await.map_err(|_| silent())?.map_err(|error| error.to_string())?;
         self.connection = Some(connection);
-        Ok(Sighting { system_identifier, timeline, mark: Position(mark.unwrap_or(0).unsigned_abs()) })
+        Ok(Sighting { system_identifier, timeline, follows, mark: Position(mark.unwrap_or(0).unsigned_abs()) })
     }
 }
 

@@ -15,6 +15,8 @@ pub(in crate::store::postgres) struct Sighting {
     pub(in crate::store::postgres) system_identifier: i64,
     /// Of what it writes; `None` for a replica, which writes nothing.
     pub(in crate::store::postgres) timeline: Option<i32>,
+    /// The timeline whose log a replica applies.
+    pub(in crate::store::postgres) follows: Option<i32>,
     /// The newest mark that it shows.
     pub(in crate::store::postgres) mark: Position,
 }
@@ -38,7 +40,8 @@ pub(super) fn may_follow(found: History, known: Option<History>) -> bool {
 
 /// The primary among servers that were all looked at: of those that write, the one with the newest history. `known` is the
 /// history of the last primary that was used. A cluster of another identifier counts only if no server of the known one
-/// answers: it was made anew. Of equal ones the `incumbent` stays.
+/// answers: it was made anew. Of equal ones the `incumbent` stays. Where no primary was met yet, a replica of a newer history
+/// tells that the newest is an old primary, too.
 ///
 /// # Errors
 /// The places of two primaries of which none can be told to be the newer.
@@ -62,7 +65,15 @@ pub(in crate::store::postgres) fn primary(
             _ => newest = Some((at, found)),
         }
     }
-    Ok(newest)
+    // Later, a stray replica of a copy that somebody promoted must not depose the primary that is in use.
+    let is_deposed = |history: History| {
+        known.is_none()
+            && sightings.iter().flatten().any(|other| {
+                other.system_identifier == history.system_identifier
+                    && other.follows.is_some_and(|timeline| timeline > history.timeline)
+            })
+    };
+    Ok(newest.filter(|(_, history)| !is_deposed(*history)))
 }
 
 #[cfg(test)]
@@ -76,7 +87,7 @@ mod tests {
     const STRANGE: Sighting = server(8, Some(1));
 
     const fn server(system_identifier: i64, timeline: Option<i32>) -> Sighting {
-        Sighting { system_identifier, timeline, mark: Position(1) }
+        Sighting { system_identifier, timeline, follows: None, mark: Position(1) }
     }
 
     fn chosen(sightings: &[Option<Sighting>], known: Option<(i64, i32)>) -> Option<usize> {
@@ -95,6 +106,14 @@ mod tests {
         assert_eq!(chosen(&[Some(OLD), Some(PROMOTED)], Some((7, 1))), Some(1));
         assert_eq!(chosen(&[Some(OLD), Some(PROMOTED)], None), Some(1));
         assert_eq!(chosen(&[Some(OLD), None], Some((7, 2))), None);
+    }
+
+    #[test]
+    fn a_replica_of_the_promoted_one_tells_of_an_old_primary_unless_that_is_in_use() {
+        let follower = Sighting { follows: Some(2), ..REPLICA };
+        assert_eq!(chosen(&[Some(OLD), Some(follower)], None), None);
+        assert_eq!(chosen(&[Some(OLD), Some(Sighting { follows: Some(1), ..REPLICA })], None), Some(0));
+        assert_eq!(chosen(&[Some(OLD), Some(follower)], Some((7, 1))), Some(0));
     }
 
     #[test]

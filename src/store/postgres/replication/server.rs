@@ -125,13 +125,27 @@ impl Server {
     pub(super) fn meet_mark(&self, mark: Position, newest: Position) {
         self.mark.store(mark.0, Ordering::Release);
         let behind = newest.0.saturating_sub(mark.0);
-        let lag = lag(behind);
-        self.lag.set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+        let lag = self.note_lag(behind);
         if behind >= HISTORY_MARKS {
             self.ban("it follows a lost history".into());
         } else if lag > self.lag_max {
             self.ban(format!("it is {:.1} s behind", lag.as_secs_f64()));
         }
+    }
+
+    /// A look at it found nothing, for `reason`.
+    pub(super) fn miss(&self, reason: String, newest: Position) {
+        self.note_lag(newest.0.saturating_sub(self.mark().0));
+        self.ban(reason);
+    }
+
+    /// Of a replica that shows none yet, nothing is known.
+    fn note_lag(&self, behind: u64) -> Duration {
+        let lag = lag(behind);
+        if self.mark().0 > 0 {
+            self.lag.set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+        }
+        lag
     }
 
     /// A look at it found it following and near enough, unless [`Self::meet_mark`] has just found otherwise.

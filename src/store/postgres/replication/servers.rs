@@ -206,6 +206,8 @@ impl Servers {
             (primary.at, primary.term) = (at, primary.term + 1);
             let term = primary.term;
             drop(primary);
+            // Marks of a restored server may be lower.
+            self.newest.store(0, Ordering::Release);
             if self.servers.len() > 1 {
                 self.servers[at].ban("it is the primary".into());
             }
@@ -312,7 +314,7 @@ mod tests {
     #[test]
     fn where_there_is_no_primary_each_server_says_why() {
         let servers = servers(&["postgres://b/shop"]);
-        let standby = Sighting { system_identifier: 7, timeline: None, mark: Position(1) };
+        let standby = Sighting { system_identifier: 7, timeline: None, follows: None, mark: Position(1) };
         let error = servers.elect(&[Err("password authentication failed".into()), Ok(standby)]).expect_err("none");
         let text = error.to_string();
         assert!(text.contains("a:5432: password authentication failed; b:5432: it is a standby"), "{text}");
