@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    changes::{Counters, Follower, Relay},
+    changes::{Counters, Follower, Keeper, Relay},
     config::Config,
     gateway::{Gateway, Page, Readiness},
     hub::Hub,
@@ -14,6 +14,7 @@ use crate::{
     resilience::Deadline,
     service::Service,
     session::Sessions,
+    shared::{self, Cache},
     shutdown::{Tasks, first_ended, phase},
     store::{
         self, Memory, Postgres, Store,
@@ -55,6 +56,9 @@ pub enum Error {
     /// The private server did not start.
     #[error("failed to start a private PostgreSQL")]
     Server(#[from] server::Error),
+    /// The shared cache is configured wrongly.
+    #[error("failed to set up the shared cache")]
+    Shared(#[from] shared::Error),
     /// The store could not be opened or set up.
     #[error("failed to open the store")]
     Store(#[from] store::Error),
@@ -110,7 +114,8 @@ impl App {
         let operations = listen(config.gateway.operations).await?;
         let telemetry = Telemetry::new();
         let (store, private) = open_store(config, place, &telemetry).await?;
-        let tiers = Tiers::new(&config.tiers, store.clone(), &telemetry);
+        let shared = config.redis.clone().map(Cache::new).transpose()?;
+        let tiers = Tiers::new(&config.tiers, store.clone(), shared.clone(), &telemetry);
         let hub = Hub::new(&telemetry);
         let service = Service::new(config.service.clone(), store.clone(), tiers.clone(), hub.clone(), &telemetry);
         let sessions = Sessions::new(config.session.clone(), service, &telemetry);
@@ -124,9 +129,15 @@ impl App {
             tasks.spawn("relay", |stop| relay.run(stop));
             let follower = Follower::new(database, store.clone(), tiers.clone(), hub.clone(), &counters);
             tasks.spawn("follower", |stop| follower.run(stop));
+            if let Some(cache) = &shared {
+                let keeper = Keeper::new(database, store.clone(), cache.clone(), &counters);
+                tasks.spawn("keeper", |stop| keeper.run(stop));
+            }
             let filtered = tiers.clone();
             tasks.spawn("filters", move |stop| keep_filters(filtered, database, stop));
         }
+        let filled = tiers.clone();
+        tasks.spawn("shared fills", |stop| filled.fill_shared(stop));
         let observed = tiers.clone();
         tasks.spawn("gauges", |stop| keep_gauges(observed, stop));
         tasks.spawn("hub", |stop| hub.run(stop));

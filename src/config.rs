@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    gateway, service, session,
+    gateway, service, session, shared,
     store::{
         memory::Schema,
         postgres::{
@@ -44,6 +44,9 @@ pub struct Config {
     pub service: service::Config,
     /// The read path.
     pub tiers: tiers::Config,
+    /// The cache that all nodes share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<shared::Config>,
     /// The databases that hold the records.
     #[serde(rename = "database")]
     pub databases: Vec<postgres::Config>,
@@ -61,6 +64,7 @@ impl Default for Config {
             session: session::Config::default(),
             service: service::Config::default(),
             tiers: tiers::Config::default(),
+            redis: None,
             databases: Vec::new(),
             collections: Vec::new(),
         }

@@ -43,6 +43,7 @@ pub mod gateway;
 pub mod hub;
 pub mod service;
 pub mod session;
+pub mod shared;
 pub mod shutdown;
 pub mod store;
 mod sync;

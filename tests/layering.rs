@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("service", 4),
     ("changes", 4),
     ("tiers", 3),
+    ("shared", 2),
     ("store", 2),
     ("hub", 2),
     ("client", 2),

@@ -15,7 +15,7 @@ use freshet::{
     store::{self, Proof},
     telemetry::Telemetry,
     tiers::{self, ReadOptions, Source, Tiers, freshness, local},
-    tiers::{Batcher, Join, Route},
+    tiers::{Batcher, Join},
 };
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -46,7 +46,7 @@ impl<'a> Node<'a> {
             ..tiers::Config::default()
         };
         let telemetry = Telemetry::new();
-        let tiers = Tiers::new(&config, shop.store.clone(), &telemetry);
+        let tiers = Tiers::new(&config, shop.store.clone(), None, &telemetry);
         tiers.advance(DatabaseId(0), Proof { position: Position(0), begun: Instant::now() });
         let batcher = Batcher::new(shop.store.clone(), telemetry.counter("statements", "Of the follower."));
         let hub = Hub::new(&telemetry);
@@ -78,7 +78,7 @@ impl Cache for Node<'_> {
         if held {
             let (answer, loaded) = completion::channel(|| Err(store::Error::shutting_down()));
             let loaded = self.runtime.block_on(async {
-                self.batcher.load(id, Join::Later, Route::Primary, Deadline::after(LONG), answer);
+                self.batcher.load(id, Join::Later, Deadline::after(LONG), answer);
                 loaded.await
             });
             let loaded = loaded.expect("read again");

@@ -13,6 +13,8 @@ pub struct Counters {
     pub(super) position: IntGaugeVec,
     pub(super) marks: IntCounterVec,
     pub(super) leads: IntGaugeVec,
+    pub(super) kept: IntGaugeVec,
+    pub(super) claims: IntCounterVec,
 }
 
 impl Counters {
@@ -27,6 +29,15 @@ impl Counters {
             position: gauges("freshet_changes_position", "The newest mark applied."),
             marks: counters("freshet_changes_marks_total", "Marks this node has committed as the leader."),
             leads: gauges("freshet_changes_leads", "1 while this node leads the database."),
+            kept: gauges(
+                "freshet_changes_kept_slices",
+                "Slices of the database in Redis that this node keeps current.",
+            ),
+            claims: telemetry.counters(
+                "freshet_changes_claims_total",
+                "Times that this node began to keep a slice in Redis, by whether its slots counted further.",
+                &["database", "how"],
+            ),
         }
     }
 }

@@ -273,8 +273,8 @@ impl Follower {
                 let again = rows.filter_map(|(record, row)| {
                     let id = RecordId::new(partition.0, record.key.clone());
                     let state = row.state(fetched.generation);
-                    let Fetched { database, position, role, .. } = fetched;
-                    let loaded = Loaded { state, database, position, role, shard: partition.1, begun };
+                    let Fetched { database, position, origin, .. } = fetched;
+                    let loaded = Loaded { state, database, position, origin, shard: partition.1, begun };
                     self.pass_on(&id, &loaded, record)
                 });
                 let again = again.collect();
@@ -320,17 +320,17 @@ mod tests {
     use super::*;
     use crate::{
         record::{CollectionId, Position, ShardId, Stamp, State},
-        store::{Memory, Proof, ServerRole, memory::Schema},
+        store::{Memory, Origin, Proof, memory::Schema},
         telemetry::Telemetry,
         tiers::{Config, Window},
     };
 
     const DATABASE: DatabaseId = DatabaseId(0);
 
-    fn loaded(version: u64, position: u64, role: ServerRole) -> Loaded {
+    fn loaded(version: u64, position: u64, origin: Origin) -> Loaded {
         let state = State { stamp: Stamp::new(1, version), value: Some(Bytes::from_static(b"{}")) };
         let (position, shard, begun) = (Position(position), ShardId(0), Instant::now());
-        Loaded { state, database: DATABASE, position, role, shard, begun }
+        Loaded { state, database: DATABASE, position, origin, shard, begun }
     }
 
     #[tokio::test]
@@ -339,7 +339,7 @@ mod tests {
         let schema: Schema = serde_json::from_str(schema).expect("a schema");
         let store = Store::Memory(Arc::new(Memory::new(vec![schema], 1).expect("a store")));
         let telemetry = Telemetry::new();
-        let tiers = Tiers::new(&Config { window: Window(10), ..Config::default() }, store.clone(), &telemetry);
+        let tiers = Tiers::new(&Config { window: Window(10), ..Config::default() }, store.clone(), None, &telemetry);
         let counters = Counters::new(&telemetry);
         let mut follower = Follower::new(DATABASE, store, tiers.clone(), Hub::new(&telemetry), &counters);
         let advance = |n| tiers.advance(DATABASE, Proof { position: Position(n), begun: Instant::now() });
@@ -347,14 +347,14 @@ mod tests {
         tiers.reset(DATABASE, Position(0), None);
         advance(100);
         // A write of this node took its place at mark 1 and was committed late; then the feed reports it.
-        assert!(tiers.install_written(&id, &loaded(7, 1, ServerRole::Primary)).is_some());
+        assert!(tiers.install_written(&id, &loaded(7, 1, Origin::Primary)).is_some());
         let change = Change { collection: id.collection, key: id.key.clone(), version: 7, deleted: false };
         let (position, since) = (Position(105), Instant::now());
         let poll =
             Poll { position, since, changes: vec![], proof: None, backlog: None, generations: None, complete: true };
         follower.apply(&change, &poll);
         (101..=115).for_each(advance);
-        assert_eq!(tiers.install(&id, &loaded(6, 106, ServerRole::Replica)), None, "mark 106 may lack it");
-        assert!(tiers.install(&id, &loaded(7, 107, ServerRole::Replica)).is_some());
+        assert_eq!(tiers.install(&id, &loaded(6, 106, Origin::Replica)), None, "mark 106 may lack it");
+        assert!(tiers.install(&id, &loaded(7, 107, Origin::Replica)).is_some());
     }
 }

@@ -9,13 +9,17 @@
 //!
 //! - [`relay`]: elected, one for each database: writes marks and deletes what is past its retention.
 //! - [`follower`]: every node: tails the outbox and applies what it finds.
+//! - [`keeper`]: one node for each slice: tails the outbox and keeps Redis current.
 
 mod counters;
 pub mod follower;
+pub mod keeper;
+mod kept_slice;
 mod owed;
 mod pace;
 pub mod relay;
 
 pub use counters::Counters;
 pub use follower::Follower;
+pub use keeper::Keeper;
 pub use relay::Relay;

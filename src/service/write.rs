@@ -10,7 +10,7 @@ use prometheus::IntCounter;
 use crate::{
     completion, digest,
     record::{DatabaseId, Patch, Position, RecordId, ShardId, Stamp, State, patch::Members},
-    store::{self, Operation, ServerRole, Token, Write, Written},
+    store::{self, Operation, Origin, Token, Write, Written},
     telemetry::Telemetry,
     tiers::Loaded,
 };
@@ -132,7 +132,7 @@ impl Service {
         };
         let state = State { stamp: written.stamp, value: value.clone() };
         // A newer state may stand already; then that one is published instead, and versions only rise.
-        let loaded = Loaded { state, database, position: *position, role: ServerRole::Primary, shard, begun };
+        let loaded = Loaded { state, database, position: *position, origin: Origin::Primary, shard, begun };
         if let Some(state) = self.tiers.install_written(id, &loaded) {
             self.hub.publish(id, &state, begun);
         }

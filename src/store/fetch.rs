@@ -4,13 +4,15 @@ use bytes::Bytes;
 
 use crate::record::{DatabaseId, Position, Stamp, State};
 
-/// Which server of a database answered a read.
+/// Where a state was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServerRole {
-    /// The primary: the read shows every change that was committed before it began.
+pub enum Origin {
+    /// On the primary: the read shows every change that was committed before it began.
     Primary,
-    /// A streaming replica: the read shows what its position says, whenever it began.
+    /// On a streaming replica: the read shows what its position says, whenever it began.
     Replica,
+    /// In the cache that all nodes share: as on a replica.
+    Shared,
 }
 
 /// Rows of one shard with the position they were read at, all from one snapshot.
@@ -20,8 +22,8 @@ pub struct Fetched {
     pub database: DatabaseId,
     /// The newest mark of it that the snapshot showed.
     pub position: Position,
-    /// Who answered.
-    pub role: ServerRole,
+    /// Which server answered.
+    pub origin: Origin,
     /// The shard's epoch there.
     pub epoch: u64,
     /// The shard's generation there; every row's version counts within it.

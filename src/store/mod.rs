@@ -21,14 +21,14 @@ use tokio::sync::watch;
 
 pub use error::Error;
 pub use feed::{Lead, Poll, Proof, Tail};
-pub use fetch::{Fetched, Row, ServerRole};
+pub use fetch::{Fetched, Origin, Row};
 pub use memory::{DataType, Memory};
 pub use postgres::{Postgres, Role, ServerState};
 pub use write::{Operation, Token, Write, Written};
 
 use crate::{
     completion::Completion,
-    record::{Catalogue, CollectionId, DatabaseId, Key, Position, RecordId, RecordRef, ShardId},
+    record::{Catalogue, CollectionId, DatabaseId, Key, Lineage, Position, RecordId, RecordRef, ShardId},
     resilience::Deadline,
     shutdown::Tasks,
 };
@@ -65,6 +65,14 @@ impl Store {
         match self {
             Store::Postgres(store) => store.database(database).name(),
             Store::Memory(_) => "memory",
+        }
+    }
+
+    /// Which database it is, once it was met; none in memory.
+    pub fn lineage(&self, database: DatabaseId) -> Option<Lineage> {
+        match self {
+            Store::Postgres(store) => store.database(database).lineage(),
+            Store::Memory(_) => None,
         }
     }
 
@@ -266,6 +274,18 @@ impl Store {
         match self {
             Store::Postgres(store) => Tail::Postgres(store.database(database).tail()),
             Store::Memory(store) => Tail::Memory(store.tail()),
+        }
+    }
+
+    /// A reader of a database's change feed that starts at `mark`: its first poll reports what the snapshot of that mark does not
+    /// show, and all generations. `None` where the mark is gone.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Deadline`].
+    pub async fn tail_from(&self, database: DatabaseId, mark: Position) -> Result<Option<Tail>, Error> {
+        match self {
+            Store::Postgres(store) => Ok(store.database(database).tail_from(mark).await?.map(Tail::Postgres)),
+            Store::Memory(_) => Ok(None),
         }
     }
 

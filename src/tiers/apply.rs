@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     record::{Change, DatabaseId, Position, RecordId, RecordRef, ShardId, Stamp, State},
-    store::{Error, Proof, ServerRole},
+    store::{Error, Origin, Proof},
 };
 
 use super::{Tiers, batch::Loaded, view::View};
@@ -67,7 +67,7 @@ impl Tiers {
             view.filters.add(id);
         }
         // A replica's read shows what its position says, whenever it began.
-        let begun = Some(loaded.begun).filter(|_| loaded.role == ServerRole::Primary);
+        let begun = Some(loaded.begun).filter(|_| loaded.origin == Origin::Primary);
         let admit = || view.floors.admit(id, &loaded.state, loaded.position, begun);
         let stands = self.inner.local.install(id, shard, admit);
         if stands.is_none() {
@@ -160,7 +160,7 @@ mod tests {
         let schema = r#"{"name": "counters", "key": "id", "columns": [{"name": "id", "type": "text"}]}"#;
         let schema: Schema = serde_json::from_str(schema).expect("a schema");
         let store = Store::Memory(Arc::new(Memory::new(vec![schema], 4).expect("a store")));
-        Tiers::new(&Config::default(), store, &Telemetry::new())
+        Tiers::new(&Config::default(), store, None, &Telemetry::new())
     }
 
     fn id() -> RecordId {
@@ -174,7 +174,7 @@ mod tests {
             state,
             database: DATABASE,
             position: Position(position),
-            role: ServerRole::Primary,
+            origin: Origin::Primary,
             shard: ShardId(0),
             begun,
         }

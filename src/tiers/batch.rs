@@ -16,15 +16,11 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
-use super::{
-    read_queue::{Batch, Caller, Callers, Join, ReadQueue},
-    route::Route,
-};
+use super::read_queue::{Batch, Caller, Callers, Join, ReadQueue};
 use crate::{
-    completion::Completion,
     record::{CollectionId, DatabaseId, Key, Position, RecordId, ShardId, State},
     resilience::Deadline,
-    store::{Error, Fetched, ServerRole, Store},
+    store::{Error, Fetched, Origin, Store},
 };
 
 /// One record as it was read, with where and when.
@@ -36,8 +32,8 @@ pub struct Loaded {
     pub database: DatabaseId,
     /// The position of the read there.
     pub position: Position,
-    /// Who answered.
-    pub role: ServerRole,
+    /// Who had it.
+    pub origin: Origin,
     /// The shard that was read.
     pub shard: ShardId,
     /// Taken before the statement was sent: it shows every change that was visible then.
@@ -47,8 +43,17 @@ pub struct Loaded {
 /// How long a statement is waited for before it matters whether its database answers anything.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Which servers of a database a statement is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Server {
+    /// The primary.
+    Primary,
+    /// A replica; the primary, if none answers.
+    Replica,
+}
+
 /// Reads that share statements.
-type QueueId = (CollectionId, ShardId, ServerRole);
+type QueueId = (CollectionId, ShardId, Server);
 /// There is a queue only while a task serves it.
 type Queues = Arc<Mutex<HashMap<QueueId, ReadQueue>>>;
 
@@ -66,7 +71,7 @@ impl Batcher {
         Batcher { store, queues: Arc::default(), statements }
     }
 
-    /// Reads one record where `route` says and hands it to `answer`, which runs between two statements and must not block. It
+    /// Reads one record on the primary and hands it to `answer`, which runs between two statements and must not block. It
     /// costs no task and no timer of its own. A caller whose limit is no shorter than that of the callers before it is
     /// answered by its deadline; any other has to keep its deadline itself.
     ///
@@ -76,21 +81,20 @@ impl Batcher {
         &self,
         id: &RecordId,
         join: Join,
-        route: Route,
         deadline: Deadline,
         answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static,
     ) {
-        let (role, needed) = match route {
-            Route::Primary => (ServerRole::Primary, Position::default()),
-            Route::Replica(needed) => (ServerRole::Replica, needed),
-        };
-        let caller = Caller { answer: Completion::new(abandoned, answer), deadline, needed };
-        let admitted = self.store.shard_of(id.as_ref()).and_then(|shard| match role {
-            ServerRole::Primary => self.store.admit(shard).map(|()| shard),
-            ServerRole::Replica => Ok(shard),
+        self.join(id, join, Server::Primary, Caller::new(deadline, answer));
+    }
+
+    /// [`Self::load`] on a server of either kind.
+    pub(super) fn join(&self, id: &RecordId, join: Join, server: Server, caller: Caller) {
+        let admitted = self.store.shard_of(id.as_ref()).and_then(|shard| match server {
+            Server::Primary => self.store.admit(shard).map(|()| shard),
+            Server::Replica => Ok(shard),
         });
         match admitted {
-            Ok(shard) => self.enqueue((id.collection, shard, role), &id.key, join, caller),
+            Ok(shard) => self.enqueue((id.collection, shard, server), &id.key, join, caller),
             Err(error) => caller.answer.complete(Err(error)),
         }
     }
@@ -117,7 +121,7 @@ impl Batcher {
             let begun = Instant::now();
             let fetched = self.read(id, &batch).await;
             // Where no replica answered, either, another one may answer the next.
-            let is_primarys = id.2 == ServerRole::Primary && fetched.is_err();
+            let is_primarys = id.2 == Server::Primary && fetched.is_err();
             let silence = is_primarys.then(|| self.store.check_silence(id.1).err()).flatten();
             self.complete(id, &batch.keys, begun, fetched);
             // What waits for the next statement would be asked in vain, one batch after another.
@@ -147,8 +151,8 @@ impl Batcher {
     /// Reads the keys of a batch, once more where another server becomes the primary meanwhile. Callers whose deadline passes
     /// get [`Error::Deadline`], and all get [`Error::Unavailable`] when the database turns out to be silent.
     async fn read(&self, id: QueueId, batch: &Batch) -> Result<Fetched, Error> {
-        let (collection, shard, role) = id;
-        if role == ServerRole::Replica {
+        let (collection, shard, server) = id;
+        if server == Server::Replica {
             let (keys, needed) = (&batch.keys, batch.needed);
             if let Ok(read) = self.store.read_replica(shard, collection, keys, needed, batch.expiry).await {
                 return Ok(read);
@@ -192,10 +196,10 @@ impl Batcher {
         };
         match fetched {
             Ok(fetched) => {
-                let (database, position, role, shard) = (fetched.database, fetched.position, fetched.role, id.1);
+                let (database, position, origin, shard) = (fetched.database, fetched.position, fetched.origin, id.1);
                 for (row, callers) in fetched.rows.iter().zip(completed) {
                     let loaded =
-                        Loaded { state: row.state(fetched.generation), database, position, role, shard, begun };
+                        Loaded { state: row.state(fetched.generation), database, position, origin, shard, begun };
                     answer_all(callers, &Ok(loaded));
                 }
             }
@@ -224,8 +228,4 @@ fn answer_all(callers: Callers, answer: &Result<Loaded, Error>) {
     for caller in callers {
         caller.answer.complete(answer.clone());
     }
-}
-
-fn abandoned() -> Result<Loaded, Error> {
-    Err(Error::shutting_down())
 }

@@ -95,8 +95,10 @@ impl Floors {
         let mut part = self.part(id).lock();
         // The floor first, the base second: a floor dropped in between was dropped after the base had passed it.
         let floor = part.get(id);
-        let is_placed = begun.is_some() || self.is_placed.load(Ordering::Acquire);
-        let is_above_base = is_placed && self.base.admits(position, begun);
+        let is_above_base = match begun {
+            Some(_) => self.base.admits(position, begun),
+            None => self.admits_at(position),
+        };
         let mut state = state.clone();
         if let Some(floor) = floor {
             if state.value.is_none() && state.stamp.version == 0 && !floor.live {
@@ -119,6 +121,11 @@ impl Floors {
         drop(part);
         self.count(is_more);
         Some(state)
+    }
+
+    /// Whether a state that is known to show mark `position`, and no more, may be used where the key's floor admits it.
+    pub fn admits_at(&self, position: Position) -> bool {
+        self.is_placed.load(Ordering::Acquire) && self.base.admits(position, None)
     }
 
     /// The highest stamp known for a key.

@@ -1,4 +1,4 @@
-//! The read path: L1, the filter, then the store; and the rule by which every level only moves forward.
+//! The read path: L1, the filter, the shared cache, then the store; and the rule by which every level only moves forward.
 //!
 //! Promises, for each key and within a generation: no answer is older than one given before by this node; an answer
 //! without an age reflects every change that was visible on the primary [`freshness::Config::fresh`] before it,
@@ -17,6 +17,8 @@ mod read;
 mod read_queue;
 mod route;
 mod seqcount;
+mod shared;
+mod shared_queue;
 #[cfg(test)]
 mod simulation;
 mod standing;
@@ -31,7 +33,6 @@ use serde::{Deserialize, Serialize};
 pub use batch::{Batcher, Loaded};
 pub use read::{Answer, ReadOptions, Source};
 pub use read_queue::Join;
-pub use route::Route;
 
 use read::Answers;
 
@@ -39,11 +40,13 @@ use self::{
     filter::Filters,
     freshness::Freshness,
     local::Local,
+    shared::SharedReads,
     standing::Standings,
     view::{View, Views},
 };
 use crate::{
     record::{CollectionId, DatabaseId, Position, RecordRef},
+    shared::Cache,
     store::Store,
     telemetry::Telemetry,
 };
@@ -99,6 +102,7 @@ struct Inner {
     store: Store,
     batcher: Batcher,
     local: Local,
+    shared: Option<SharedReads>,
     views: Views,
     standings: Standings,
     answers: Answers,
@@ -111,8 +115,8 @@ struct Inner {
 }
 
 impl Tiers {
-    /// Empty tiers over `store`.
-    pub fn new(config: &Config, store: Store, telemetry: &Telemetry) -> Self {
+    /// Empty tiers over `store` and, where there is one, the cache that all nodes share.
+    pub fn new(config: &Config, store: Store, shared: Option<Cache>, telemetry: &Telemetry) -> Self {
         let shards = store.catalogue().iter().map(|collection| collection.modulus).max().unwrap_or(1);
         let inner = Inner {
             batcher: Batcher::new(
@@ -120,6 +124,7 @@ impl Tiers {
                 telemetry.counter("freshet_tiers_statements_total", "Statements that read the store for a client."),
             ),
             local: Local::new(&config.local, shards),
+            shared: shared.map(|cache| SharedReads::new(cache, telemetry)),
             views: Views::new(config, store.databases().count(), store.catalogue()),
             standings: Standings::new(shards),
             answers: Answers::new(telemetry),

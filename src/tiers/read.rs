@@ -12,11 +12,18 @@ use crate::{
     completion,
     record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
-    store::{Error, ServerRole},
+    store::{Error, Origin},
     telemetry::Telemetry,
 };
 
-use super::{Tiers, batch::Loaded, entry::Entry, freshness::Verdict, read_queue::Join, route::Route};
+use super::{
+    Tiers,
+    batch::Loaded,
+    entry::Entry,
+    freshness::Verdict,
+    read_queue::{Caller, Join},
+    route::Route,
+};
 
 /// What a reader asks of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub enum Source {
     Local,
     /// The filter denied the key.
     Filter,
+    /// The cache that all nodes share.
+    Shared,
     /// A database.
     Store,
     /// The cache, past its freshness, because nothing else could answer.
@@ -46,6 +55,7 @@ impl Source {
         match self {
             Source::Local => "local",
             Source::Filter => "filter",
+            Source::Shared => "shared",
             Source::Store => "store",
             Source::Stale => "stale",
         }
@@ -53,13 +63,13 @@ impl Source {
 }
 
 /// How many reads each tier has answered. The counters are looked up by label once, not with each read.
-pub(super) struct Answers([IntCounter; 4]);
+pub(super) struct Answers([IntCounter; 5]);
 
 impl Answers {
     pub(super) fn new(telemetry: &Telemetry) -> Self {
         let help = "Reads answered, by the tier that did.";
         let counters = telemetry.counters("freshet_tiers_answers_total", help, &["source"]);
-        let sources = [Source::Local, Source::Filter, Source::Store, Source::Stale];
+        let sources = [Source::Local, Source::Filter, Source::Shared, Source::Store, Source::Stale];
         Answers(sources.map(|source| counters.with_label_values(&[source.label()])))
     }
 
@@ -160,7 +170,7 @@ impl Tiers {
         // With something to fall back on, a database that does not answer at once is not waited for to the end.
         let patience = if self.get_stale(id, options).is_some() { deadline.at_most(PATIENCE) } else { deadline };
         match self.load(id, options, route, patience).await {
-            Ok((state, stale)) => Ok(self.counted(Answer { state, stale, source: Source::Store })),
+            Ok(answer) => Ok(self.counted(answer)),
             Err(error) => self.fall_back(id, options, error),
         }
     }
@@ -189,17 +199,18 @@ impl Tiers {
         let (tiers, record) = (self.clone(), id.clone());
         let route = self.route(&id, &ReadOptions::default());
         let other = self.other_route(&id, Route::Primary);
-        self.inner.batcher.load(&id, Join::Any, route, deadline, move |loaded| {
+        let settle = move |loaded: Result<Loaded, Error>| {
             let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
-                Ok(Some((state, stale))) => answer(Ok(tiers.counted(Answer { state, stale, source: Source::Store }))),
+                Ok(Some(settled)) => answer(Ok(tiers.counted(settled))),
                 Ok(None) => tiers.get_in_task(record, Route::Primary, deadline, answer),
                 Err(Error::Unavailable { .. }) if let Some(other) = other => {
                     tiers.get_in_task(record, other, deadline, answer);
                 }
                 Err(error) => answer(tiers.fall_back(&record, &ReadOptions::default(), error)),
             }
-        });
+        };
+        self.load_at(&id, Join::Any, route, Caller::new(deadline, settle));
     }
 
     fn get_in_task(
@@ -220,14 +231,14 @@ impl Tiers {
         options: &ReadOptions,
         mut route: Route,
         deadline: Deadline,
-    ) -> Result<(State, Option<Duration>), Error> {
+    ) -> Result<Answer, Error> {
         // A statement already under way may have begun before the client saw the stamp it names.
         let mut join = if options.min_stamp.is_some() { Join::Later } else { Join::Any };
         let mut other = self.other_route(id, Route::Primary);
         while !deadline.passed() {
             self.inner.store_reads.inc();
             let (answer, loaded) = completion::channel(|| Err(Error::shutting_down()));
-            self.inner.batcher.load(id, join, route, deadline, answer);
+            self.load_at(id, join, route, Caller::new(deadline, answer));
             let loaded = match deadline.limit(loaded).await.map_err(|_| Error::Deadline)? {
                 Err(Error::Unavailable { .. }) if let Some(other) = other.take() => {
                     route = other;
@@ -237,14 +248,14 @@ impl Tiers {
             };
             if let Some(settled) = self.settle(id, &loaded, options) {
                 // A commit that waits for a standby is shown by that one first.
-                let (stamp, min) = (settled.0.stamp, options.min_stamp);
+                let (stamp, min) = (settled.state.stamp, options.min_stamp);
                 let may_be_ahead = min.is_some_and(|min| stamp < min && stamp.generation == min.generation);
                 let Some(replica) = other.take_if(|_| may_be_ahead) else { return Ok(settled) };
                 route = replica;
                 continue;
             }
             if let Some(answer) = self.get_local(id.as_ref(), options).filter(|answer| answer.stale.is_none()) {
-                return Ok((answer.state, None));
+                return Ok(Answer { source: Source::Store, ..answer });
             }
             (join, route) = (Join::Later, Route::Primary);
         }
@@ -253,16 +264,17 @@ impl Tiers {
 
     /// Installs what was read; returns what stands and how old that may be, where it is not proven to be fresh. `None` when
     /// it has to be read again: it was overtaken, or is older than the options allows.
-    fn settle(&self, id: &RecordId, loaded: &Loaded, options: &ReadOptions) -> Option<(State, Option<Duration>)> {
+    fn settle(&self, id: &RecordId, loaded: &Loaded, options: &ReadOptions) -> Option<Answer> {
         // The age first, the install second: what the certificate vouches for was applied before the floors judge the state.
         let freshness = self.freshness_of(loaded.database);
-        let is_replicas = loaded.role == ServerRole::Replica;
-        let stale = if is_replicas { freshness.unproven() } else { freshness.staleness(loaded.begun) };
+        let is_primarys = loaded.origin == Origin::Primary;
+        let stale = if is_primarys { freshness.staleness(loaded.begun) } else { freshness.unproven() };
         let state = self.install(id, loaded)?;
-        if is_replicas && options.min_stamp.is_some_and(|min| state.stamp < min) {
+        if !is_primarys && options.min_stamp.is_some_and(|min| state.stamp < min) {
             return None;
         }
-        stale.is_none_or(|age| self.allows(options, age)).then_some((state, stale))
+        let source = if loaded.origin == Origin::Shared { Source::Shared } else { Source::Store };
+        stale.is_none_or(|age| self.allows(options, age)).then_some(Answer { state, stale, source })
     }
 
     /// What L1 still has within the options, in place of the store's `error`.

@@ -29,6 +29,14 @@ pub(super) struct Caller {
     pub(super) needed: Position,
 }
 
+impl Caller {
+    /// A caller that any server may answer.
+    pub(super) fn new(deadline: Deadline, answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static) -> Self {
+        let answer = Completion::new(|| Err(Error::shutting_down()), answer);
+        Caller { answer, deadline, needed: Position::default() }
+    }
+}
+
 pub(super) type Callers = Vec<Caller>;
 
 /// The callers of one key.
@@ -152,7 +160,7 @@ mod tests {
     use super::*;
     use crate::{
         record::{DatabaseId, ShardId, Stamp, State},
-        store::ServerRole,
+        store::Origin,
     };
 
     const KEYS_MAX: usize = 256;
@@ -176,7 +184,7 @@ mod tests {
     fn answer(callers: impl IntoIterator<Item = Caller>) {
         let state = State::absent(Stamp::ABSENT);
         let (database, position, shard, begun) = (DatabaseId(0), Position(1), ShardId(0), Instant::now());
-        let loaded = Loaded { state, database, position, role: ServerRole::Primary, shard, begun };
+        let loaded = Loaded { state, database, position, origin: Origin::Primary, shard, begun };
         callers.into_iter().for_each(|caller| caller.answer.complete(Ok(loaded.clone())));
     }
 

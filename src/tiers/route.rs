@@ -1,36 +1,56 @@
-//! Which server is asked for a record that no cache answers.
+//! Who is asked for a record that L1 does not have.
 
-use super::{Tiers, freshness::Verdict, read::ReadOptions};
+use super::{
+    Tiers,
+    batch::Server,
+    freshness::Verdict,
+    read::ReadOptions,
+    read_queue::{Caller, Join},
+};
 use crate::record::{Position, RecordId};
 
 /// Where a record is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(super) enum Route {
     /// On the primary.
     Primary,
     /// On a replica that is known to show this position; on the primary if none answers.
     Replica(Position),
+    /// In the cache that all nodes share; where the rules for a database say, if that has no answer.
+    Shared,
 }
 
 impl Tiers {
-    /// Where a record is read first: on a replica, unless none is known to show what this node or the client has seen. Whether
-    /// an answer is new enough is judged when it comes; this only spares reads that would be repeated.
+    /// Where a record is read first: in the shared cache, if that answers, or on a replica, unless none is known to show what this
+    /// node or the client has seen. Whether an answer is new enough is judged when it comes; this only spares reads that would
+    /// be repeated.
     ///
     /// # Source
-    /// docs/coherence.md, R10.
+    /// docs/coherence.md, R10, and section 5b.
     pub(super) fn route(&self, id: &RecordId, options: &ReadOptions) -> Route {
-        let shard = self.inner.store.shard_of(id.as_ref());
-        let Some(shown) = shard.ok().and_then(|shard| self.inner.store.replica_mark(shard)) else {
-            return Route::Primary;
-        };
-        let Some(view) = self.view_of(id.as_ref()) else { return Route::Primary };
-        // The primary's answer needs no certificate. Where it has none to give, a replica is asked after all.
+        let Some(database) = self.owner_of(id.as_ref()) else { return Route::Primary };
+        let view = self.inner.views.of(database);
+        // The primary's answer needs no certificate. Where it has none to give, another is asked after all.
         if view.freshness.verdict() != Verdict::Fresh {
             return Route::Primary;
         }
         let (floor, needed) = view.floors.required(id);
-        let is_covered = options.min_stamp.is_none_or(|min| floor.is_some_and(|floor| floor >= min));
-        if is_covered && needed <= shown { Route::Replica(needed) } else { Route::Primary }
+        if options.min_stamp.is_some_and(|min| floor.is_none_or(|floor| floor < min)) {
+            return Route::Primary;
+        }
+        if self.is_shared(database) { Route::Shared } else { self.replica_route(id, needed) }
+    }
+
+    /// Where a record is read for which the shared cache has no answer.
+    pub(super) fn stored_route(&self, id: &RecordId) -> Route {
+        let Some(view) = self.view_of(id.as_ref()) else { return Route::Primary };
+        self.replica_route(id, view.floors.required(id).1)
+    }
+
+    fn replica_route(&self, id: &RecordId, needed: Position) -> Route {
+        let shard = self.inner.store.shard_of(id.as_ref()).ok();
+        let shown = shard.and_then(|shard| self.inner.store.replica_mark(shard));
+        if shown.is_some_and(|shown| needed <= shown) { Route::Replica(needed) } else { Route::Primary }
     }
 
     /// Where a record is read when `route` came to nothing because the primary is away: on a replica that may well show what
@@ -39,5 +59,14 @@ impl Tiers {
         let shard = self.inner.store.shard_of(id.as_ref()).ok()?;
         let is_there = route == Route::Primary && self.inner.store.replica_mark(shard).is_some();
         is_there.then_some(Route::Replica(Position::default()))
+    }
+
+    /// Reads a record where `route` says.
+    pub(super) fn load_at(&self, id: &RecordId, join: Join, route: Route, caller: Caller) {
+        match route {
+            Route::Primary => self.inner.batcher.join(id, join, Server::Primary, caller),
+            Route::Replica(needed) => self.inner.batcher.join(id, join, Server::Replica, Caller { needed, ..caller }),
+            Route::Shared => self.load_shared(id, caller),
+        }
     }
 }

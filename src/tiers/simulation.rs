@@ -18,7 +18,7 @@ use super::{Config, Loaded, ReadOptions, Tiers, Window};
 use crate::{
     record::{CollectionId, DatabaseId, Key, RecordId, ShardId, State, patch::Members},
     resilience::Deadline,
-    store::{Fetched, Memory, Operation, ServerRole, Store, Tail, Write, Written, memory::Schema},
+    store::{Fetched, Memory, Operation, Origin, Store, Tail, Write, Written, memory::Schema},
     telemetry::Telemetry,
 };
 
@@ -84,7 +84,7 @@ impl World {
         // Few floors, so that the base is raised for want of room as well.
         let window = Window(random.random_range(3..40));
         let config = Config { floors_max: random.random_range(1..12), window, ..Config::default() };
-        let tiers = Tiers::new(&config, store.clone(), &Telemetry::new());
+        let tiers = Tiers::new(&config, store.clone(), None, &Telemetry::new());
         let mut delays = SmallRng::seed_from_u64(!seed);
         memory.delay_answers(move || Duration::from_millis(delays.random_range(0..40)));
         let tail = store.tail(DATABASE);
@@ -139,7 +139,7 @@ impl World {
     fn replicate(&mut self) {
         let keys: Vec<_> = (0..KEYS).map(|key| Key::from_database(key.to_string())).collect();
         let state = self.memory.read(ShardId(0), CollectionId(0), &keys);
-        self.states.push_back(Fetched { role: ServerRole::Replica, ..state });
+        self.states.push_back(Fetched { origin: Origin::Replica, ..state });
         if self.states.len() > STATES_KEPT {
             self.states.pop_front();
         }
@@ -154,12 +154,12 @@ impl World {
         self.clients.spawn(async move {
             sleep(wait).await;
             let id = RecordId::new(CollectionId(0), Key::from_database(key.to_string()));
-            let Fetched { database, position, role, generation, ref rows, .. } = state;
+            let Fetched { database, position, origin, generation, ref rows, .. } = state;
             let loaded = Loaded {
                 state: rows[key as usize].state(generation),
                 database,
                 position,
-                role,
+                origin,
                 shard: ShardId(0),
                 begun,
             };
@@ -183,7 +183,7 @@ impl World {
             let shard = store.shard_of(write.id.as_ref()).expect("a shard");
             tiers.install_written(
                 &write.id,
-                &Loaded { state: state.clone(), database: DATABASE, position, role: ServerRole::Primary, shard, begun },
+                &Loaded { state: state.clone(), database: DATABASE, position, origin: Origin::Primary, shard, begun },
             );
             answer(&answered, seed, "a write", &write.id, &state);
         });

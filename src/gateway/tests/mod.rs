@@ -54,7 +54,7 @@ impl Node {
         let schema: Schema = toml::from_str(SCHEMA).expect("a schema");
         let store = Store::Memory(Arc::new(Memory::new(vec![schema], 64).expect("schemas")));
         let (telemetry, stop) = (Telemetry::new(), CancellationToken::new());
-        let tiers = Tiers::new(&tiers::Config::default(), store.clone(), &telemetry);
+        let tiers = Tiers::new(&tiers::Config::default(), store.clone(), None, &telemetry);
         let hub = Hub::new(&telemetry);
         let counters = Counters::new(&telemetry);
         tokio::spawn(Relay::new(DatabaseId(0), store.clone(), tiers.clone(), &counters).run(stop.clone()));

@@ -38,7 +38,7 @@ pub(super) use {datatype::input, jsonb::check_strings};
 
 use crate::record::{Catalogue, CollectionId, DatabaseId, Key, ShardId};
 
-use super::{Error, Fetched, ServerRole, Write, Written, write::Resolved};
+use super::{Error, Fetched, Origin, Write, Written, write::Resolved};
 use contents::{Contents, EPOCH};
 use table::Table;
 
@@ -109,7 +109,7 @@ impl Memory {
         Fetched {
             database: DatabaseId(0),
             position: contents.position(),
-            role: ServerRole::Primary,
+            origin: Origin::Primary,
             epoch: EPOCH,
             generation: contents.generation(),
             rows,

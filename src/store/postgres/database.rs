@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{
     completion::Completion,
-    record::{Catalogue, CollectionId, DatabaseId, Key, RecordId, ShardId},
+    digest,
+    record::{Catalogue, CollectionId, DatabaseId, Key, Lineage, Position, RecordId, ShardId},
     resilience::Deadline,
     shutdown::Tasks,
     store::{Error, Poll, Store, Write, Written},
@@ -43,6 +44,7 @@ pub struct Database {
 
 /// What an open database has.
 struct Open {
+    lineage: Lineage,
     shared: Arc<Shared>,
     writer: Writer,
     health: Health,
@@ -57,6 +59,11 @@ pub(super) struct Described {
     pub(super) identity: Identity,
     connection: PgConnection,
     role: Role,
+}
+
+fn lineage((system_identifier, oid): Identity) -> Lineage {
+    let digest = digest::of(format!("{system_identifier} {oid}"));
+    Lineage(u32::from_str_radix(&digest[..8], 16).expect("a digest is hexadecimal"))
 }
 
 impl Database {
@@ -107,7 +114,7 @@ impl Database {
         (core, tasks): (&Tasks, &TaskTracker),
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let Described { tables, mut connection, role, .. } = described;
+        let Described { tables, identity, mut connection, role } = described;
         let number = |mut table: Table| {
             table.collection.id = catalogue.find(&table.collection.name)?.id;
             Some(Arc::new(table))
@@ -143,13 +150,17 @@ impl Database {
         };
         core.spawn("replicas", |stop| replication::watch(servers, forget, stop));
         // Opened by one task only.
-        drop(self.open.set(Open { shared, writer, health }));
+        drop(self.open.set(Open { lineage: lineage(identity), shared, writer, health }));
         owners.report(self.id, owned);
         Ok(())
     }
 
     pub(in crate::store) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    pub(in crate::store) fn lineage(&self) -> Option<Lineage> {
+        self.open.get().map(|open| open.lineage)
     }
 
     fn opened(&self) -> Result<&Open, Error> {
@@ -223,6 +234,12 @@ impl Database {
     /// A reader of the change feed that starts with its first poll.
     pub(in crate::store) fn tail(self: &Arc<Self>) -> Tail {
         Tail { database: self.clone(), tail: None }
+    }
+
+    /// A reader of the change feed that starts with what mark `mark` does not show; `None` where the mark is gone.
+    pub(in crate::store) async fn tail_from(self: &Arc<Self>, mark: Position) -> Result<Option<Tail>, Error> {
+        let tail = feed::Tail::from_mark(self.shared()?.clone(), mark).await?;
+        Ok(tail.map(|tail| Tail { database: self.clone(), tail: Some(tail) }))
     }
 
     pub(in crate::store) async fn lead(&self) -> Result<Option<Lead>, Error> {

@@ -10,3 +10,7 @@ impl DatabaseId {
         usize::from(self.0)
     }
 }
+
+/// Tells a database from every other one that had its name: on another server, or made anew on the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Lineage(pub u32);

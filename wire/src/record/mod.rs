@@ -14,7 +14,7 @@ pub mod stamp;
 pub mod state;
 
 pub use collection::{Catalogue, Collection, CollectionId, Column, ColumnKind};
-pub use database::DatabaseId;
+pub use database::{DatabaseId, Lineage};
 pub use key::{Key, KeyError, KeyKind, RecordId, RecordRef};
 pub use patch::{Patch, PatchError};
 pub use position::Position;

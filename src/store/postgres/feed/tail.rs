@@ -98,6 +98,19 @@ impl Tail {
         }
     }
 
+    /// A tail whose first poll reports what the snapshot of `mark` does not show, and all generations; `None` where the mark is
+    /// gone, and with it perhaps a part of that.
+    pub(in crate::store::postgres) async fn from_mark(
+        shared: Arc<Shared>,
+        mark: Position,
+    ) -> Result<Option<Self>, Error> {
+        let deadline = Deadline::after(shared.config.statement_limit);
+        let mut connected = shared.follow("tail", LOCK_LIMIT_MS, deadline).await?;
+        let place = deadline.limit(page::place_at(&mut connected.connection, mark)).await;
+        let place = place.map_err(|_| Error::Deadline)?.map_err(failure::error)?;
+        Ok(place.map(|place| Tail { connection: Some(connected), place: Some(place), ..Tail::new(shared) }))
+    }
+
     pub(in crate::store) async fn poll(&mut self) -> Result<Poll, Error> {
         loop {
             let polling = match &mut self.polling {
@@ -131,8 +144,9 @@ impl Tail {
         let Taken { place, position, generations, changes, kept, whole } = taken;
         let (proof, before) = (place.proof(), self.place.replace(place));
         let since = before.as_ref().map_or(proof.begun, |before| before.begun);
+        let is_first = self.generations.is_empty();
         let has_risen = generations.as_deref().is_some_and(|reported| self.meet_generations(reported));
-        let generations = generations.filter(|_| has_risen || before.is_none());
+        let generations = generations.filter(|_| has_risen || is_first || before.is_none());
         let complete = match before {
             None => !std::mem::take(&mut self.is_lost),
             Some(_) => kept && !has_risen,

@@ -19,7 +19,7 @@ use crate::{
     record::{CollectionId, DatabaseId, Key, Position, ShardId},
     resilience::Deadline,
     store::{
-        Error, Fetched, Row, ServerRole,
+        Error, Fetched, Origin, Row,
         postgres::{Shared, failure, statement::Statements},
     },
 };
@@ -137,7 +137,7 @@ fn fetched(rows: &[PgRow], database: DatabaseId, shard: ShardId, keys: usize) ->
     Ok(Fetched {
         database,
         position: Position(position.unwrap_or(0).unsigned_abs()),
-        role: ServerRole::Primary,
+        origin: Origin::Primary,
         epoch: epoch.unsigned_abs(),
         generation: generation(gen_),
         rows: rows.into_iter().collect::<Option<_>>().ok_or_else(|| Error::broken("find a key in a read's answer"))?,

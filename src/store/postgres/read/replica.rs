@@ -12,7 +12,7 @@ use crate::{
     record::{CollectionId, Key, Position, ShardId},
     resilience::Deadline,
     store::{
-        Error, Fetched, ServerRole,
+        Error, Fetched, Origin,
         postgres::{Shared, failure},
     },
 };
@@ -66,7 +66,7 @@ impl Shared {
                     self.servers.answered(at, read.position);
                     self.servers.get(at).count_reads(keys.len());
                     self.batch_sizes.learn(collection, &read.rows);
-                    return Ok(Fetched { role: ServerRole::Replica, ..read });
+                    return Ok(Fetched { origin: Origin::Replica, ..read });
                 }
                 Failed::Promoted
             }

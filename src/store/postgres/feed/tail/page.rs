@@ -203,18 +203,34 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// Reads `xmin:xmax:xip,...`, the text of a `pg_snapshot`.
+/// The snapshot of a mark, if that is there. What the generations were is not known, so the next poll reports them.
+pub(super) async fn place_at(connection: &mut PgConnection, mark: Position) -> Result<Option<Place>, sqlx::Error> {
+    let begun = Instant::now();
+    let query = sqlx::query_scalar("SELECT snap::text FROM feed.mark WHERE n = $1").bind(mark.0.cast_signed());
+    let snapshot: Option<String> = query.fetch_optional(connection).await?;
+    Ok(snapshot.map(|snapshot| {
+        let (xmax, in_progress) = xids_of(&snapshot);
+        Place { xmax, in_progress, position: mark, generations: 0, begun }
+    }))
+}
+
 fn snapshot_of(snapshot: &str, row: &PgRow, begun: Instant) -> Result<Place, sqlx::Error> {
-    let mut parts = snapshot.splitn(3, ':').skip(1);
-    let xmax = number(parts.next().unwrap_or_default());
-    let in_progress = parts.next().unwrap_or_default().split(',').filter(|xid| !xid.is_empty());
+    let (xmax, in_progress) = xids_of(snapshot);
     Ok(Place {
         xmax,
-        in_progress: in_progress.map(number).collect(),
+        in_progress,
         position: Position(row.try_get::<Option<i64>, _>(1)?.unwrap_or(0).unsigned_abs()),
         generations: row.try_get::<Option<i64>, _>(3)?.unwrap_or(0),
         begun,
     })
+}
+
+/// Reads `xmin:xmax:xip,...`, the text of a `pg_snapshot`: xmax, and the transactions in progress.
+fn xids_of(snapshot: &str) -> (u64, Vec<u64>) {
+    let mut parts = snapshot.splitn(3, ':').skip(1);
+    let xmax = number(parts.next().unwrap_or_default());
+    let in_progress = parts.next().unwrap_or_default().split(',').filter(|xid| !xid.is_empty());
+    (xmax, in_progress.map(number).collect())
 }
 
 /// A transaction's number as PostgreSQL prints it.

@@ -1,0 +1,149 @@
+//! `[redis]` of the configuration.
+
+use std::{fmt, num::NonZeroU32, time::Duration};
+
+use bytesize::ByteSize;
+use redis::{ConnectionInfo, IntoConnectionInfo as _, io::tcp::TcpSettings};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// How to reach Redis and what to ask of it. Debugging shows no password; serializing does.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `redis://host:port/number`, or `redis+unix:///path`; of a cluster, some of its nodes.
+    pub urls: Vec<String>,
+    /// Whether it is a Redis Cluster.
+    #[serde(default)]
+    pub cluster: bool,
+    /// The user that nodes log in as; `None` is the default user, or that of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password; it wins over that of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Shares of each database that are kept apart, and so may lie on different masters of a cluster: 1, or 16 in a cluster. The
+    /// same on all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<NonZeroU32>,
+    /// The longest that one operation is waited for.
+    #[serde(default = "Config::limit_default", with = "humantime_serde")]
+    pub limit: Duration,
+    /// A larger value is not put there.
+    #[serde(default = "Config::value_max_default")]
+    pub value_max: ByteSize,
+    /// How long a record is kept; the keeper removes it when it changes.
+    #[serde(default = "Config::ttl_default", with = "humantime_serde")]
+    pub ttl: Duration,
+    /// How long an absence is kept.
+    #[serde(default = "Config::absent_ttl_default", with = "humantime_serde")]
+    pub absent_ttl: Duration,
+}
+
+impl Config {
+    /// The defaults, at `url`.
+    pub fn at(url: impl Into<String>) -> Self {
+        Config {
+            urls: vec![url.into()],
+            cluster: false,
+            user: None,
+            password: None,
+            slices: None,
+            limit: Self::limit_default(),
+            value_max: Self::value_max_default(),
+            ttl: Self::ttl_default(),
+            absent_ttl: Self::absent_ttl_default(),
+        }
+    }
+
+    const fn limit_default() -> Duration {
+        Duration::from_millis(30)
+    }
+
+    const fn value_max_default() -> ByteSize {
+        ByteSize::kib(64)
+    }
+
+    const fn ttl_default() -> Duration {
+        Duration::from_secs(30 * 60)
+    }
+
+    const fn absent_ttl_default() -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// Shares of each database.
+    pub fn slices(&self) -> u32 {
+        self.slices.map_or(if self.cluster { 16 } else { 1 }, NonZeroU32::get)
+    }
+
+    /// Where its servers are.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when a URL is none.
+    pub(super) fn servers(&self) -> Result<Vec<ConnectionInfo>, Error> {
+        self.urls.iter().map(|url| self.server(url)).collect()
+    }
+
+    fn server(&self, url: &str) -> Result<ConnectionInfo, Error> {
+        let read = url.into_connection_info();
+        let info = read.map_err(|error| Error::Url { url: without_password(url), reason: error.to_string() })?;
+        let mut settings = info.redis_settings().clone();
+        if let Some(user) = &self.user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password);
+        }
+        Ok(info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    }
+}
+
+/// A URL that may be shown.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((user, place)) => format!("{scheme}://{}:***@{place}", user.split(':').next().unwrap_or_default()),
+        None => url.to_owned(),
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("urls", &self.urls.iter().map(|url| without_password(url)).collect::<Vec<_>>())
+            .field("cluster", &self.cluster)
+            .field("user", &self.user)
+            .field("slices", &self.slices())
+            .field("limit", &self.limit)
+            .field("value_max", &self.value_max)
+            .field("ttl", &self.ttl)
+            .field("absent_ttl", &self.absent_ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debugging_a_config_shows_no_password() {
+        let config = Config { password: Some("secret".into()), ..Config::at("redis://u:secret@h:6379/1") };
+        let shown = format!("{config:?}");
+        assert!(shown.contains("u:***@h:6379/1") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_named_without_its_password() {
+        let error = Config::at("http://u:secret@h").servers().expect_err("it is no redis");
+        assert!(error.to_string().contains("http://u:***@h") && !error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_cluster_has_more_slices() {
+        assert_eq!(Config::at("redis://h").slices(), 1);
+        assert_eq!(Config { cluster: true, ..Config::at("redis://h") }.slices(), 16);
+    }
+}

@@ -1,0 +1,229 @@
+//! The connection to Redis, and when it is not used.
+//!
+//! Promises: an operation is waited for no longer than the limit, and one that Redis is known not to answer in time is refused
+//! at once. After [`FAILURES_MAX`] operations in a row that came to nothing the connection is given up; a new one, opened in the
+//! background, has to answer a ping within the limit before it is used. So a silent or slow Redis costs a few operations their
+//! limit, and each trial one ping.
+//!
+//! # Source
+//! M. Nygard, "Release It!" (2007), "Circuit Breaker". A count opens it, unlike that of a database: an operation that is late
+//! costs a reader 30 ms for nothing, and to go on without Redis is always right.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster_async::ClusterConnection,
+    io::tcp::TcpSettings,
+};
+use tokio::time::timeout;
+
+use super::{Config, Error};
+use crate::resilience::Backoff;
+
+/// So many operations in a row may come to nothing.
+const FAILURES_MAX: u32 = 5;
+/// Between two attempts to connect.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// How long an attempt may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// A connection of either kind. Cheap to clone; all clones share one socket for each server.
+#[derive(Clone)]
+pub(super) enum Connection {
+    /// To one server.
+    Single(MultiplexedConnection),
+    /// To all of a cluster.
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Connection::Single(connection) => connection.req_packed_command(command),
+            Connection::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Connection::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Connection::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Connection::Single(connection) => connection.get_db(),
+            Connection::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+/// The way to Redis. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Link {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    target: Target,
+    limit: Duration,
+    state: Mutex<State>,
+    retry: Mutex<Backoff>,
+}
+
+enum Target {
+    Single(Client),
+    Cluster(Box<ClusterClient>),
+}
+
+enum State {
+    Open { connection: Connection, failures: u32 },
+    Connecting,
+    Away { until: Instant, reason: String },
+}
+
+impl Link {
+    /// A link that is opened by the first operation.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        let servers = config.servers()?;
+        let refused = |error: redis::RedisError| Error::Url { url: "urls".into(), reason: error.to_string() };
+        let target = match config.cluster {
+            true => {
+                let cluster = ClusterClientBuilder::new(servers)
+                    .retries(1)
+                    .connection_timeout(CONNECT_LIMIT)
+                    .response_timeout(config.limit)
+                    .tcp_settings(TcpSettings::default().set_nodelay(true));
+                Target::Cluster(Box::new(cluster.build().map_err(refused)?))
+            }
+            false => {
+                let server = servers
+                    .into_iter()
+                    .next()
+                    .ok_or_else(|| Error::Url { url: "urls".into(), reason: "name one server".into() })?;
+                Target::Single(Client::open(server).map_err(refused)?)
+            }
+        };
+        let away = State::Away { until: Instant::now(), reason: "it was not asked yet".into() };
+        let (state, retry) = (Mutex::new(away), Mutex::new(RETRY));
+        Ok(Link { inner: Arc::new(Inner { target, limit: config.limit, state, retry }) })
+    }
+
+    /// Carries an operation out, within the limit.
+    ///
+    /// # Errors
+    /// [`Error::Away`], at once, while Redis is known not to answer; [`Error::Failed`]: it may have been carried out.
+    ///
+    /// # Cancel safety
+    /// An operation that was sent is carried out.
+    pub(super) async fn run<T>(
+        &self,
+        operation: impl AsyncFnOnce(&mut Connection) -> Result<T, redis::RedisError>,
+    ) -> Result<T, Error> {
+        let mut connection = self.connection()?;
+        let reason = match timeout(self.inner.limit, operation(&mut connection)).await {
+            Ok(Ok(done)) => {
+                self.succeeded();
+                return Ok(done);
+            }
+            Ok(Err(error)) => {
+                // The server's own words are an answer; what is wrong with the connection is none.
+                let is_answer = error.code().is_some();
+                if is_answer {
+                    self.succeeded();
+                } else {
+                    self.failed(&error.to_string(), error.is_connection_dropped());
+                }
+                error.to_string()
+            }
+            Err(_) => {
+                let reason = format!("no answer within {:?}", self.inner.limit);
+                self.failed(&reason, false);
+                reason
+            }
+        };
+        Err(Error::Failed { reason })
+    }
+
+    /// The connection, while operations are let through; otherwise another is opened, if it is time.
+    pub(super) fn connection(&self) -> Result<Connection, Error> {
+        let mut state = self.inner.state.lock();
+        match &mut *state {
+            State::Open { connection, .. } => Ok(connection.clone()),
+            State::Connecting => Err(Error::Away { reason: "connecting".into() }),
+            State::Away { until, reason } => {
+                let error = Error::Away { reason: reason.clone() };
+                if Instant::now() >= *until {
+                    *state = State::Connecting;
+                    tokio::spawn(self.clone().connect());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn succeeded(&self) {
+        if let State::Open { failures, .. } = &mut *self.inner.state.lock() {
+            *failures = 0;
+        }
+    }
+
+    fn failed(&self, reason: &str, is_lost: bool) {
+        let mut state = self.inner.state.lock();
+        let State::Open { failures, .. } = &mut *state else { return };
+        *failures += 1;
+        if is_lost || *failures >= FAILURES_MAX {
+            tracing::warn!(reason, "Redis is not used for now");
+            *state = State::Away { until: Instant::now(), reason: reason.to_owned() };
+        }
+    }
+
+    /// Opens a connection, and tries it.
+    async fn connect(self) {
+        let opened = timeout(CONNECT_LIMIT, self.open()).await;
+        let opened = opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())));
+        let state = match opened {
+            Ok(connection) => {
+                tracing::info!("Redis is used");
+                self.inner.retry.lock().reset();
+                State::Open { connection, failures: 0 }
+            }
+            Err(reason) => {
+                tracing::debug!(reason, "Redis cannot be used");
+                State::Away { until: Instant::now() + self.inner.retry.lock().next_wait(), reason }
+            }
+        };
+        *self.inner.state.lock() = state;
+    }
+
+    async fn open(&self) -> Result<Connection, String> {
+        let opened = match &self.inner.target {
+            Target::Single(client) => {
+                let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
+            }
+            Target::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+        };
+        let mut connection = opened.map_err(|error| error.to_string())?;
+        let ping = redis::cmd("PING");
+        let answer = timeout(self.inner.limit, ping.query_async::<String>(&mut connection)).await;
+        answer.map_err(|_| format!("no answer within {:?}", self.inner.limit))?.map_err(|error| error.to_string())?;
+        Ok(connection)
+    }
+}

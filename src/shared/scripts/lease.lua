@@ -1,0 +1,24 @@
+#!lua
+-- Asks for leases on slots that do not show the stamps wanted.
+-- KEYS: the chain, the slots. ARGV: milliseconds of a lease, its token, the stamp wanted of each slot.
+-- Answers nothing without a chain; else the chain and, for each slot, the slot itself, 'held' or 'granted'.
+-- What others put there may be no text.
+local function text(key, from, to)
+    local value = redis.pcall('GETRANGE', key, from, to)
+    return type(value) == 'string' and value or ''
+end
+local chain = text(KEYS[1], 0, -1)
+if chain == '' then return false end
+local incarnation = string.sub(chain, 1, 16)
+local answer = {chain}
+for i = 2, #KEYS do
+    local wanted = ARGV[i + 1]
+    local head = text(KEYS[i], 0, 40)
+    if string.sub(head, 1, 16) == incarnation and string.sub(head, 17, 40) >= wanted then
+        answer[i] = string.sub(head, 41, 41) == 'l' and 'held' or redis.call('GET', KEYS[i])
+    else
+        redis.call('SET', KEYS[i], incarnation .. wanted .. 'l' .. ARGV[2], 'PX', ARGV[1])
+        answer[i] = 'granted'
+    end
+end
+return answer

@@ -1,0 +1,302 @@
+//! L2 in the walk: what L1 has not is asked of Redis, many records at once, and then of the database by one node.
+//!
+//! Reads of a slice that come while Redis is asked go out together in the next request: one MGET for the chain and up to 256
+//! slots. What it does not have is asked for by a script that grants leases: the node that gets one reads the primary and
+//! fills the slot; the others look again a few times, and then read the database without a lease.
+//!
+//! Whatever goes wrong here, the database is asked in its place.
+//!
+//! # Source
+//! docs/coherence.md, section 5b.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use prometheus::IntCounterVec;
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Tiers,
+    batch::{Loaded, Server},
+    read_queue::{Caller, Callers, Join},
+    shared_queue::{Joined, SharedQueue},
+};
+use crate::{
+    record::{DatabaseId, Position, RecordId, ShardId, Stamp, State},
+    resilience::Deadline,
+    shared::{Cache, Chain, Fill, LEASE, Lease, SLOTS_AT_ONCE_MAX, Slice, Slot},
+    store::{Error, Origin},
+    telemetry::Telemetry,
+};
+
+/// The pauses after which a record is looked for again that another node reads: about as long as a read of a database.
+const LOOKS: [Duration; 4] =
+    [Duration::from_millis(3), Duration::from_millis(6), Duration::from_millis(12), Duration::from_millis(24)];
+/// Fills that wait for Redis, at the most; beyond them leases are left to end by themselves.
+const FILLS_MAX: usize = 4_096;
+
+/// A slice of a database.
+type QueueId = (DatabaseId, u32);
+
+/// The shared cache, and the reads that wait for it.
+pub(super) struct SharedReads {
+    cache: Cache,
+    queues: Mutex<HashMap<QueueId, SharedQueue>>,
+    fills: mpsc::Sender<(Slice, Fill)>,
+    filling: Mutex<Option<mpsc::Receiver<(Slice, Fill)>>>,
+    looked_up: IntCounterVec,
+}
+
+impl SharedReads {
+    pub(super) fn new(cache: Cache, telemetry: &Telemetry) -> Self {
+        let (fills, filling) = mpsc::channel(FILLS_MAX);
+        let looked_up = telemetry.counters(
+            "freshet_shared_lookups_total",
+            "Records that Redis was asked for, by what became of it.",
+            &["outcome"],
+        );
+        SharedReads { cache, queues: Mutex::default(), fills, filling: Mutex::new(Some(filling)), looked_up }
+    }
+
+    fn count(&self, outcome: &str, records: usize) {
+        self.looked_up.with_label_values(&[outcome]).inc_by(records as u64);
+    }
+
+    fn queued<T>(&self, queue: QueueId, with: impl FnOnce(&mut SharedQueue) -> T) -> T {
+        with(self.queues.lock().entry(queue).or_default())
+    }
+}
+
+/// A record that waits, with its slot.
+struct Wanted {
+    id: RecordId,
+    shard: ShardId,
+    /// Of the slot.
+    name: String,
+}
+
+impl Tiers {
+    /// Whether Redis may be asked for records of a database.
+    pub(super) fn is_shared(&self, database: DatabaseId) -> bool {
+        let is_open = self.inner.shared.as_ref().is_some_and(|shared| shared.cache.is_open());
+        is_open && self.inner.store.lineage(database).is_some()
+    }
+
+    /// Reads one record in the shared cache, or where it leads; for a caller whom any state will do that this node may answer.
+    pub(super) fn load_shared(&self, id: &RecordId, caller: Caller) {
+        let place = self.inner.store.shard_of(id.as_ref()).and_then(|shard| {
+            let database = self.inner.store.owner(shard)?;
+            Ok((database, shard))
+        });
+        let (Some(shared), Ok((database, shard))) = (&self.inner.shared, place) else {
+            return self.load_stored(id, [caller]);
+        };
+        let queue = (database, shard.0 % shared.cache.config().slices());
+        match shared.queued(queue, |waiting| waiting.join(id, caller)) {
+            Joined::Waiting => {}
+            Joined::First => drop(tokio::spawn(self.clone().serve_shared(queue))),
+            Joined::Loading(caller) => self.inner.batcher.join(id, Join::Any, Server::Primary, caller),
+        }
+    }
+
+    /// Asks Redis for record after record until the queue is empty.
+    async fn serve_shared(self, queue: QueueId) {
+        let Some(shared) = &self.inner.shared else { return };
+        let _served = Served { tiers: &self, queue };
+        loop {
+            // As for statements: readers that are about to ask go first.
+            tokio::task::yield_now().await;
+            let Some(ids) = shared.queued(queue, |waiting| waiting.next(SLOTS_AT_ONCE_MAX)) else { return };
+            let Some(slice) = self.slice(queue) else {
+                ids.iter().for_each(|id| self.give_up(queue, id));
+                continue;
+            };
+            let wanted = ids.into_iter().filter_map(|id| self.want(queue, &slice, id)).collect();
+            let missing = self.look_up(queue, &slice, wanted).await;
+            if !missing.is_empty() {
+                tokio::spawn(self.clone().lease(queue, slice, missing));
+            }
+        }
+    }
+
+    /// What a slice is called; `None` while its database was not met.
+    fn slice(&self, (database, number): QueueId) -> Option<Slice> {
+        let lineage = self.inner.store.lineage(database)?;
+        Some(Slice::new(self.inner.store.name(database), lineage, number))
+    }
+
+    fn want(&self, queue: QueueId, slice: &Slice, id: RecordId) -> Option<Wanted> {
+        let Ok(shard) = self.inner.store.shard_of(id.as_ref()) else {
+            self.give_up(queue, &id);
+            return None;
+        };
+        let name = slice.slot(shard, &self.inner.store.catalogue().get(id.collection).name, &id.key);
+        Some(Wanted { id, shard, name })
+    }
+
+    /// Answers what Redis has; returns the rest.
+    async fn look_up(&self, queue: QueueId, slice: &Slice, wanted: Vec<Wanted>) -> Vec<Wanted> {
+        let Some(shared) = &self.inner.shared else { return Vec::new() };
+        let begun = Instant::now();
+        let names: Vec<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
+        let got = shared.cache.get(slice, &names).await;
+        let Ok((Some(chain), slots)) = got else {
+            shared.count(if got.is_err() { "failed" } else { "unkept" }, wanted.len());
+            wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
+            return Vec::new();
+        };
+        if !self.is_usable(queue.0, &chain) {
+            shared.count("behind", wanted.len());
+            wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
+            return Vec::new();
+        }
+        let mut missing = Vec::new();
+        for (wanted, slot) in wanted.into_iter().zip(slots) {
+            match slot.and_then(|slot| self.judge(&wanted.id, &chain, slot)) {
+                Some(state) => self.hit(queue, &wanted, state, chain.applied, begun),
+                None => missing.push(wanted),
+            }
+        }
+        shared.count("missed", missing.len());
+        missing
+    }
+
+    /// Whether a chain says enough for this node: a slot counts as a read at the mark that the chain has applied.
+    fn is_usable(&self, database: DatabaseId, chain: &Chain) -> bool {
+        self.inner.views.of(database).floors.admits_at(chain.applied)
+    }
+
+    /// The state of a slot, if it may be answered: it is of the chain's life and of the generation that is known here, and not
+    /// older than the key's floor.
+    fn judge(&self, id: &RecordId, chain: &Chain, slot: Slot) -> Option<State> {
+        let Slot { incarnation, state } = slot;
+        let wanted = self.wanted_stamp(id);
+        // A higher generation is for the feed to report, not for Redis.
+        let is_fit = incarnation == chain.incarnation
+            && state.stamp >= wanted
+            && state.stamp.generation == self.generation_of(id.as_ref());
+        is_fit.then_some(state)
+    }
+
+    /// What a slot must show at least.
+    fn wanted_stamp(&self, id: &RecordId) -> Stamp {
+        let least = Stamp::new(self.generation_of(id.as_ref()), 0);
+        self.view_of(id.as_ref()).and_then(|view| view.floors.get(id)).map_or(least, |floor| floor.max(least))
+    }
+
+    fn hit(&self, queue: QueueId, wanted: &Wanted, state: State, position: Position, begun: Instant) {
+        let Some(shared) = &self.inner.shared else { return };
+        shared.count("hit", 1);
+        let (database, shard) = (queue.0, wanted.shard);
+        let loaded = Loaded { state, database, position, origin: Origin::Shared, shard, begun };
+        for caller in shared.queued(queue, |waiting| waiting.settle(&wanted.id)) {
+            caller.answer.complete(Ok(loaded.clone()));
+        }
+    }
+
+    /// The database is asked, without a lease.
+    fn give_up(&self, queue: QueueId, id: &RecordId) {
+        let Some(shared) = &self.inner.shared else { return };
+        let callers = shared.queued(queue, |waiting| waiting.settle(id));
+        self.load_stored(id, callers);
+    }
+
+    fn load_stored(&self, id: &RecordId, callers: impl IntoIterator<Item = Caller>) {
+        let route = self.stored_route(id);
+        callers.into_iter().for_each(|caller| self.load_at(id, Join::Any, route, caller));
+    }
+
+    /// Asks for leases, and reads the records for which they are granted. For the others it looks again what the node has put
+    /// there that got the lease.
+    async fn lease(self, queue: QueueId, slice: Slice, mut wanted: Vec<Wanted>) {
+        let Some(shared) = &self.inner.shared else { return };
+        let mut looks = LOOKS.into_iter();
+        loop {
+            let stamps: Vec<_> =
+                wanted.iter().map(|wanted| (wanted.name.clone(), self.wanted_stamp(&wanted.id))).collect();
+            let (begun, token) = (Instant::now(), rand::random());
+            let Ok(Some((chain, leases))) = shared.cache.lease(&slice, &stamps, token).await else { break };
+            let mut held = Vec::new();
+            for (wanted, lease) in wanted.into_iter().zip(leases) {
+                match lease {
+                    Lease::Granted => self.load_leased(queue, &slice, &chain, wanted, token),
+                    Lease::Held => held.push(wanted),
+                    Lease::Found(slot) => match self.judge(&wanted.id, &chain, slot) {
+                        Some(state) if self.is_usable(queue.0, &chain) => {
+                            self.hit(queue, &wanted, state, chain.applied, begun);
+                        }
+                        _ => self.give_up(queue, &wanted.id),
+                    },
+                    Lease::Unfit => self.give_up(queue, &wanted.id),
+                }
+            }
+            wanted = held;
+            let Some(look) = looks.next().filter(|_| !wanted.is_empty()) else { break };
+            sleep(look).await;
+        }
+        shared.count("unleased", wanted.len());
+        wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
+    }
+
+    /// Reads a record on the primary, in a statement that begins after the lease was granted, and fills its slot.
+    fn load_leased(&self, queue: QueueId, slice: &Slice, chain: &Chain, wanted: Wanted, token: u64) {
+        let Some(shared) = &self.inner.shared else { return };
+        let callers = shared.queued(queue, |waiting| waiting.begin_loading(&wanted.id));
+        let (tiers, id, slice, name) = (self.clone(), wanted.id.clone(), slice.clone(), wanted.name);
+        let incarnation = chain.incarnation;
+        let fill = move |loaded: Result<Loaded, Error>| {
+            let Some(shared) = &tiers.inner.shared else { return };
+            shared.queued(queue, |waiting| waiting.settle(&id));
+            let admitted = loaded.ok().and_then(|loaded| tiers.install(&id, &loaded));
+            let slot = admitted.filter(|state| shared.cache.has_room_for(state));
+            let slot = slot.map(|state| Slot { incarnation, state });
+            // Where Redis cannot take so many, the lease ends by itself.
+            drop(shared.fills.try_send((slice, Fill { name, token, slot })));
+        };
+        let filler = Caller::new(Deadline::after(LEASE), fill);
+        for caller in std::iter::once(filler).chain(callers) {
+            self.inner.batcher.join(&wanted.id, Join::Later, Server::Primary, caller);
+        }
+    }
+
+    /// Puts what was read under a lease into Redis, until `stop`. Without Redis it does nothing.
+    pub async fn fill_shared(self, stop: CancellationToken) {
+        let filling = self.inner.shared.as_ref().and_then(|shared| shared.filling.lock().take());
+        let (Some(shared), Some(mut filling)) = (&self.inner.shared, filling) else { return stop.cancelled().await };
+        let mut taken = Vec::with_capacity(SLOTS_AT_ONCE_MAX);
+        let fills = async {
+            while filling.recv_many(&mut taken, SLOTS_AT_ONCE_MAX).await > 0 {
+                let mut slices: HashMap<Slice, Vec<Fill>> = HashMap::new();
+                taken.drain(..).for_each(|(slice, fill)| slices.entry(slice).or_default().push(fill));
+                for (slice, fills) in slices {
+                    // Where it fails, the leases end by themselves.
+                    if let Ok(filled) = shared.cache.fill(&slice, &fills).await {
+                        shared.count("filled", usize::try_from(filled).unwrap_or(usize::MAX));
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(fills).await;
+    }
+}
+
+/// Guards the task that serves a queue: if it panics, its callers get an error.
+struct Served<'t> {
+    tiers: &'t Tiers,
+    queue: QueueId,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(shared) = &self.tiers.inner.shared
+        {
+            let abandoned: Vec<Callers> = shared.queued(self.queue, SharedQueue::abandon);
+            drop(abandoned);
+        }
+    }
+}
