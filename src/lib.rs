@@ -25,6 +25,7 @@
 //! | 2 | [`store`]: where records live; [`hub`]: who watches what; [`client`]: the Rust client, a package of its own |
 //! | 1 | [`protocol`]: JSON-RPC on the wire; [`resilience`]: time limits and waits, both of the package `freshet-wire` |
 //! | 0 | [`record`]: the vocabulary, of the same package; [`telemetry`]: counters; [`shutdown`]: named tasks and their end |
+//! | 0 | `process`: programs that run under us |
 //! | 0 | [`completion`]: callbacks; [`digest`]: names for bytes; `sync`: the atomics that `tests/loom` replaces |
 //!
 //! Stable are the wire (`docs/protocol.md`), the configuration, the commands and the metrics; of Rust, the package
@@ -41,6 +42,7 @@ pub mod config;
 pub mod digest;
 pub mod gateway;
 pub mod hub;
+mod process;
 pub mod service;
 pub mod session;
 pub mod shared;

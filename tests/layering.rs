@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("resilience", 1),
     ("digest", 0),
     ("completion", 0),
+    ("process", 0),
     ("record", 0),
     ("telemetry", 0),
     ("shutdown", 0),

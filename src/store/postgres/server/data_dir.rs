@@ -10,7 +10,8 @@ use std::{
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use tokio::process::Command;
 
-use super::{Error, Options, account::Account, making::Making};
+use super::{Error, Options, making::Making};
+use crate::process::Account;
 
 /// The server's log inside the data directory.
 pub(super) const LOG: &str = "freshet-postgres.log";
@@ -31,7 +32,7 @@ impl DataDir {
     pub(super) async fn prepare(options: &Options, binaries: &Path, account: &Account) -> Result<Self, Error> {
         let path = create(&options.data_dir)?;
         if let Some(barrier) = account.barrier(&path) {
-            return Err(Error::Unreachable { path, account: account.name.clone(), barrier });
+            return Err(Error::Unreachable { path, account: account.name().to_owned(), barrier });
         }
         if !path.join("PG_VERSION").is_file() {
             make(&path, options, binaries, account).await?;
@@ -76,7 +77,7 @@ async fn make(path: &Path, options: &Options, binaries: &Path, account: &Account
     }
     let fresh = beside(path, ".new");
     remove_if_there(&fresh).and_then(|()| fs::create_dir(&fresh)).map_err(write)?;
-    account.take(&fresh)?;
+    account.take(&fresh).map_err(write)?;
     let making = Making { binaries, account, sync: options.sync };
     match &options.primary {
         None => making.initialise(&fresh).await?,
@@ -101,7 +102,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 fn check_owner(path: &Path, account: &Account) -> Result<(), Error> {
     match account.owns(path) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Error::NotOurs { path: path.to_owned(), account: account.name.clone() }),
+        Ok(false) => Err(Error::NotOurs { path: path.to_owned(), account: account.name().to_owned() }),
         Err(source) => Err(Error::Write { path: path.to_owned(), source }),
     }
 }

@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     Error, Primary, SUPERUSER,
-    account::Account,
     binaries::companion,
     data_dir::{LOG, beside, end_of},
     supervisor::{Farewell, Supervised},
 };
+use crate::process::Account;
 
 /// How the programs are run.
 #[derive(Debug)]

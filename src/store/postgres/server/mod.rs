@@ -14,16 +14,16 @@ use std::{
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
-use account::Account;
 use data_dir::DataDir;
 use supervisor::{Farewell, Supervised};
+
+use crate::process::Account;
 
 pub use binaries::find_binaries;
 pub use error::Error;
 pub use primary::Primary;
 pub use running::running_url;
 
-mod account;
 mod binaries;
 mod data_dir;
 mod error;
@@ -35,6 +35,9 @@ mod supervisor;
 
 /// The superuser of every server that this module initialises. It has no password: the socket is its guard.
 const SUPERUSER: &str = "postgres";
+
+/// Accounts to run as when we are root, the best first. PostgreSQL refuses root itself.
+const ORDINARY: [&str; 2] = ["postgres", "nobody"];
 
 /// PostgreSQL's own default; it names the socket file even when no TCP port is open.
 const DEFAULT_PORT: u16 = 5432;
@@ -108,7 +111,7 @@ impl PrivateServer {
     /// Dropping the future stops what was started. A half-made data directory is made anew next time.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let binaries = find_binaries().ok_or(Error::NoBinaries)?;
-        let account = Account::for_server()?;
+        let account = Account::ordinary(&ORDINARY).ok_or(Error::NoAccount)?;
         let data = DataDir::prepare(&options, &binaries, &account).await?;
         let socket_dir = socket::directory(data.path(), &account)?;
         let port = options.port.unwrap_or(DEFAULT_PORT);

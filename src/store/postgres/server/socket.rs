@@ -8,7 +8,8 @@ use std::{
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use super::{Error, account::Account};
+use super::Error;
+use crate::process::Account;
 
 /// `sun_path` holds 108 bytes with its final NUL on Linux, 104 on macOS; PostgreSQL adds this name.
 const DIRECTORY_BYTES_MAX: usize = 103 - "/.s.PGSQL.65535".len();
@@ -18,10 +19,7 @@ pub(super) fn directory(data_dir: &Path, account: &Account) -> Result<PathBuf, E
     if data_dir.as_os_str().len() <= DIRECTORY_BYTES_MAX {
         return Ok(data_dir.to_owned());
     }
-    let path = env::temp_dir().join(format!("freshet-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
-    account.take(&path)?;
-    Ok(path)
+    account.fresh_folder().map_err(|source| Error::Write { path: env::temp_dir(), source })
 }
 
 /// A URL that sqlx and libpq understand.

@@ -22,7 +22,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Error, Options, account::Account};
+use super::{Error, Options};
+use crate::process::Account;
 
 /// $1 is the signal that ends the program, $2 and $3 are directories to remove in the end, or empty; the
 /// rest is the program with its arguments.
