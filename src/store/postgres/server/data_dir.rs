@@ -11,16 +11,13 @@ use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use tokio::process::Command;
 
 use super::{Error, Options, making::Making};
-use crate::process::Account;
+use crate::process::{Account, end_of};
 
 /// The server's log inside the data directory.
 pub(super) const LOG: &str = "freshet-postgres.log";
 
 /// A log longer than this is started anew with the server.
 const LOG_BYTES_MAX: u64 = 8 << 20;
-
-/// How much of a log's end an error quotes.
-const QUOTE_BYTES: usize = 2000;
 
 /// An initialised data directory that no running server has.
 #[derive(Debug)]
@@ -138,11 +135,6 @@ fn is_postgres(pid: i32) -> bool {
     let is_alive = !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH));
     let name = fs::read_to_string(format!("/proc/{pid}/comm"));
     is_alive && name.is_ok_and(|name| matches!(name.trim(), "postgres" | "postmaster"))
-}
-
-pub(super) fn end_of(log: &[u8]) -> String {
-    let start = log.len().saturating_sub(QUOTE_BYTES);
-    String::from_utf8_lossy(&log[start..]).trim().to_owned()
 }
 
 #[cfg(test)]

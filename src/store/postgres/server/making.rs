@@ -9,10 +9,9 @@ use std::{
 use super::{
     Error, Primary, SUPERUSER,
     binaries::companion,
-    data_dir::{LOG, beside, end_of},
-    supervisor::{Farewell, Supervised},
+    data_dir::{LOG, beside},
 };
-use crate::process::Account;
+use crate::process::{Account, Farewell, Supervised, end_of};
 
 /// How the programs are run.
 #[derive(Debug)]
@@ -55,13 +54,15 @@ impl Making<'_> {
         arguments.extend((!self.sync).then(|| "--no-sync".to_owned()));
         let log_path = beside(fresh, ".log");
         let log = File::create(&log_path).map_err(|source| Error::Write { path: log_path.clone(), source })?;
-        let status = Supervised::spawn(program, &arguments, self.account, log, Farewell::default())?.wait().await;
+        let run = |source| Error::Run { program: program.to_owned(), source };
+        let process = Supervised::spawn(program, &arguments, self.account, log, Farewell::default()).map_err(run)?;
+        let status = process.wait().await;
         let output = end_of(&fs::read(&log_path).unwrap_or_default());
         let _ = fs::remove_file(&log_path);
         match status {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(refused(output)),
-            Err(source) => Err(Error::Run { program: program.to_owned(), source }),
+            Err(source) => Err(run(source)),
         }
     }
 }

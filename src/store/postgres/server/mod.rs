@@ -15,9 +15,8 @@ use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
 use data_dir::DataDir;
-use supervisor::{Farewell, Supervised};
 
-use crate::process::Account;
+use crate::process::{Account, Supervised};
 
 pub use binaries::find_binaries;
 pub use error::Error;
@@ -30,8 +29,8 @@ mod error;
 mod making;
 mod primary;
 mod running;
+mod shutdown;
 mod socket;
-mod supervisor;
 
 /// The superuser of every server that this module initialises. It has no password: the socket is its guard.
 const SUPERUSER: &str = "postgres";
@@ -97,6 +96,7 @@ pub struct PrivateServer {
     data: DataDir,
     socket_dir: PathBuf,
     port: u16,
+    is_ephemeral: bool,
 }
 
 impl PrivateServer {
@@ -115,14 +115,12 @@ impl PrivateServer {
         let data = DataDir::prepare(&options, &binaries, &account).await?;
         let socket_dir = socket::directory(data.path(), &account)?;
         let port = options.port.unwrap_or(DEFAULT_PORT);
-        let process = Supervised::spawn(
-            &binaries.join("postgres"),
-            &arguments(&options, data.path(), &socket_dir, port),
-            &account,
-            data.open_log()?,
-            Farewell::new(&options, data.path(), &socket_dir),
-        )?;
-        let mut server = Self { process, data, socket_dir, port };
+        let program = binaries.join("postgres");
+        let arguments = arguments(&options, data.path(), &socket_dir, port);
+        let farewell = shutdown::farewell(&options, data.path(), &socket_dir);
+        let process = Supervised::spawn(&program, &arguments, &account, data.open_log()?, farewell)
+            .map_err(|source| Error::Run { program, source })?;
+        let mut server = Self { process, data, socket_dir, port, is_ephemeral: options.is_ephemeral };
         server.wait_until_ready(options.start_limit).await?;
         Ok(server)
     }
@@ -154,7 +152,7 @@ impl PrivateServer {
     /// # Cancel safety
     /// Dropping the future leaves the server stopping by itself.
     pub async fn stop(self) {
-        self.process.stop(self.data.path()).await;
+        shutdown::stop(self.process, self.data.path(), self.is_ephemeral).await;
     }
 
     async fn wait_until_ready(&mut self, limit: Duration) -> Result<(), Error> {
