@@ -22,7 +22,8 @@
 //! | 5 | [`session`]: one client's connection |
 //! | 4 | [`service`]: the operations; [`changes`]: a committed change's way to every node |
 //! | 3 | [`tiers`]: the read path |
-//! | 2 | [`store`]: where records live; [`hub`]: who watches what; [`client`]: the Rust client, a package of its own |
+//! | 2 | [`store`]: where records live; [`shared`]: the second tier, in Redis |
+//! | 2 | [`hub`]: who watches what; [`client`]: the Rust client, a package of its own |
 //! | 1 | [`protocol`]: JSON-RPC on the wire; [`resilience`]: time limits and waits, both of the package `freshet-wire` |
 //! | 0 | [`record`]: the vocabulary, of the same package; [`telemetry`]: counters; [`shutdown`]: named tasks and their end |
 //! | 0 | `process`: programs that run under us |

@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tiers", 3),
     ("shared", 2),
     ("store", 2),
+    ("shared", 2),
     ("hub", 2),
     ("client", 2),
     ("protocol", 1),

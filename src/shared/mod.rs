@@ -15,6 +15,7 @@ mod config;
 mod link;
 mod names;
 mod scripts;
+pub mod server;
 mod slot;
 
 use std::{sync::Arc, time::Duration};
