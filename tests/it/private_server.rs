@@ -2,20 +2,17 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use freshet::store::postgres::server::{Error, Options, PrivateServer, find_binaries};
 use sqlx::{Connection, PgConnection};
 
-use crate::harness::{durable_server, folder};
-
-/// Set for the process that [`holder`] runs in: the data directory to start on.
-const HOLD: &str = "FRESHET_TEST_HOLD";
+use crate::harness::{
+    durable_server, folder,
+    holder::{Holder, await_end, given, hold, is_running},
+};
 
 fn quick(data_dir: impl Into<PathBuf>) -> Options {
     let mut options = Options::new(data_dir);
@@ -30,10 +27,6 @@ async fn answer(server: &PrivateServer, sql: &'static str) -> i32 {
 
 fn postmaster(data_dir: &Path) -> Option<i32> {
     fs::read_to_string(data_dir.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()
-}
-
-fn is_running(pid: i32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
 }
 
 #[tokio::test]
@@ -184,27 +177,14 @@ fn kill(pid: i32) {
 fn a_server_ends_with_a_process_that_is_killed() {
     let folder = folder();
     let data_dir = folder.path().join("data");
-    let mut holder = Command::new(std::env::current_exe().expect("our own path"))
-        .args(["--exact", "private_server::holder", "--nocapture", "--ignored"])
-        .env(HOLD, &data_dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the holder");
-    let lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line.contains("holding")), "the holder did not start");
+    let holder = Holder::run("private_server::holder", &data_dir);
     let pid = postmaster(&data_dir).expect("a lock file");
     assert!(is_running(pid));
     let group = |pid| nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).expect("a group");
-    let ours = group(holder.id().cast_signed());
+    let ours = group(holder.id());
     assert_ne!(group(pid), ours, "Ctrl-C would reach the server before its owner has drained");
-    holder.kill().expect("SIGKILL");
-    holder.wait().expect("wait");
-    let until = Instant::now() + Duration::from_secs(20);
-    while is_running(pid) {
-        assert!(Instant::now() < until, "the server outlived its owner");
-        std::thread::yield_now();
-    }
+    holder.kill();
+    await_end(pid);
     assert!(!data_dir.join("postmaster.pid").exists(), "it ended by a clean shutdown");
 }
 
@@ -212,13 +192,11 @@ fn a_server_ends_with_a_process_that_is_killed() {
 #[tokio::test]
 #[ignore = "runs only as another test's child"]
 async fn holder() {
-    let Some(data_dir) = std::env::var_os(HOLD) else {
+    let Some(data_dir) = given() else {
         return;
     };
     let _server = PrivateServer::start(quick(data_dir)).await.expect("start");
-    println!("\nholding");
-    // Ends when the test that started it is gone.
-    let _ = std::io::stdin().read(&mut [0]);
+    hold("a server");
 }
 
 #[test]

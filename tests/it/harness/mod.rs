@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 mod database;
 pub mod events;
+pub mod holder;
 #[path = "../../../examples/cluster/instance.rs"]
 #[allow(dead_code, reason = "the example uses all of it")]
 mod instance;
