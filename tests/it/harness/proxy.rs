@@ -1,9 +1,9 @@
-//! A link between a node and its database that can be broken in every way a network breaks.
+//! A link between a node and its database or Redis that can be broken in every way a network breaks.
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     str::FromStr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
 };
@@ -39,42 +39,61 @@ pub enum Link {
     },
 }
 
+/// How the URL of a Redis begins.
+const REDIS: &str = "redis://";
+
 /// Rules by the purpose that a node's connections name themselves with; `""` is for all others.
 type Rules = HashMap<&'static str, Link>;
 
 /// How often clients spoke, by the purpose of their connections.
 type Messages = Arc<Mutex<HashMap<String, u64>>>;
 
-/// A proxy on 127.0.0.1 before a server's socket; gone with this value.
+/// Where a server listens.
+#[derive(Clone)]
+enum Server {
+    /// A private PostgreSQL.
+    Socket(PathBuf),
+    /// A Redis of the harness.
+    Port(String),
+}
+
+/// A proxy on 127.0.0.1 before a server; gone with this value.
 pub struct Proxy {
-    address: SocketAddr,
-    database: String,
+    /// The server's URL, by that name, through this link.
+    url: String,
     /// Where new connections lead.
-    socket: Arc<Mutex<PathBuf>>,
+    server: Arc<Mutex<Server>>,
     rules: watch::Sender<Rules>,
     messages: Messages,
     _stop: DropGuard,
 }
 
 impl Proxy {
-    /// A passing link to the database that `url` names.
+    /// A passing link to the database or the Redis that `url` names. The members of a cluster are only reached through it
+    /// until one of them tells the client of the others' addresses.
     pub async fn to(url: &str) -> Self {
-        let options = PgConnectOptions::from_str(url).expect("a sound URL");
-        let socket = Arc::new(Mutex::new(socket_of(url)));
+        let server = Arc::new(Mutex::new(Server::of(url)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("an address");
         let (rules, follow) = watch::channel(Rules::new());
         let stop = CancellationToken::new();
         let messages = Messages::default();
-        let accepting = accept(listener, socket.clone(), follow, messages.clone());
+        let accepting = accept(listener, server.clone(), follow, messages.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
-        let database = options.get_database().unwrap_or("postgres").to_owned();
-        Proxy { address, database, socket, rules, messages, _stop: stop.drop_guard() }
+        let url = match url.starts_with(REDIS) {
+            true => format!("{REDIS}{address}"),
+            false => {
+                let options = PgConnectOptions::from_str(url).expect("a sound URL");
+                let database = options.get_database().unwrap_or("postgres");
+                format!("postgres://postgres@{address}/{database}?sslmode=disable")
+            }
+        };
+        Proxy { url, server, rules, messages, _stop: stop.drop_guard() }
     }
 
-    /// The database's URL through this link.
+    /// The server's URL through this link.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@{}/{}?sslmode=disable", self.address, self.database)
+        self.url.clone()
     }
 
     /// How often the clients of one purpose spoke until now. What a client says at once may count as two when it is long.
@@ -84,7 +103,7 @@ impl Proxy {
 
     /// New connections lead to the server that `url` names; those that stand go on.
     pub fn lead_to(&self, url: &str) {
-        *self.socket.lock().expect("not poisoned") = socket_of(url);
+        *self.server.lock().expect("not poisoned") = Server::of(url);
     }
 
     /// Lets every connection have it.
@@ -100,26 +119,46 @@ impl Proxy {
     }
 }
 
-fn socket_of(url: &str) -> PathBuf {
-    let options = PgConnectOptions::from_str(url).expect("a sound URL");
-    let folder = options.get_socket().expect("a private server has a socket");
-    folder.join(format!(".s.PGSQL.{}", options.get_port()))
+impl Server {
+    fn of(url: &str) -> Self {
+        if let Some(address) = url.strip_prefix(REDIS) {
+            return Server::Port(address.to_owned());
+        }
+        let options = PgConnectOptions::from_str(url).expect("a sound URL");
+        let folder = options.get_socket().expect("a private server has a socket");
+        Server::Socket(folder.join(format!(".s.PGSQL.{}", options.get_port())))
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Server::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Server::Port(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
+    }
 }
 
-async fn accept(listener: TcpListener, socket: Arc<Mutex<PathBuf>>, rules: watch::Receiver<Rules>, messages: Messages) {
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn accept(listener: TcpListener, server: Arc<Mutex<Server>>, rules: watch::Receiver<Rules>, messages: Messages) {
     let mut links = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while links.try_join_next().is_some() {}
-        let socket = socket.lock().expect("not poisoned").clone();
+        let server = server.lock().expect("not poisoned").clone();
         let (rules, messages) = (rules.clone(), messages.clone());
-        links.spawn(async move { carry(client, &socket, rules, &messages).await });
+        links.spawn(async move { carry(client, &server, rules, &messages).await });
     }
 }
 
 /// Carries one connection until either side or a rule ends it. A dropped stream ends the connection.
 async fn carry(
     mut client: TcpStream,
-    socket: &Path,
+    server: &Server,
     mut rules: watch::Receiver<Rules>,
     messages: &Messages,
 ) -> Option<()> {
@@ -130,7 +169,7 @@ async fn carry(
     let len = client.read(&mut first).await.ok().filter(|&len| len > 0)?;
     let purpose = purpose(&first[..len]);
     pass(&mut rules, &born, &purpose).await?;
-    let mut server = UnixStream::connect(socket).await.ok()?;
+    let mut server = server.connect().await.ok()?;
     server.write_all(&first[..len]).await.ok()?;
     let (mut said, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
