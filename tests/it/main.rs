@@ -35,6 +35,7 @@ mod plans;
 mod private_server;
 mod readiness;
 mod records;
+mod redis_server;
 mod repeated_columns;
 mod replicas;
 mod routing;
