@@ -21,7 +21,7 @@ use super::{
     pace::Pace,
 };
 use crate::{
-    record::{DatabaseId, Position},
+    record::{DatabaseId, Position, RecordRef},
     resilience::Backoff,
     shared::{Cache, Slice},
     store::{Poll, Store},
@@ -119,6 +119,10 @@ impl Keeper {
                 Ok(poll) => {
                     failing.reset();
                     self.polled(&poll).await;
+                    if !self.knows_all(&poll) {
+                        // The first poll of another tail reports all generations.
+                        tail = self.source.store.tail(self.source.database);
+                    }
                     pace.after(true, !poll.changes.is_empty())
                 }
                 Err(_) => failing.next_wait(),
@@ -167,6 +171,14 @@ impl Keeper {
         }
         let known = self.kept_slices().filter(|slice| slice.is_known()).count();
         self.kept.set(i64::try_from(known).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the generation of each changed record's shard is known.
+    fn knows_all(&self, poll: &Poll) -> bool {
+        poll.changes.iter().all(|change| {
+            let record = RecordRef { collection: change.collection, key: change.key.as_str() };
+            self.source.store.shard_of(record).map_or(true, |shard| self.generations.contains_key(&shard))
+        })
     }
 
     fn kept_slices(&mut self) -> impl Iterator<Item = &mut KeptSlice> {

@@ -76,7 +76,7 @@ impl KeptSlice {
     /// Applies the changes of a poll to it.
     pub(super) async fn apply(&mut self, source: &Source, poll: &Poll, generations: &Generations) {
         let Standing::Known(tail, moved) = self.standing else { return };
-        let changes = self.changes(source, &poll.changes, generations);
+        let Some(changes) = self.changes(source, &poll.changes, generations) else { return self.doubt() };
         let applied = poll.proof.map(|proof| proof.position);
         if changes.is_empty() && (applied.is_none() || moved.elapsed() < STEP) {
             return;
@@ -126,20 +126,27 @@ impl KeptSlice {
         let (true, Some(proof), Some(generations)) = (poll.complete, poll.proof, poll.generations) else {
             return Ok(None);
         };
-        let changes = self.changes(source, &poll.changes, &generations.into_iter().collect());
+        let Some(changes) = self.changes(source, &poll.changes, &generations.into_iter().collect()) else {
+            return Ok(None);
+        };
         self.advance(source, chain.tail, Some(proof.position), &changes).await
     }
 
-    /// The changes of its own shards, as slots with the stamps that they must have.
-    fn changes(&self, source: &Source, changes: &[Change], generations: &Generations) -> Vec<(String, Stamp)> {
+    /// The changes of its own shards, as slots with the stamps that they must have. `None` where the generation of one is not
+    /// known, as of a shard that has come since.
+    fn changes(&self, source: &Source, changes: &[Change], generations: &Generations) -> Option<Vec<(String, Stamp)>> {
         let own = changes.iter().filter_map(|change| {
-            let collection = source.store.catalogue().get(change.collection);
             let record = RecordRef { collection: change.collection, key: change.key.as_str() };
+            // A key without a shard is in no table.
             let shard = source.store.shard_of(record).ok().filter(|shard| shard.0 % self.slices == self.number)?;
+            Some((change, shard))
+        });
+        own.map(|(change, shard)| {
+            let collection = source.store.catalogue().get(change.collection);
             let stamp = Stamp::new(*generations.get(&shard)?, change.version);
             Some((self.slice.slot(shard, &collection.name, &change.key), stamp))
-        });
-        own.collect()
+        })
+        .collect()
     }
 
     /// Moves the chain on by as many steps as the changes take. `None` where somebody else has moved it.

@@ -41,6 +41,7 @@ mod replicas;
 mod routing;
 mod screens;
 mod sessions;
+mod shared_cache;
 mod silent_database;
 mod slow_readers;
 mod sse;

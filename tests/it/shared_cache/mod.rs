@@ -1,0 +1,64 @@
+//! Records in Redis: what it spares the databases, and that nothing it says or loses makes an answer older.
+
+mod faults;
+mod reads;
+mod tampering;
+
+use std::time::Duration;
+
+use freshet::{config::Config, shared};
+use serde_json::{Value, json};
+
+use crate::harness::{Node, Socket, TestDatabase, node, until};
+
+/// A configuration with Redis at `url`, which a busy machine is not too slow for.
+fn with_redis(url: &str) -> Config {
+    let mut config = node::config();
+    config.redis = Some(shared::Config { limit: Duration::from_secs(2), ..shared::Config::at(url) });
+    config
+}
+
+/// The same without L1, so that each read goes to Redis.
+fn without_local(url: &str) -> Config {
+    let mut config = with_redis(url);
+    config.tiers.local.capacity = "0 B".parse().expect("a size");
+    config
+}
+
+/// A node that is answered by Redis already.
+async fn node(database: &TestDatabase, config: Config) -> Node {
+    let node = Node::over(&database.url(), config).await;
+    all_answered(&node, database).await;
+    node
+}
+
+/// Waits until reads of the node go to Redis: a keeper is at work, and the chain has reached what the node must see.
+async fn all_answered(node: &Node, database: &TestDatabase) {
+    let probes = "INSERT INTO products (sku, name, price) SELECT '~' || n, 'x', n FROM generate_series(1, 2000) n \
+                  ON CONFLICT DO NOTHING";
+    database.run(probes).await;
+    let used = |outcome| node.metrics().where_label("freshet_shared_lookups_total", "outcome", outcome);
+    let (mut socket, mut tried) = (Socket::open(node).await, 0);
+    until("reads go to Redis", async || {
+        tried += 1;
+        // Another key each time, which L1 does not have.
+        price(&mut socket, &format!("~{tried}")).await;
+        used("hit") + used("filled") > 0
+    })
+    .await;
+}
+
+/// Reads that Redis answered.
+fn hits(node: &Node) -> u64 {
+    node.metrics().where_label("freshet_tiers_answers_total", "source", "shared")
+}
+
+/// Index scans of the tables of products, as PostgreSQL counts them.
+async fn scans(database: &TestDatabase) -> i64 {
+    let sum = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables WHERE relname LIKE 'products%'";
+    database.value(sum).await
+}
+
+async fn price(socket: &mut Socket, key: &str) -> Value {
+    socket.ok("get", json!(["products", key])).await["value"]["price"].clone()
+}

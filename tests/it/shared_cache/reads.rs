@@ -1,0 +1,126 @@
+//! What Redis spares the databases.
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{hits, node, price, scans, with_redis, without_local};
+use crate::harness::{Node, Redis, Socket, database, until};
+
+const FILL: &str = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 200) n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_starts_cold_is_answered_without_the_database() {
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let first = node(&database, with_redis(&redis.url())).await;
+    let mut socket = Socket::open(&first).await;
+    for n in 1..=200 {
+        assert_eq!(price(&mut socket, &format!("k{n}")).await, json!(n));
+    }
+    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= 200).await;
+
+    let second = node(&database, with_redis(&redis.url())).await;
+    let (before, mut socket) = (hits(&second), Socket::open(&second).await);
+    for n in 1..=200 {
+        let read = socket.ok("get", json!(["products", format!("k{n}")])).await;
+        assert_eq!((&read["value"]["price"], read.get("stale_ms")), (&json!(n), None), "{read}");
+    }
+    let from_redis = hits(&second) - before;
+    assert!(from_redis >= 180, "{from_redis} of 200");
+    // A change reaches it there as it would have in L1.
+    database.run("UPDATE products SET price = 7000 WHERE sku = 'k1'").await;
+    until("the change is shown", async || price(&mut socket, "k1").await == json!(7000)).await;
+    for node in [first, second] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_key_that_many_nodes_ask_for_is_read_once() {
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(node(&database, with_redis(&redis.url())).await);
+    }
+    let mut sockets = Vec::new();
+    for at in 0..30 {
+        sockets.push(Socket::open(&nodes[at % 3]).await);
+    }
+    let before = statements(&nodes);
+    let mut gets = JoinSet::new();
+    for mut socket in sockets {
+        gets.spawn(async move {
+            for _ in 0..34 {
+                assert_eq!(price(&mut socket, "k17").await, json!(17));
+            }
+        });
+    }
+    gets.join_all().await;
+    // PostgreSQL counts an index scan for it, and others for keys of the nodes' own probes.
+    let read = statements(&nodes) - before;
+    assert!((1..=2).contains(&read), "{read} statements");
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// Statements that read records for clients.
+fn statements(nodes: &[Node]) -> u64 {
+    nodes.iter().filter_map(|node| node.metrics().sum("freshet_tiers_statements_total")).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_has_answers_while_nothing_is_cached_here_and_never_goes_back() {
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let nodes =
+        [node(&database, without_local(&redis.url())).await, node(&database, without_local(&redis.url())).await];
+    let before: u64 = nodes.iter().map(hits).sum();
+    let mut readers = JoinSet::new();
+    for at in 0..6 {
+        let mut socket = Socket::open(&nodes[at % 2]).await;
+        readers.spawn(async move {
+            let mut last = 0;
+            while last < 10_300 {
+                let shown = price(&mut socket, "k3").await.as_u64().expect("a price");
+                assert!(shown >= last || last == 3, "{shown} after {last}");
+                last = if shown == 3 { 3 } else { shown };
+            }
+        });
+    }
+    let mut outside = database.connect().await;
+    for price in 10_000..=10_300 {
+        let update = format!("UPDATE products SET price = {price} WHERE sku = 'k3'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(update)).execute(&mut outside).await.expect("update");
+    }
+    readers.join_all().await;
+    let answered = nodes.iter().map(hits).sum::<u64>() - before;
+    assert!(answered > 100, "Redis answered {answered}");
+    let scanned = scans(&database).await;
+    assert!(scanned > 0);
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absence_is_kept_until_the_record_is_there() {
+    let (database, redis) = (database().await, Redis::start().await);
+    let mut config = without_local(&redis.url());
+    config.tiers.filter.enabled = false;
+    let node = node(&database, config).await;
+    let mut socket = Socket::open(&node).await;
+    assert_eq!(price(&mut socket, "none").await, json!(null));
+    let before = hits(&node);
+    until("the absence is answered by Redis", async || {
+        assert_eq!(price(&mut socket, "none").await, json!(null));
+        hits(&node) > before
+    })
+    .await;
+    database.run("INSERT INTO products (sku, name, price) VALUES ('none', 'x', 5)").await;
+    until("the record is there", async || price(&mut socket, "none").await == json!(5)).await;
+    database.run("DELETE FROM products WHERE sku = 'none'").await;
+    until("it is gone", async || price(&mut socket, "none").await == json!(null)).await;
+    node.stop().await;
+}
