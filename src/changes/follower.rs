@@ -14,7 +14,7 @@ use crate::{
     hub::Hub,
     record::{Change, DatabaseId, Key, RecordId},
     resilience::{Backoff, Deadline},
-    store::{Error, Fetched, Poll, Store},
+    store::{Error, Poll, Store},
     tiers::{Loaded, Tiers},
 };
 
@@ -70,8 +70,8 @@ struct Expected {
 
 /// What the follower waits for beside polls.
 enum Event {
-    /// A read of changed records has ended. It began at the moment named.
-    Read(Batch<Instant>, Instant, Result<Fetched, Error>),
+    /// A read of changed records has ended: their states, in the order of the batch.
+    Read(Batch<Instant>, Result<Vec<Loaded>, Error>),
     /// A shard that did not answer has rested.
     Rested(PartitionId),
 }
@@ -253,13 +253,12 @@ impl Follower {
     fn begin_reads(&mut self) {
         while let Some(batch) = self.owed.next(|collection| self.store.keys_at_once(self.database, collection)) {
             self.statements.inc();
-            let (store, (collection, shard)) = (self.store.clone(), batch.partition);
+            let (tiers, (collection, shard)) = (self.tiers.clone(), batch.partition);
             self.in_flight.push(Box::pin(async move {
                 let keys: Vec<Key> = batch.records.iter().map(|record| record.key.clone()).collect();
                 let limit = if batch.is_suspect { SUSPECT_LIMIT } else { READ_LIMIT };
-                let begun = Instant::now();
-                let fetched = store.read(shard, collection, &keys, Deadline::after(limit)).await;
-                Event::Read(batch, begun, fetched)
+                let read = tiers.read_changed(shard, collection, &keys, Deadline::after(limit)).await;
+                Event::Read(batch, read)
             }));
         }
     }
@@ -267,26 +266,21 @@ impl Follower {
     fn meet(&mut self, event: Event) {
         match event {
             Event::Rested(partition) => self.owed.rested(partition),
-            Event::Read(batch, begun, Ok(fetched)) => {
+            Event::Read(batch, Ok(read)) => {
                 let partition = batch.partition;
-                let rows = batch.records.into_iter().zip(&fetched.rows);
-                let again = rows.filter_map(|(record, row)| {
-                    let id = RecordId::new(partition.0, record.key.clone());
-                    let state = row.state(fetched.generation);
-                    let Fetched { database, position, origin, .. } = fetched;
-                    let loaded = Loaded { state, database, position, origin, shard: partition.1, begun };
-                    self.pass_on(&id, &loaded, record)
+                let again = batch.records.into_iter().zip(&read).filter_map(|(record, loaded)| {
+                    self.pass_on(&RecordId::new(partition.0, record.key.clone()), loaded, record)
                 });
                 let again = again.collect();
                 self.owed.answered(partition, again);
             }
             // Another node serves the shard; its watchers ask there.
-            Event::Read(batch, _, Err(Error::NotOwned { .. })) => {
+            Event::Read(batch, Err(Error::NotOwned { .. })) => {
                 let ids = batch.records.iter().map(|record| RecordId::new(batch.partition.0, record.key.clone()));
                 ids.for_each(|id| self.settle(&id));
                 self.owed.answered(batch.partition, vec![]);
             }
-            Event::Read(batch, _, Err(_)) => {
+            Event::Read(batch, Err(_)) => {
                 let partition = batch.partition;
                 let rest = self.owed.failed(partition, batch.records);
                 self.in_flight.push(Box::pin(async move {

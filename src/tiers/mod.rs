@@ -7,6 +7,7 @@
 mod apply;
 mod base;
 mod batch;
+mod changed;
 pub mod entry;
 pub mod era;
 pub mod filter;

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The pauses after which a record is looked for again that another node reads: about as long as a read of a database.
-const LOOKS: [Duration; 4] =
+pub(super) const LOOKS: [Duration; 4] =
     [Duration::from_millis(3), Duration::from_millis(6), Duration::from_millis(12), Duration::from_millis(24)];
 /// Fills that wait for Redis, at the most; beyond them leases are left to end by themselves.
 const FILLS_MAX: usize = 4_096;
@@ -44,7 +44,7 @@ type QueueId = (DatabaseId, u32);
 
 /// The shared cache, and the reads that wait for it.
 pub(super) struct SharedReads {
-    cache: Cache,
+    pub(super) cache: Cache,
     queues: Mutex<HashMap<QueueId, SharedQueue>>,
     fills: mpsc::Sender<(Slice, Fill)>,
     filling: Mutex<Option<mpsc::Receiver<(Slice, Fill)>>>,
@@ -62,8 +62,20 @@ impl SharedReads {
         SharedReads { cache, queues: Mutex::default(), fills, filling: Mutex::new(Some(filling)), looked_up }
     }
 
-    fn count(&self, outcome: &str, records: usize) {
+    pub(super) fn count(&self, outcome: &str, records: usize) {
         self.looked_up.with_label_values(&[outcome]).inc_by(records as u64);
+    }
+
+    /// Has a slot filled, or its lease given up, which `token` names.
+    pub(super) fn fill(&self, slice: Slice, name: String, token: u64, slot: Option<Slot>) {
+        let slot = slot.filter(|slot| self.cache.has_room_for(&slot.state));
+        // Where Redis cannot take so many, the lease ends by itself.
+        drop(self.fills.try_send((slice, Fill { name, token, slot })));
+    }
+
+    /// The slice that a shard belongs to.
+    pub(super) fn slice_of(&self, shard: ShardId) -> u32 {
+        shard.0 % self.cache.config().slices()
     }
 
     fn queued<T>(&self, queue: QueueId, with: impl FnOnce(&mut SharedQueue) -> T) -> T {
@@ -95,7 +107,7 @@ impl Tiers {
         let (Some(shared), Ok((database, shard))) = (&self.inner.shared, place) else {
             return self.load_stored(id, [caller]);
         };
-        let queue = (database, shard.0 % shared.cache.config().slices());
+        let queue = (database, shared.slice_of(shard));
         match shared.queued(queue, |waiting| waiting.join(id, caller)) {
             Joined::Waiting => {}
             Joined::First => drop(tokio::spawn(self.clone().serve_shared(queue))),
@@ -124,7 +136,7 @@ impl Tiers {
     }
 
     /// What a slice is called; `None` while its database was not met.
-    fn slice(&self, (database, number): QueueId) -> Option<Slice> {
+    pub(super) fn slice(&self, (database, number): QueueId) -> Option<Slice> {
         let lineage = self.inner.store.lineage(database)?;
         Some(Slice::new(self.inner.store.name(database), lineage, number))
     }
@@ -166,13 +178,13 @@ impl Tiers {
     }
 
     /// Whether a chain says enough for this node: a slot counts as a read at the mark that the chain has applied.
-    fn is_usable(&self, database: DatabaseId, chain: &Chain) -> bool {
+    pub(super) fn is_usable(&self, database: DatabaseId, chain: &Chain) -> bool {
         self.inner.views.of(database).floors.admits_at(chain.applied)
     }
 
     /// The state of a slot, if it may be answered: it is of the chain's life and of the generation that is known here, and not
     /// older than the key's floor.
-    fn judge(&self, id: &RecordId, chain: &Chain, slot: Slot) -> Option<State> {
+    pub(super) fn judge(&self, id: &RecordId, chain: &Chain, slot: Slot) -> Option<State> {
         let Slot { incarnation, state } = slot;
         let wanted = self.wanted_stamp(id);
         // A higher generation is for the feed to report, not for Redis.
@@ -183,7 +195,7 @@ impl Tiers {
     }
 
     /// What a slot must show at least.
-    fn wanted_stamp(&self, id: &RecordId) -> Stamp {
+    pub(super) fn wanted_stamp(&self, id: &RecordId) -> Stamp {
         let least = Stamp::new(self.generation_of(id.as_ref()), 0);
         self.view_of(id.as_ref()).and_then(|view| view.floors.get(id)).map_or(least, |floor| floor.max(least))
     }
@@ -252,10 +264,7 @@ impl Tiers {
             let Some(shared) = &tiers.inner.shared else { return };
             shared.queued(queue, |waiting| waiting.settle(&id));
             let admitted = loaded.ok().and_then(|loaded| tiers.install(&id, &loaded));
-            let slot = admitted.filter(|state| shared.cache.has_room_for(state));
-            let slot = slot.map(|state| Slot { incarnation, state });
-            // Where Redis cannot take so many, the lease ends by itself.
-            drop(shared.fills.try_send((slice, Fill { name, token, slot })));
+            shared.fill(slice, name, token, admitted.map(|state| Slot { incarnation, state }));
         };
         let filler = Caller::new(Deadline::after(LEASE), fill);
         for caller in std::iter::once(filler).chain(callers) {

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{hits, node, price, scans, with_redis, without_local};
-use crate::harness::{Node, Redis, Socket, database, until};
+use crate::harness::{Node, Redis, Socket, Watcher, database, until};
 
 const FILL: &str = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 200) n";
 
@@ -123,4 +123,33 @@ async fn an_absence_is_kept_until_the_record_is_there() {
     database.run("DELETE FROM products WHERE sku = 'none'").await;
     until("it is gone", async || price(&mut socket, "none").await == json!(null)).await;
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_watched_on_several_nodes_is_read_about_once() {
+    const CHANGES: u64 = 200;
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let (mut nodes, mut watchers) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let node = node(&database, with_redis(&redis.url())).await;
+        watchers.push(Watcher::of(&node, &["k9"]).await);
+        nodes.push(node);
+    }
+    let before = records_read(&nodes);
+    for _ in 0..CHANGES {
+        database.run("UPDATE products SET price = price + 1 WHERE sku = 'k9'").await;
+        for watcher in &mut watchers {
+            watcher.until_true_to(&database).await;
+        }
+    }
+    let read = records_read(&nodes) - before;
+    assert!(read <= CHANGES * 12 / 10, "{read} reads of {CHANGES} changes");
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+fn records_read(nodes: &[Node]) -> u64 {
+    nodes.iter().filter_map(|node| node.metrics().sum("freshet_store_reads_total")).sum()
 }
