@@ -263,6 +263,10 @@ async fn a_cluster_loses_the_slots_of_a_killed_master_alone() {
 #[tokio::test]
 async fn a_cluster_without_a_master_refuses_where_every_slot_is_required() {
     let mut cluster = RedisCluster::start(3).await;
+    // It takes this long to believe that a member is dead.
+    for master in 0..2 {
+        cluster.master(master).command::<()>(&["CONFIG", "SET", "cluster-node-timeout", "1000"]).await;
+    }
     cluster.kill(2).await;
     let survivor = cluster.master(0);
     until("the cluster fails", async || {
