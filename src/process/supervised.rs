@@ -100,11 +100,19 @@ impl Supervised {
 ///
 /// `read` waits for the pipe to close: nothing is ever written to it. The signal is repeated because a program
 /// that a shell puts in the background ignores it until it has set its own handler.
+///
+/// The hang-up is ignored for what the kernel does when we end while the program is stopped, by SIGSTOP for example: their
+/// group is an orphaned one then, with a stopped member, and is sent SIGHUP and SIGCONT. The shell would end of that, and a
+/// program that minds no hang-up would run on for ever.
+///
+/// # Source
+/// POSIX, `_exit`, "Consequences of Process Termination".
 const SCRIPT: &str = r#"
 signal=$1; first=$2; second=$3; shift 3
 exec 3<&0
 "$@" 3<&- &
 child=$!
+trap '' HUP
 ( read -r _ <&3; while kill -"$signal" "$child"; do sleep 1; done ) 2>/dev/null &
 watch=$!
 exec 3<&-
