@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    changes::{Counters, Follower, Keeper, Relay},
+    changes::{Counters, Follower, Keeper, Listener, Relay},
     config::Config,
     gateway::{Gateway, Page, Readiness},
     hub::Hub,
@@ -127,12 +127,15 @@ impl App {
         for database in store.databases() {
             let relay = Relay::new(database, store.clone(), tiers.clone(), &counters);
             tasks.spawn("relay", |stop| relay.run(stop));
-            let follower = Follower::new(database, store.clone(), tiers.clone(), hub.clone(), &counters);
-            tasks.spawn("follower", |stop| follower.run(stop));
+            let mut follower = Follower::new(database, store.clone(), tiers.clone(), hub.clone(), &counters);
             if let Some(cache) = &shared {
                 let keeper = Keeper::new(database, store.clone(), cache.clone(), &counters);
                 tasks.spawn("keeper", |stop| keeper.run(stop));
+                let (listener, hints) = Listener::new(database, store.clone(), cache.clone());
+                tasks.spawn("hints", |stop| listener.run(stop));
+                follower = follower.told(hints, cache.config().slices() as usize);
             }
+            tasks.spawn("follower", |stop| follower.run(stop));
             let filtered = tiers.clone();
             tasks.spawn("filters", move |stop| keep_filters(filtered, database, stop));
         }

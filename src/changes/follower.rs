@@ -7,19 +7,24 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prometheus::{IntCounter, IntGauge};
-use tokio::time::{Instant as Timer, sleep, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant as Timer, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     hub::Hub,
     record::{Change, DatabaseId, Key, RecordId},
     resilience::{Backoff, Deadline},
+    shared::Hint,
     store::{Error, Poll, Store},
     tiers::{Loaded, Tiers},
 };
 
 use super::{
     counters::Counters,
+    hinted::Hinted,
     owed::{Batch, Owed, PartitionId, Record},
     pace::Pace,
 };
@@ -52,6 +57,9 @@ pub struct Follower {
     in_flight: FuturesUnordered<BoxFuture<'static, Event>>,
     backoff: Backoff,
     pace: Pace,
+    /// What keepers tell, and whether they do.
+    hints: mpsc::Receiver<Hint>,
+    hinted: Hinted,
     is_first: bool,
     is_failing: bool,
     changes: IntCounter,
@@ -80,6 +88,7 @@ impl Follower {
     /// A follower of `database` that keeps `tiers` current and tells `hub`.
     pub fn new(database: DatabaseId, store: Store, tiers: Tiers, hub: Hub, counters: &Counters) -> Self {
         let name = [store.name(database)];
+        let fresh = tiers.freshness_of(database).fresh();
         Follower {
             database,
             changes: counters.changes.with_label_values(&name),
@@ -93,10 +102,18 @@ impl Follower {
             expected: Vec::new(),
             in_flight: FuturesUnordered::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
-            pace: Pace::new(Instant::now()),
+            pace: Pace::new(Instant::now()).within(fresh),
+            hints: mpsc::channel(1).1,
+            hinted: Hinted::new(0),
             is_first: true,
             is_failing: false,
         }
+    }
+
+    /// The same, told of changes by the keepers of `slices` slices.
+    #[must_use]
+    pub fn told(self, hints: mpsc::Receiver<Hint>, slices: usize) -> Self {
+        Follower { hints, hinted: Hinted::new(slices), ..self }
     }
 
     /// Follows until `stop`. An outage of the database is waited out; the place in the feed is kept.
@@ -109,6 +126,7 @@ impl Follower {
                 () = stop.cancelled() => return,
                 () = self.tiers.reset_met(self.database) => self.owe_watched(),
                 Some(event) = self.in_flight.next() => self.meet(event),
+                Some(hint) = self.hints.recv() => if self.meet_hint(&hint) { due = Timer::now() },
                 polled = async {
                     sleep_until(due).await;
                     tail.poll().await
@@ -127,7 +145,10 @@ impl Follower {
                     self.backoff.reset();
                 }
                 let is_used = self.pace.is_used(self.tiers.answered(), self.hub.has_watchers(), Instant::now());
-                let pause = self.pace.after(is_used, !poll.changes.is_empty());
+                let pause = match self.hinted.is_told(Instant::now()) {
+                    true => self.pace.while_told(),
+                    false => self.pace.after(is_used, !poll.changes.is_empty()),
+                };
                 // With more at hand there is nothing to wait for.
                 let pause = if poll.proof.is_some() { pause } else { Duration::ZERO };
                 self.take(poll).await;
@@ -194,6 +215,28 @@ impl Follower {
         } else {
             self.owe(id, poll.since);
         }
+    }
+
+    /// Looks sooner at what a keeper tells of: an older entry goes, and a watched record is read. It raises no floor and proves
+    /// nothing; that is for polls. True if the next poll should come at once.
+    ///
+    /// # Source
+    /// docs/coherence.md, section 5c.
+    fn meet_hint(&mut self, hint: &Hint) -> bool {
+        let since = self.tiers.freshness_of(self.database).proven();
+        let since = since.unwrap_or_else(Instant::now);
+        for told in &hint.changes {
+            let Some(collection) = self.store.catalogue().find(&told.collection) else { continue };
+            let id = RecordId::new(collection.id, Key::from_database(told.key.as_str()));
+            let is_news = self.tiers.meet_hint(self.database, &id, told.stamp, told.deleted);
+            let is_wanted = self.hub.is_watched(id.as_ref()) && !self.hub.has_seen(id.as_ref(), told.stamp.version);
+            // A write of this node brings its own state.
+            if is_news && is_wanted && !self.store.is_writing(&id) {
+                self.hub.owe(&id, since);
+                self.owe(id, since);
+            }
+        }
+        self.hinted.meet(hint, Instant::now())
     }
 
     /// Of a backlog only what somebody watches is read: to keep all the rest current that was cached would be to read much of

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     record::{Change, DatabaseId, Position, RecordRef, ShardId, Stamp},
     resilience::Backoff,
-    shared::{Cache, Chain, Error, Incarnation, SLOTS_AT_ONCE_MAX, Slice, Tail},
+    shared::{Cache, Chain, Changed, Error, Incarnation, SLOTS_AT_ONCE_MAX, Slice, Tail, ToldChange},
     store::{Poll, Store},
 };
 
@@ -134,7 +134,7 @@ impl KeptSlice {
 
     /// The changes of its own shards, as slots with the stamps that they must have. `None` where the generation of one is not
     /// known, as of a shard that has come since.
-    fn changes(&self, source: &Source, changes: &[Change], generations: &Generations) -> Option<Vec<(String, Stamp)>> {
+    fn changes(&self, source: &Source, changes: &[Change], generations: &Generations) -> Option<Vec<Changed>> {
         let own = changes.iter().filter_map(|change| {
             let record = RecordRef { collection: change.collection, key: change.key.as_str() };
             // A key without a shard is in no table.
@@ -142,9 +142,11 @@ impl KeptSlice {
             Some((change, shard))
         });
         own.map(|(change, shard)| {
-            let collection = source.store.catalogue().get(change.collection);
+            let collection = source.store.catalogue().get(change.collection).name.clone();
             let stamp = Stamp::new(*generations.get(&shard)?, change.version);
-            Some((self.slice.slot(shard, &collection.name, &change.key), stamp))
+            let name = self.slice.slot(shard, &collection, &change.key);
+            let key = change.key.as_str().to_owned();
+            Some(Changed { name, told: ToldChange { collection, key, stamp, deleted: change.deleted } })
         })
         .collect()
     }
@@ -155,7 +157,7 @@ impl KeptSlice {
         source: &Source,
         mut tail: Tail,
         applied: Option<Position>,
-        changes: &[(String, Stamp)],
+        changes: &[Changed],
     ) -> Result<Option<Tail>, Error> {
         let mut rest = changes;
         loop {

@@ -9,12 +9,15 @@
 //!
 //! - [`relay`]: elected, one for each database: writes marks and deletes what is past its retention.
 //! - [`follower`]: every node: tails the outbox and applies what it finds.
+//! - [`listener`]: every node with Redis: takes what keepers tell of changes to its follower, which polls less often meanwhile.
 //! - [`keeper`]: one node for each slice: tails the outbox and keeps Redis current.
 
 mod counters;
 pub mod follower;
+mod hinted;
 pub mod keeper;
 mod kept_slice;
+pub mod listener;
 mod owed;
 mod pace;
 pub mod relay;
@@ -22,4 +25,5 @@ pub mod relay;
 pub use counters::Counters;
 pub use follower::Follower;
 pub use keeper::Keeper;
+pub use listener::Listener;
 pub use relay::Relay;

@@ -10,6 +10,8 @@ const ACTIVE: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(25);
 /// The pause on a node that has no watchers and answers no reads.
 const UNUSED: Duration = Duration::from_millis(100);
+/// The pause while keepers tell of changes, as far as the certificate allows.
+const TOLD: Duration = Duration::from_secs(1);
 /// A node is in use for so long after a read.
 const USE: Duration = Duration::from_secs(1);
 
@@ -20,11 +22,23 @@ pub(super) struct Pace {
     answered: u64,
     /// When it was last seen to be in use.
     used: Instant,
+    told: Duration,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Pace { pause: ACTIVE, answered: 0, used: now }
+        Pace { pause: ACTIVE, answered: 0, used: now, told: TOLD }
+    }
+
+    /// Polls often enough that a third of `fresh` proves nothing new.
+    pub(super) fn within(self, fresh: Duration) -> Self {
+        Pace { told: TOLD.min(fresh / 3), ..self }
+    }
+
+    /// The pause after a poll while keepers tell of changes.
+    pub(super) fn while_told(&mut self) -> Duration {
+        self.pause = ACTIVE;
+        self.told
     }
 
     /// Whether the node is in use, which has `answered` so many reads until `now`. Keys are spread over all databases by

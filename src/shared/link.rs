@@ -178,6 +178,20 @@ impl Link {
         }
     }
 
+    /// A connection of the caller's own, for operations that block.
+    ///
+    /// # Errors
+    /// [`Error::Away`].
+    pub(super) async fn open_another(&self) -> Result<Connection, Error> {
+        let opened = timeout(CONNECT_LIMIT, self.open()).await;
+        let reason = match opened {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("no connection within {} s", CONNECT_LIMIT.as_secs()),
+        };
+        Err(Error::Away { reason })
+    }
+
     fn succeeded(&self) {
         if let State::Open { failures, .. } = &mut *self.inner.state.lock() {
             *failures = 0;
@@ -196,17 +210,16 @@ impl Link {
 
     /// Opens a connection, and tries it.
     async fn connect(self) {
-        let opened = timeout(CONNECT_LIMIT, self.open()).await;
-        let opened = opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())));
-        let state = match opened {
+        let state = match self.open_another().await {
             Ok(connection) => {
                 tracing::info!("Redis is used");
                 self.inner.retry.lock().reset();
                 State::Open { connection, failures: 0 }
             }
-            Err(reason) => {
-                tracing::debug!(reason, "Redis cannot be used");
-                State::Away { until: Instant::now() + self.inner.retry.lock().next_wait(), reason }
+            Err(error) => {
+                tracing::debug!(%error, "Redis cannot be used");
+                let (until, reason) = (Instant::now() + self.inner.retry.lock().next_wait(), error.to_string());
+                State::Away { until, reason }
             }
         };
         *self.inner.state.lock() = state;

@@ -12,6 +12,7 @@
 
 mod chain;
 mod config;
+mod hints;
 mod link;
 mod names;
 mod scripts;
@@ -25,8 +26,9 @@ use rand::Rng as _;
 pub use self::{
     chain::{Chain, Incarnation, StoredChain, Tail},
     config::Config,
+    hints::{Hint, Hints, ToldChange},
     names::Slice,
-    scripts::Lease,
+    scripts::{Changed, Lease},
     slot::Slot,
 };
 
@@ -182,9 +184,9 @@ impl Cache {
         len as u64 <= self.inner.config.value_max.as_u64()
     }
 
-    /// Removes the slots that are older than `changes`, at most [`SLOTS_AT_ONCE_MAX`] of them, then moves the chain: its tail
-    /// from `expected` to `next`, and to the mark `applied`, if that is one. False where the chain is another; then nothing was
-    /// done.
+    /// Removes the slots that are older than `changes`, at most [`SLOTS_AT_ONCE_MAX`] of them, tells of the changes, and moves the
+    /// chain: its tail from `expected` to `next`, and to the mark `applied`, if that is one. False where the chain is another;
+    /// then nothing was done.
     ///
     /// # Errors
     /// [`Error::Away`]; [`Error::Failed`]: it may have been done.
@@ -194,7 +196,7 @@ impl Cache {
         expected: Tail,
         next: Tail,
         applied: Option<Position>,
-        changes: &[(String, Stamp)],
+        changes: &[Changed],
     ) -> Result<bool, Error> {
         let invocation = self.inner.scripts.apply(slice, expected, next, applied, changes);
         self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
@@ -217,6 +219,12 @@ impl Cache {
     pub async fn hold(&self, slice: &Slice, holder: u64, time: Duration) -> Result<bool, Error> {
         let invocation = self.inner.scripts.hold(slice, holder, time);
         self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
+    }
+
+    /// What the keepers of `slices` tell from now on: a reader for each server that may have some of them.
+    pub fn hints(&self, slices: &[Slice]) -> Vec<Hints> {
+        let at_once = if self.inner.config.cluster { 1 } else { slices.len().max(1) };
+        slices.chunks(at_once).map(|slices| Hints::new(self.inner.link.clone(), slices)).collect()
     }
 
     fn decode(&self, name: &str, stored: Vec<u8>) -> Option<Slot> {

@@ -27,6 +27,11 @@ impl Slice {
         format!("{self}:chain")
     }
 
+    /// Where its keeper tells of changes.
+    pub fn changes(&self) -> String {
+        format!("{self}:changes")
+    }
+
     /// Who keeps it.
     pub fn keeper(&self) -> String {
         format!("{self}:keeper")
@@ -53,7 +58,7 @@ mod tests {
         let slice = Slice::new("shop", Lineage(0xab), 3);
         let slot = slice.slot(ShardId(17), "products", &Key::from_database("a}{b"));
         assert_eq!(slot, "freshet1:{shop.000000ab.3}:r:17:products:a}{b");
-        for name in [slice.chain(), slice.keeper(), slot] {
+        for name in [slice.chain(), slice.changes(), slice.keeper(), slot] {
             assert!(name.starts_with("freshet1:{shop.000000ab.3}:"), "{name}");
         }
     }

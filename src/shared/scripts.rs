@@ -7,6 +7,7 @@ use redis::{Script, ScriptInvocation};
 use super::{
     Fill, LEASE,
     chain::{Chain, StoredChain, Tail},
+    hints::{ToldChange, changes_text},
     names::Slice,
     slot::{Slot, stamp_text},
 };
@@ -24,6 +25,18 @@ pub enum Lease {
     /// What is there cannot be read.
     Unfit,
 }
+
+/// A change that a slice takes note of.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The record's slot.
+    pub name: String,
+    /// What is told of it.
+    pub told: ToldChange,
+}
+
+/// Entries that a stream keeps, about: a quarter of an hour where nothing changes, and a million changes.
+const STREAM_ENTRIES: u64 = 4_096;
 
 /// The scripts, in `scripts/`.
 pub(super) struct Scripts {
@@ -71,13 +84,15 @@ impl Scripts {
         expected: Tail,
         next: Tail,
         applied: Option<Position>,
-        changes: &[(String, Stamp)],
+        changes: &[Changed],
     ) -> ScriptInvocation<'_> {
         let mut invocation = self.apply.prepare_invoke();
-        invocation.key(slice.chain()).arg(expected.to_string()).arg(next.to_string());
+        invocation.key(slice.chain()).key(slice.changes()).arg(expected.to_string()).arg(next.to_string());
         invocation.arg(applied.map_or_else(String::new, |applied| applied.0.to_string()));
-        for (name, stamp) in changes {
-            invocation.key(name).arg(stamp_text(*stamp));
+        let told: Vec<&ToldChange> = changes.iter().map(|change| &change.told).collect();
+        invocation.arg(changes_text(&told)).arg(STREAM_ENTRIES);
+        for Changed { name, told } in changes {
+            invocation.key(name).arg(stamp_text(told.stamp));
         }
         invocation
     }

@@ -35,6 +35,16 @@ impl Tiers {
         view.freshness.meet_page();
     }
 
+    /// Takes note of a change that a keeper tells of: an older entry goes, and the filter lets the key pass. False where the
+    /// change is of another generation than the one known here, and means nothing.
+    pub fn meet_hint(&self, database: DatabaseId, id: &RecordId, stamp: Stamp, deleted: bool) -> bool {
+        let is_known = stamp.generation == self.generation_of(id.as_ref());
+        if is_known {
+            self.take_note(database, id, stamp, deleted);
+        }
+        is_known
+    }
+
     fn take_note(&self, database: DatabaseId, id: &RecordId, stamp: Stamp, deleted: bool) {
         self.inner.local.remove_older(id, stamp);
         let filters = self.filters(database);
