@@ -29,6 +29,8 @@ pub enum Link {
     BlackHoleThese,
     /// Ends every connection at once, new ones too.
     Cut,
+    /// Carries what the server says in pieces of 7 bytes.
+    Crumbs,
     /// Carries what the server says so much later.
     Delay(Duration),
     /// Passes, until a client commits: that connection is cut, before the server has heard of it or after it has
@@ -200,7 +202,12 @@ async fn carry(
                     tokio::time::sleep(delay).await;
                 }
                 pass(&mut rules, &born, &purpose).await?;
-                client.write_all(bytes).await.ok()?;
+                for piece in bytes.chunks(if link == Link::Crumbs { 7 } else { usize::MAX }) {
+                    client.write_all(piece).await.ok()?;
+                    if link == Link::Crumbs {
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
         }
     }

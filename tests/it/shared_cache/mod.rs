@@ -2,6 +2,7 @@
 
 mod faults;
 mod hints;
+mod matrix;
 mod reads;
 mod tampering;
 
