@@ -112,16 +112,16 @@ impl Keeper {
         let (mut tail, mut renewed) = (self.source.store.tail(self.source.database), Instant::now());
         let mut pace = Pace::new(Instant::now());
         let mut failing = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        self.position = Position::default();
-        self.kept_slices().for_each(KeptSlice::doubt);
+        self.start_over();
         loop {
             let pause = match tail.poll().await {
                 Ok(poll) => {
                     failing.reset();
                     self.polled(&poll).await;
                     if !self.knows_all(&poll) {
-                        // The first poll of another tail reports all generations.
+                        // The first poll of another tail reports all generations, and nothing of what came before it.
                         tail = self.source.store.tail(self.source.database);
+                        self.start_over();
                     }
                     pace.after(true, !poll.changes.is_empty())
                 }
@@ -143,8 +143,7 @@ impl Keeper {
         }
         if !poll.complete {
             // What was applied may be of a lost history.
-            self.position = Position::default();
-            self.kept_slices().for_each(KeptSlice::doubt);
+            self.start_over();
         }
         if let Some(proof) = poll.proof {
             self.position = proof.position;
@@ -171,6 +170,12 @@ impl Keeper {
         }
         let known = self.kept_slices().filter(|slice| slice.is_known()).count();
         self.kept.set(i64::try_from(known).unwrap_or(i64::MAX));
+    }
+
+    /// The next polls do not go on where the last steps ended: each slice has to be taken up anew.
+    fn start_over(&mut self) {
+        self.position = Position::default();
+        self.kept_slices().for_each(KeptSlice::doubt);
     }
 
     /// Whether the generation of each changed record's shard is known.

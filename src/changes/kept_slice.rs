@@ -50,6 +50,16 @@ pub(super) enum Claim {
     Anew,
 }
 
+/// What became of a chain that was found.
+enum Resumed {
+    /// It goes on from this step.
+    Tail(Tail),
+    /// What has changed since cannot be told any more, or not at once.
+    Gone,
+    /// The database did not answer, or somebody else has moved it.
+    Later,
+}
+
 /// A database, and where it is read.
 #[derive(Clone)]
 pub(super) struct Source {
@@ -108,28 +118,34 @@ impl KeptSlice {
 
     async fn try_claim(&self, source: &Source, newest: Position) -> Result<Option<(Tail, Claim)>, Error> {
         let read = source.cache.chain(&self.slice).await?;
-        if let Some(chain) = read.chain()
-            && let Some(tail) = self.resume(source, &chain).await?
-        {
-            return Ok(Some((tail, Claim::Resumed)));
+        if let Some(chain) = read.chain() {
+            match self.resume(source, &chain).await? {
+                Resumed::Tail(tail) => return Ok(Some((tail, Claim::Resumed))),
+                Resumed::Later => return Ok(None),
+                Resumed::Gone => {}
+            }
         }
         let new = Chain { incarnation: Incarnation::random(), tail: Tail::random(), applied: newest };
         let is_ours = source.cache.claim(&self.slice, &read, new).await?;
         Ok(is_ours.then_some((new.tail, Claim::Anew)))
     }
 
-    /// Applies what changed since the mark that the chain has applied. `None` where that cannot be told any more, or somebody
-    /// else has moved the chain.
-    async fn resume(&self, source: &Source, chain: &Chain) -> Result<Option<Tail>, Error> {
-        let Ok(Some(mut tail)) = source.store.tail_from(source.database, chain.applied).await else { return Ok(None) };
-        let Ok(poll) = tail.poll().await else { return Ok(None) };
+    /// Applies what changed since the mark that the chain has applied.
+    async fn resume(&self, source: &Source, chain: &Chain) -> Result<Resumed, Error> {
+        let mut tail = match source.store.tail_from(source.database, chain.applied).await {
+            Ok(Some(tail)) => tail,
+            Ok(None) => return Ok(Resumed::Gone),
+            Err(_) => return Ok(Resumed::Later),
+        };
+        let Ok(poll) = tail.poll().await else { return Ok(Resumed::Later) };
         let (true, Some(proof), Some(generations)) = (poll.complete, poll.proof, poll.generations) else {
-            return Ok(None);
+            return Ok(Resumed::Gone);
         };
         let Some(changes) = self.changes(source, &poll.changes, &generations.into_iter().collect()) else {
-            return Ok(None);
+            return Ok(Resumed::Gone);
         };
-        self.advance(source, chain.tail, Some(proof.position), &changes).await
+        let advanced = self.advance(source, chain.tail, Some(proof.position), &changes).await?;
+        Ok(advanced.map_or(Resumed::Later, Resumed::Tail))
     }
 
     /// The changes of its own shards, as slots with the stamps that they must have. `None` where the generation of one is not

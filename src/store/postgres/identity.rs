@@ -18,6 +18,9 @@ use super::{failure, replication::History};
 const VERSION_JUMP: i64 = 1 << 32;
 const MARK_JUMP: i64 = 1 << 32;
 const TERM_JUMP: i64 = 1_000;
+/// Two histories that begin at the same mark must not give the same numbers, either: marks go on from the clock, which has room
+/// for a million of them a second.
+const MARKS_A_SECOND_LOG2: i32 = 20;
 
 /// Seconds of the clock where those are more than the next number: of two restores of one backup each starts a generation of its own.
 const NEXT_GENERATION: &str =
@@ -100,8 +103,9 @@ pub(super) async fn record(connection: &mut PgConnection) -> Result<bool, sqlx::
         // Of another history: its transaction ids would make fresh changes look old. Positions go on rising.
         let forget = "WITH newest AS (SELECT coalesce(max(n), 0) AS n, coalesce(max(term), 0) AS term FROM feed.mark), \
                       gone AS (DELETE FROM feed.mark), spent AS (DELETE FROM feed.outbox), buried AS (DELETE FROM feed.tomb) \
-                      INSERT INTO feed.mark (n, term, snap) SELECT n + $1, term, pg_current_snapshot() FROM newest";
-        sqlx::query(forget).bind(MARK_JUMP).execute(&mut *transaction).await?;
+                      INSERT INTO feed.mark (n, term, snap) SELECT greatest(n + $1, extract(epoch FROM clock_timestamp())::bigint << $2), term, \
+                      pg_current_snapshot() FROM newest";
+        sqlx::query(forget).bind(MARK_JUMP).bind(MARKS_A_SECOND_LOG2).execute(&mut *transaction).await?;
         sqlx::query("UPDATE feed.leader SET term = term + $1").bind(TERM_JUMP).execute(&mut *transaction).await?;
     }
     let record = format!(
