@@ -14,6 +14,7 @@ pub mod filter;
 mod floors;
 pub mod freshness;
 pub mod local;
+mod lookups;
 mod read;
 mod read_queue;
 mod route;

@@ -15,13 +15,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::IntCounterVec;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Tiers,
     batch::{Loaded, Server},
+    lookups::{Lookup, Lookups},
     read_queue::{Caller, Callers, Join},
     shared_queue::{Joined, SharedQueue},
 };
@@ -48,22 +48,19 @@ pub(super) struct SharedReads {
     queues: Mutex<HashMap<QueueId, SharedQueue>>,
     fills: mpsc::Sender<(Slice, Fill)>,
     filling: Mutex<Option<mpsc::Receiver<(Slice, Fill)>>>,
-    looked_up: IntCounterVec,
+    lookups: Lookups,
 }
 
 impl SharedReads {
     pub(super) fn new(cache: Cache, telemetry: &Telemetry) -> Self {
         let (fills, filling) = mpsc::channel(FILLS_MAX);
-        let looked_up = telemetry.counters(
-            "freshet_shared_lookups_total",
-            "Records that Redis was asked for, by what became of it.",
-            &["outcome"],
-        );
-        SharedReads { cache, queues: Mutex::default(), fills, filling: Mutex::new(Some(filling)), looked_up }
-    }
-
-    pub(super) fn count(&self, outcome: &str, records: usize) {
-        self.looked_up.with_label_values(&[outcome]).inc_by(records as u64);
+        SharedReads {
+            cache,
+            queues: Mutex::default(),
+            fills,
+            filling: Mutex::new(Some(filling)),
+            lookups: Lookups::new(telemetry),
+        }
     }
 
     /// Has a slot filled, or its lease given up, which `token` names.
@@ -157,12 +154,12 @@ impl Tiers {
         let names: Vec<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
         let got = shared.cache.get(slice, &names).await;
         let Ok((Some(chain), slots)) = got else {
-            shared.count(if got.is_err() { "failed" } else { "unkept" }, wanted.len());
+            shared.lookups.count(if got.is_err() { Lookup::Failed } else { Lookup::Unkept }, wanted.len());
             wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
             return Vec::new();
         };
         if !self.is_usable(queue.0, &chain) {
-            shared.count("behind", wanted.len());
+            shared.lookups.count(Lookup::Behind, wanted.len());
             wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
             return Vec::new();
         }
@@ -173,7 +170,7 @@ impl Tiers {
                 None => missing.push(wanted),
             }
         }
-        shared.count("missed", missing.len());
+        shared.lookups.count(Lookup::Missed, missing.len());
         missing
     }
 
@@ -202,7 +199,7 @@ impl Tiers {
 
     fn hit(&self, queue: QueueId, wanted: &Wanted, state: State, position: Position, begun: Instant) {
         let Some(shared) = &self.inner.shared else { return };
-        shared.count("hit", 1);
+        shared.lookups.count(Lookup::Hit, 1);
         let (database, shard) = (queue.0, wanted.shard);
         let loaded = Loaded { state, database, position, origin: Origin::Shared, shard, begun };
         for caller in shared.queued(queue, |waiting| waiting.settle(&wanted.id)) {
@@ -250,7 +247,7 @@ impl Tiers {
             let Some(look) = looks.next().filter(|_| !wanted.is_empty()) else { break };
             sleep(look).await;
         }
-        shared.count("unleased", wanted.len());
+        shared.lookups.count(Lookup::Unleased, wanted.len());
         wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
     }
 
@@ -284,7 +281,7 @@ impl Tiers {
                 for (slice, fills) in slices {
                     // Where it fails, the leases end by themselves.
                     if let Ok(filled) = shared.cache.fill(&slice, &fills).await {
-                        shared.count("filled", usize::try_from(filled).unwrap_or(usize::MAX));
+                        shared.lookups.count(Lookup::Filled, usize::try_from(filled).unwrap_or(usize::MAX));
                     }
                 }
             }
