@@ -251,8 +251,16 @@ macro_rules! long {
     )*};
 }
 
-async fn nothing(field: Field) -> Field {
-    sleep(Duration::from_secs(8)).await;
+/// Somebody else fills it, for eight seconds.
+async fn crowded(field: Field) -> Field {
+    let large = "x".repeat(20_000);
+    for n in 0..400 {
+        drop(field.redis.try_command::<()>(&["SET", &format!("crowd {n}"), &large]).await);
+        sleep(Duration::from_millis(20)).await;
+    }
+    for name in field.names("crowd *").await {
+        drop(field.redis.try_command::<u64>(&["DEL", &name]).await);
+    }
     field
 }
 
@@ -260,8 +268,9 @@ long! {
     redis_lost: &[], 12, lost;
     redis_back_in_time: &[], 12, back_in_time;
     redis_failed_over: &[], 12, failed_over;
-    redis_full_and_evicting: &[("maxmemory", "1200kb"), ("maxmemory-policy", "allkeys-lru")], 12, nothing;
-    redis_full_and_refusing: &[("maxmemory", "1200kb"), ("maxmemory-policy", "noeviction")], 12, nothing;
+    redis_full_and_evicting: &[("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-lru")], 14, crowded;
+    redis_full_and_evicting_at_random: &[("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-random")], 14, crowded;
+    redis_full_and_refusing: &[("maxmemory", "3mb"), ("maxmemory-policy", "noeviction")], 14, crowded;
     links_broken_for_thirty_seconds: &[], 44, |field| bad_links(field, 7);
     hints_broken: &[], 12, bad_hints;
     slots_broken: &[], 12, bad_slots;
