@@ -179,6 +179,9 @@ impl Config {
         let rate = self.tiers.filter.false_positive_rate;
         let freshness = &self.tiers.freshness;
         let impossible = |key, message: &str| Err(Error::Impossible { key, message: message.to_owned() });
+        if let Some((key, message)) = self.redis.as_ref().and_then(shared::Config::misconfigured) {
+            return impossible(key, &message);
+        }
         match () {
             () if self.shards == 0 || self.shards > 10_000 => impossible("shards", "must be between 1 and 10000"),
             () if let Some(name) = self.repeated_name() => impossible(
@@ -318,6 +321,59 @@ mod tests {
             let error = read(text, variables).expect_err(text);
             assert!(error.contains(expected), "{text:?} {variables:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_redis_that_cannot_be_used_is_refused_with_the_key_and_the_cure() {
+        let at = "urls = [\"redis://h\"]\n";
+        for (text, expected) in [
+            ("", "redis.urls: must name a server, such as [\"redis://cache1:6379\"]; without Redis, leave [redis] out"),
+            (
+                "cluster = true",
+                "redis.urls: must name a server, such as [\"redis://cache1:6379\"]; without Redis, leave [redis] out",
+            ),
+            (
+                "urls = [\"redis://a\", \"redis://b\"]",
+                "redis.urls: names 2 servers, as only a Redis Cluster has: set cluster = true, or name one",
+            ),
+            (
+                "urls = [\"http://u:secret@h\"]",
+                "redis.urls: has \"http://u:***@h\", which is no URL of Redis: write it as redis://host:6379 or redis+unix:///path",
+            ),
+            (
+                "urls = [\"h:6379\"]",
+                "redis.urls: has \"h:6379\", which is no URL of Redis: write it as redis://host:6379 or redis+unix:///path",
+            ),
+            (
+                "urls = [\"rediss://u:secret@h\"]",
+                "redis.urls: has \"rediss://u:***@h\", and this release speaks no TLS: reach Redis over a private network, or \
+                 through a tunnel",
+            ),
+            (
+                "urls = [\"redis://a\", \"redis+unix:///s\"]\ncluster = true",
+                "redis.urls: has \"redis+unix:///s\", and the nodes of a cluster are reached over TCP: write them as \
+                 redis://host:6379",
+            ),
+            (
+                "urls = [\"redis://a/1\"]\ncluster = true",
+                "redis.urls: has \"redis://a/1\", and a cluster has no numbered databases: leave the number out",
+            ),
+            (
+                &format!("{at}slices = 1025"),
+                "redis.slices: must be at most 1024: each has a chain that its keeper moves four times a second; a few for each \
+                 master of a cluster will do",
+            ),
+            (&format!("{at}limit = \"0s\""), "redis.limit: must be above zero, such as \"30ms\""),
+            (&format!("{at}ttl = \"0s\""), "redis.ttl: must be above zero, such as \"30m\""),
+            (&format!("{at}absent_ttl = \"0s\""), "redis.absent_ttl: must be above zero, such as \"30s\""),
+        ] {
+            assert_eq!(read(&format!("[redis]\n{text}"), &[]).expect_err(text), expected);
+        }
+        for sound in [at, "urls = [\"redis+unix:///s\"]", "urls = [\"redis://a\", \"redis://b\"]\ncluster = true"] {
+            read(&format!("[redis]\n{sound}\nslices = 1024"), &[]).expect(sound);
+        }
+        let set = [("FRESHET__REDIS__URLS", "[\"redis://h\"]")];
+        assert_eq!(read("", &set).expect("set by the environment").redis.expect("a cache").urls, ["redis://h"]);
     }
 
     #[test]

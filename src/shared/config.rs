@@ -3,16 +3,20 @@
 use std::{fmt, num::NonZeroU32, time::Duration};
 
 use bytesize::ByteSize;
-use redis::{ConnectionInfo, IntoConnectionInfo as _, io::tcp::TcpSettings};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, io::tcp::TcpSettings};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+
+/// The most slices of a database.
+const SLICES_MAX: u32 = 1_024;
 
 /// How to reach Redis and what to ask of it. Debugging shows no password; serializing does.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `redis://host:port/number`, or `redis+unix:///path`; of a cluster, some of its nodes.
+    #[serde(default)]
     pub urls: Vec<String>,
     /// Whether it is a Redis Cluster.
     #[serde(default)]
@@ -78,6 +82,61 @@ impl Config {
         self.slices.map_or(if self.cluster { 16 } else { 1 }, NonZeroU32::get)
     }
 
+    /// Its URLs as they may be shown.
+    pub fn shown(&self) -> String {
+        self.urls.iter().map(|url| without_password(url)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The first key whose value cannot work, with what is wrong and how to mend it.
+    pub fn misconfigured(&self) -> Option<(&'static str, String)> {
+        match () {
+            () if let Some(message) = self.wrong_urls() => Some(("redis.urls", message)),
+            () if self.slices() > SLICES_MAX => Some((
+                "redis.slices",
+                format!(
+                    "must be at most {SLICES_MAX}: each has a chain that its keeper moves four times a second; a few for each master \
+                 of a cluster will do"
+                ),
+            )),
+            () if self.limit.is_zero() => Some(("redis.limit", "must be above zero, such as \"30ms\"".into())),
+            () if self.ttl.is_zero() => Some(("redis.ttl", "must be above zero, such as \"30m\"".into())),
+            () if self.absent_ttl.is_zero() => Some(("redis.absent_ttl", "must be above zero, such as \"30s\"".into())),
+            () => None,
+        }
+    }
+
+    fn wrong_urls(&self) -> Option<String> {
+        match &self.urls[..] {
+            [] => {
+                Some("must name a server, such as [\"redis://cache1:6379\"]; without Redis, leave [redis] out".into())
+            }
+            [_, _, ..] if !self.cluster => Some(format!(
+                "names {} servers, as only a Redis Cluster has: set cluster = true, or name one",
+                self.urls.len()
+            )),
+            urls => urls.iter().find_map(|url| self.wrong_url(url)),
+        }
+    }
+
+    fn wrong_url(&self, url: &str) -> Option<String> {
+        let has = |what: &str| Some(format!("has \"{}\", {what}", without_password(url)));
+        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+            return has("and this release speaks no TLS: reach Redis over a private network, or through a tunnel");
+        }
+        let Ok(server) = self.server(url) else {
+            return has("which is no URL of Redis: write it as redis://host:6379 or redis+unix:///path");
+        };
+        match server.addr() {
+            ConnectionAddr::Unix(_) if self.cluster => {
+                has("and the nodes of a cluster are reached over TCP: write them as redis://host:6379")
+            }
+            _ if self.cluster && server.redis_settings().db() != 0 => {
+                has("and a cluster has no numbered databases: leave the number out")
+            }
+            _ => None,
+        }
+    }
+
     /// Where its servers are.
     ///
     /// # Errors
@@ -112,7 +171,7 @@ pub fn without_password(url: &str) -> String {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("urls", &self.urls.iter().map(|url| without_password(url)).collect::<Vec<_>>())
+            .field("urls", &self.shown())
             .field("cluster", &self.cluster)
             .field("user", &self.user)
             .field("slices", &self.slices())
