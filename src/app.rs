@@ -114,12 +114,12 @@ impl App {
         let operations = listen(config.gateway.operations).await?;
         let telemetry = Telemetry::new();
         let (store, private) = open_store(config, place, &telemetry).await?;
-        let shared = config.redis.clone().map(Cache::new).transpose()?;
+        let shared = shared_cache(config, place, &telemetry)?;
         let tiers = Tiers::new(&config.tiers, store.clone(), shared.clone(), &telemetry);
         let hub = Hub::new(&telemetry);
         let service = Service::new(config.service.clone(), store.clone(), tiers.clone(), hub.clone(), &telemetry);
         let sessions = Sessions::new(config.session.clone(), service, &telemetry);
-        let readiness = Readiness::new(sessions.service().clone(), store.clone());
+        let readiness = Readiness::new(sessions.service().clone(), store.clone(), telemetry.clone());
         let gateway =
             Gateway::new(config.gateway.clone(), sessions.clone(), telemetry.clone(), readiness.clone(), page);
         let tasks = Tasks::new();
@@ -272,6 +272,18 @@ async fn open_store(
     }
 }
 
+/// The second tier, if one is configured. Records in memory are this node's alone, so it is not used for them. That is no
+/// reason to refuse the configuration: `--memory` wins over the `[[database]]` entries of the same file as well.
+fn shared_cache(config: &Config, place: &Place, telemetry: &Telemetry) -> Result<Option<Cache>, shared::Error> {
+    match (&config.redis, place) {
+        (Some(_), Place::Memory) => {
+            tracing::warn!("Redis is not used: records in memory are this node's alone");
+            Ok(None)
+        }
+        (redis, _) => redis.clone().map(|redis| Cache::counted(redis, telemetry)).transpose(),
+    }
+}
+
 /// Sets the private server's database up, every shard in it, and opens it.
 async fn open_private(
     config: &Config,
@@ -289,6 +301,7 @@ async fn open_private(
 async fn keep_gauges(tiers: Tiers, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(GAUGE_INTERVAL)).await.is_some() {
         tiers.observe();
+        tiers.look_at_chains().await;
     }
 }
 

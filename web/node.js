@@ -15,6 +15,7 @@ const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + o
 const TIERS = [
   ["local", "L1, in this process"],
   ["filter", "Filter, absent keys"],
+  ["shared", "Redis, for all nodes"],
   ["store", "Store, every record"],
   ["stale", "L1, not proven fresh"],
 ];
@@ -67,6 +68,7 @@ export class NodeView {
     const proof = snapshot.fresh ? "Fresh to within" : `${notFresh(snapshot.databases)} for`;
     write(this.#parts["node-fresh"], `${proof} ${milliseconds(snapshot.age_ms)}`);
     this.#showDelivery(snapshot.delivery, at);
+    this.#showRedis(snapshot.redis);
     this.#showTiers();
     for (const meter of this.#meters) meter.show(this.#rates, at);
     for (const { read, value } of this.#held) write(value, read(snapshot));
@@ -91,6 +93,13 @@ export class NodeView {
     this.#trace.draw([line("p50"), line("p99")], { from: at - SPAN_MS, to: at, low: 0, high });
   }
 
+  // Nodes without Redis have no row for it.
+  #showRedis(redis) {
+    const tier = this.#tiers.find(({ row }) => row.dataset.tier === "shared");
+    tier.row.hidden = !redis;
+    tier.hint = redis?.open === false ? "not in use" : "for all nodes";
+  }
+
   #showTiers() {
     const rates = TIERS.map(([name]) => this.#rates.perSecond(({ answers }) => answers[name] ?? 0, SHARE_OVER_MS));
     const all = sum(rates);
@@ -108,16 +117,23 @@ class Tier {
   bar = element("span", "share");
   row = element("tr", "");
 
+  #hint;
   #share = element("td", "value", "–");
   #rate = element("td", "value", "–");
 
   constructor(name, label) {
     this.bar.dataset.tier = name;
     const [key, ...rest] = label.split(", ");
-    const head = element("th", "", element("span", "swatch"), key, " ", element("span", "hint", rest.join(", ")));
+    this.#hint = element("span", "hint", rest.join(", "));
+    const head = element("th", "", element("span", "swatch"), key, " ", this.#hint);
     head.scope = "row";
     this.row.dataset.tier = name;
     this.row.append(head, this.#share, this.#rate);
+    this.row.hidden = name === "shared";
+  }
+
+  set hint(text) {
+    write(this.#hint, text);
   }
 
   show(perSecond, share) {

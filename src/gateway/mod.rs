@@ -23,6 +23,7 @@ pub mod origin;
 pub mod page;
 mod query;
 pub mod readiness;
+mod redis;
 mod refusal;
 mod rest;
 mod router;

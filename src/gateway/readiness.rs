@@ -10,11 +10,13 @@ use std::{
 
 use futures_util::future::join_all;
 
+use super::redis::Redis;
 use crate::{
     record::DatabaseId,
     resilience::Deadline,
     service::Service,
     store::{Role, ServerState, Store},
+    telemetry::Telemetry,
     tiers::freshness::{Freshness, Verdict},
 };
 
@@ -33,6 +35,7 @@ const PAGE_LIMIT: Duration = Duration::from_secs(5);
 pub struct Readiness {
     service: Service,
     store: Store,
+    telemetry: Telemetry,
     draining: Arc<AtomicBool>,
 }
 
@@ -41,7 +44,8 @@ pub struct Readiness {
 pub enum Outcome {
     /// Clients should be sent here.
     Ready,
-    /// They should, though records of some databases cannot be read or may be old: of the others all is as ever.
+    /// They should, though records of some databases cannot be read or may be old, or are not kept in Redis: of the others all
+    /// is as ever.
     Degraded,
     /// They should be sent elsewhere.
     NotReady,
@@ -60,8 +64,8 @@ pub struct Check {
 
 impl Readiness {
     /// A node that is not draining.
-    pub fn new(service: Service, store: Store) -> Self {
-        Readiness { service, store, draining: Arc::default() }
+    pub fn new(service: Service, store: Store, telemetry: Telemetry) -> Self {
+        Readiness { service, store, telemetry, draining: Arc::default() }
     }
 
     /// From now on this node is not ready, so that balancers send new clients elsewhere. There is no way back.
@@ -78,13 +82,14 @@ impl Readiness {
     pub async fn check(&self) -> (Outcome, Vec<Check>) {
         let databases = join_all(self.store.databases().map(|database| self.check_database(database))).await;
         let serving = self.check_serving();
+        let redis = Redis::read(self.service.tiers(), || self.telemetry.read()).map(|redis| redis.check());
         let fit = databases.iter().filter(|checks| checks.iter().all(|check| check.ok)).count();
         let outcome = match (serving.ok, fit) {
             (false, _) | (_, 0) => Outcome::NotReady,
-            (true, fit) if fit < databases.len() => Outcome::Degraded,
+            (true, fit) if fit < databases.len() || redis.as_ref().is_some_and(|check| !check.ok) => Outcome::Degraded,
             (true, _) => Outcome::Ready,
         };
-        (outcome, std::iter::once(serving).chain(databases.into_iter().flatten()).collect())
+        (outcome, std::iter::once(serving).chain(databases.into_iter().flatten()).chain(redis).collect())
     }
 
     fn check_serving(&self) -> Check {

@@ -7,7 +7,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
-use super::{Edge, Inner, shop::Shop, sse};
+use super::{Edge, Inner, redis::Redis, shop::Shop, sse};
 use crate::{
     record::DatabaseId,
     service::Service,
@@ -46,6 +46,9 @@ struct Snapshot {
     /// Each of them by itself.
     databases: Vec<Database>,
     local: Local,
+    /// Where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<Redis>,
     /// Beside the demonstration page only.
     #[serde(skip_serializing_if = "Option::is_none")]
     shop: Option<Shop>,
@@ -128,6 +131,7 @@ impl Snapshot {
                 bytes: tiers.local().bytes(),
                 capacity: tiers.local().capacity(),
             },
+            redis: Redis::read(tiers, || reading),
             shop: gateway.page.as_ref().map(|page| page.shop.borrow().clone()),
         }
     }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use prometheus::{IntCounterVec, IntGauge};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, Value,
     aio::{ConnectionLike, MultiplexedConnection},
@@ -25,7 +26,10 @@ use redis::{
 use tokio::time::timeout;
 
 use super::{Config, Error};
-use crate::resilience::Backoff;
+use crate::{
+    resilience::Backoff,
+    telemetry::{Latency, Telemetry},
+};
 
 /// So many operations in a row may come to nothing.
 const FAILURES_MAX: u32 = 5;
@@ -81,7 +85,41 @@ struct Inner {
     target: Target,
     limit: Duration,
     state: Mutex<State>,
+    /// How it was last told to stand.
+    standing: Mutex<Standing>,
     retry: Mutex<Backoff>,
+    counters: Counters,
+}
+
+/// Whether Redis is asked.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// It answers in time, as far as is known.
+    pub is_open: bool,
+    /// Since when that has been so.
+    pub since: Instant,
+    /// Why it is not asked.
+    pub reason: Option<String>,
+}
+
+struct Counters {
+    open: IntGauge,
+    operations: IntCounterVec,
+    took: Latency,
+}
+
+impl Counters {
+    fn new(telemetry: &Telemetry) -> Self {
+        Counters {
+            open: telemetry.gauge("freshet_shared_open", "1 while Redis is asked."),
+            operations: telemetry.counters(
+                "freshet_shared_operations_total",
+                "Operations on Redis, by what became of them.",
+                &["outcome"],
+            ),
+            took: telemetry.latency("freshet_shared_operation_seconds", "How long Redis took to answer an operation."),
+        }
+    }
 }
 
 enum Target {
@@ -100,9 +138,9 @@ impl Link {
     ///
     /// # Errors
     /// [`Error::Url`].
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, telemetry: &Telemetry) -> Result<Self, Error> {
         let servers = config.servers()?;
-        let refused = |error: redis::RedisError| Error::Url { url: "urls".into(), reason: error.to_string() };
+        let refused = |reason: String| Error::Url { url: config.shown(), reason };
         let target = match config.cluster {
             true => {
                 let cluster = ClusterClientBuilder::new(servers)
@@ -110,19 +148,23 @@ impl Link {
                     .connection_timeout(CONNECT_LIMIT)
                     .response_timeout(config.limit)
                     .tcp_settings(TcpSettings::default().set_nodelay(true));
-                Target::Cluster(Box::new(cluster.build().map_err(refused)?))
+                Target::Cluster(Box::new(cluster.build().map_err(|error| refused(error.to_string()))?))
             }
             false => {
-                let server = servers
-                    .into_iter()
-                    .next()
-                    .ok_or_else(|| Error::Url { url: "urls".into(), reason: "name one server".into() })?;
-                Target::Single(Client::open(server).map_err(refused)?)
+                let server = servers.into_iter().next().ok_or_else(|| refused("it names no server".into()))?;
+                Target::Single(Client::open(server).map_err(|error| refused(error.to_string()))?)
             }
         };
-        let away = State::Away { until: Instant::now(), reason: "it was not asked yet".into() };
-        let (state, retry) = (Mutex::new(away), Mutex::new(RETRY));
-        Ok(Link { inner: Arc::new(Inner { target, limit: config.limit, state, retry }) })
+        let (now, reason) = (Instant::now(), "it was not asked yet".to_owned());
+        let inner = Inner {
+            target,
+            limit: config.limit,
+            state: Mutex::new(State::Away { until: now, reason: reason.clone() }),
+            standing: Mutex::new(Standing { is_open: false, since: now, reason: Some(reason) }),
+            retry: Mutex::new(RETRY),
+            counters: Counters::new(telemetry),
+        };
+        Ok(Link { inner: Arc::new(inner) })
     }
 
     /// Carries an operation out, within the limit.
@@ -136,15 +178,19 @@ impl Link {
         &self,
         operation: impl AsyncFnOnce(&mut Connection) -> Result<T, redis::RedisError>,
     ) -> Result<T, Error> {
-        let mut connection = self.connection()?;
+        let mut connection = self.connection().inspect_err(|_| self.count("refused"))?;
+        let begun = Instant::now();
         let reason = match timeout(self.inner.limit, operation(&mut connection)).await {
             Ok(Ok(done)) => {
+                self.count("done");
+                self.inner.counters.took.observe(begun.elapsed());
                 self.succeeded();
                 return Ok(done);
             }
             Ok(Err(error)) => {
                 // The server's own words are an answer; what is wrong with the connection is none.
                 let is_answer = error.code().is_some();
+                self.count(if is_answer { "rejected" } else { "lost" });
                 if is_answer {
                     self.succeeded();
                 } else {
@@ -153,6 +199,7 @@ impl Link {
                 error.to_string()
             }
             Err(_) => {
+                self.count("late");
                 let reason = format!("no answer within {:?}", self.inner.limit);
                 self.failed(&reason, false);
                 reason
@@ -183,13 +230,32 @@ impl Link {
     /// # Errors
     /// [`Error::Away`].
     pub(super) async fn open_another(&self) -> Result<Connection, Error> {
+        self.open_in_time().await.map_err(|reason| Error::Away { reason })
+    }
+
+    async fn open_in_time(&self) -> Result<Connection, String> {
         let opened = timeout(CONNECT_LIMIT, self.open()).await;
-        let reason = match opened {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(reason)) => reason,
-            Err(_) => format!("no connection within {} s", CONNECT_LIMIT.as_secs()),
-        };
-        Err(Error::Away { reason })
+        opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())))
+    }
+
+    /// Whether Redis is asked, since when, and why not.
+    pub(super) fn standing(&self) -> Standing {
+        self.inner.standing.lock().clone()
+    }
+
+    /// Notes whether it is asked from now on; a reason that is told again changes nothing else.
+    fn stands(&self, reason: Option<&str>) {
+        let mut standing = self.inner.standing.lock();
+        let is_open = reason.is_none();
+        if standing.is_open != is_open {
+            (standing.is_open, standing.since) = (is_open, Instant::now());
+        }
+        standing.reason = reason.map(str::to_owned);
+        self.inner.counters.open.set(is_open.into());
+    }
+
+    fn count(&self, outcome: &str) {
+        self.inner.counters.operations.with_label_values(&[outcome]).inc();
     }
 
     fn succeeded(&self) {
@@ -205,21 +271,23 @@ impl Link {
         if is_lost || *failures >= FAILURES_MAX {
             tracing::warn!(reason, "Redis is not used for now");
             *state = State::Away { until: Instant::now(), reason: reason.to_owned() };
+            self.stands(Some(reason));
         }
     }
 
     /// Opens a connection, and tries it.
     async fn connect(self) {
-        let state = match self.open_another().await {
+        let state = match self.open_in_time().await {
             Ok(connection) => {
+                self.stands(None);
                 tracing::info!("Redis is used");
                 self.inner.retry.lock().reset();
                 State::Open { connection, failures: 0 }
             }
-            Err(error) => {
-                tracing::debug!(%error, "Redis cannot be used");
-                let (until, reason) = (Instant::now() + self.inner.retry.lock().next_wait(), error.to_string());
-                State::Away { until, reason }
+            Err(reason) => {
+                tracing::debug!(reason, "Redis cannot be used");
+                self.stands(Some(&reason));
+                State::Away { until: Instant::now() + self.inner.retry.lock().next_wait(), reason }
             }
         };
         *self.inner.state.lock() = state;

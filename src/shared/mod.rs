@@ -27,13 +27,17 @@ pub use self::{
     chain::{Chain, Incarnation, StoredChain, Tail},
     config::Config,
     hints::{Hint, Hints, ToldChange},
+    link::Standing,
     names::Slice,
     scripts::{Changed, Lease},
     slot::Slot,
 };
 
 use self::{link::Link, scripts::Scripts};
-use crate::record::{Position, Stamp, State};
+use crate::{
+    record::{Position, Stamp, State},
+    telemetry::Telemetry,
+};
 
 /// The most slots that one operation is about.
 pub const SLOTS_AT_ONCE_MAX: usize = 256;
@@ -97,13 +101,26 @@ impl Cache {
     /// # Errors
     /// [`Error::Url`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        let link = Link::new(&config)?;
+        Self::counted(config, &Telemetry::new())
+    }
+
+    /// The same, whose operations `telemetry` shows.
+    ///
+    /// # Errors
+    /// [`Error::Url`].
+    pub fn counted(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
+        let link = Link::new(&config, telemetry)?;
         Ok(Cache { inner: Arc::new(Inner { config, link, scripts: Scripts::new() }) })
     }
 
     /// Whether Redis answers, as far as is known. Where it does not, it is tried again from time to time.
     pub fn is_open(&self) -> bool {
         self.inner.link.connection().is_ok()
+    }
+
+    /// Whether Redis is asked, since when, and why not. Asks nothing itself.
+    pub fn state(&self) -> Standing {
+        self.inner.link.standing()
     }
 
     /// How it is configured.

@@ -7,6 +7,7 @@
 mod apply;
 mod base;
 mod batch;
+mod chains;
 mod changed;
 pub mod entry;
 pub mod era;
@@ -33,6 +34,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use serde::{Deserialize, Serialize};
 
 pub use batch::{Batcher, Loaded};
+pub use chains::{SharedDatabase, SharedState};
 pub use read::{Answer, ReadOptions, Source};
 pub use read_queue::Join;
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Tiers,
     batch::{Loaded, Server},
+    chains::Chains,
     lookups::{Lookup, Lookups},
     read_queue::{Caller, Callers, Join},
     shared_queue::{Joined, SharedQueue},
@@ -40,11 +41,12 @@ pub(super) const LOOKS: [Duration; 4] =
 const FILLS_MAX: usize = 4_096;
 
 /// A slice of a database.
-type QueueId = (DatabaseId, u32);
+pub(super) type QueueId = (DatabaseId, u32);
 
 /// The shared cache, and the reads that wait for it.
 pub(super) struct SharedReads {
     pub(super) cache: Cache,
+    pub(super) chains: Chains,
     queues: Mutex<HashMap<QueueId, SharedQueue>>,
     fills: mpsc::Sender<(Slice, Fill)>,
     filling: Mutex<Option<mpsc::Receiver<(Slice, Fill)>>>,
@@ -56,6 +58,7 @@ impl SharedReads {
         let (fills, filling) = mpsc::channel(FILLS_MAX);
         SharedReads {
             cache,
+            chains: Chains::new(telemetry),
             queues: Mutex::default(),
             fills,
             filling: Mutex::new(Some(filling)),
@@ -153,6 +156,9 @@ impl Tiers {
         let begun = Instant::now();
         let names: Vec<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
         let got = shared.cache.get(slice, &names).await;
+        if let Ok((chain, _)) = &got {
+            self.saw_chain(queue, chain.as_ref());
+        }
         let Ok((Some(chain), slots)) = got else {
             shared.lookups.count(if got.is_err() { Lookup::Failed } else { Lookup::Unkept }, wanted.len());
             wanted.iter().for_each(|wanted| self.give_up(queue, &wanted.id));

@@ -87,8 +87,9 @@ impl Picture<'_> {
     }
 
     fn node(&self, frame: &mut Frame<'_>, area: Rect, node: &Node) {
-        let [status, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-        frame.render_widget(status_line(node, self.palette, self.now), status);
+        let lines = status_lines(node, self.palette, self.now);
+        let [status, area] = Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
+        frame.render_widget(Paragraph::new(lines), status);
         let Some(last) = &node.last else {
             return frame.render_widget(waiting(node, self.palette), area);
         };
@@ -173,6 +174,17 @@ pub(super) fn standing(node: &Node, palette: Palette, now: Instant) -> Span<'sta
 /// A length of time in whole seconds or more.
 fn whole(seconds: u64) -> String {
     lasting(seconds as f64).replace(".0 ", " ")
+}
+
+/// How the node stands and, in a second line, how its Redis does, if it has one.
+fn status_lines(node: &Node, palette: Palette, now: Instant) -> Vec<Line<'static>> {
+    let redis = node.last.as_ref().filter(|_| node.state == State::Live).and_then(|last| last.redis.as_ref());
+    let redis = redis.map(|redis| {
+        let (usable, all) = redis.usable();
+        let paint = if redis.open && usable == all { Paint::Plain } else { Paint::Warn };
+        Line::styled(harmless(&redis.to_string()), palette.style(paint))
+    });
+    [status_line(node, palette, now)].into_iter().chain(redis).collect()
 }
 
 fn status_line(node: &Node, palette: Palette, now: Instant) -> Line<'static> {
@@ -321,6 +333,22 @@ mod tests {
         );
         let narrow = text(8, &[3, 4, 5], (80, 30));
         shows(&narrow, &["b1 is asked nothing for shop-4, shop-5: connect to the database: …"]);
+    }
+
+    #[test]
+    fn redis_has_a_line_and_a_share_of_the_reads_where_there_is_one() {
+        let mut node = busy("a:1", 9);
+        assert!(!drawn(std::slice::from_ref(&node), View::One(0), (80, 24), true).0.to_lowercase().contains("redis"));
+        let last = node.last.as_mut().expect("it was heard");
+        let redis = r#"{"open":true,"databases":[{"slices":1,"usable":1,"kept_here":1,"behind_ms":250}]}"#;
+        last.redis = serde_json::from_str(redis).expect("how it stands");
+        for size in [(80, 24), (160, 50)] {
+            let (text, _) = drawn(std::slice::from_ref(&node), View::One(0), size, true);
+            shows(
+                &text,
+                &["Redis in use, 250 ms behind, kept by this node", "redis 0.0%", "stale 0.0%", "4,064 records"],
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     node::{Node, State},
-    snapshot::{Database, Delivery, Local, Rates, Replicas},
+    snapshot::{Database, Delivery, Local, Rates, Redis, Replicas},
 };
 use crate::cli::figures::{latency, rate, share};
 
@@ -32,6 +32,8 @@ struct Second {
     per_second: Rates,
     delivery: Option<Delivery>,
     local: Local,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<Redis>,
 }
 
 impl Report {
@@ -53,6 +55,7 @@ impl Report {
                     per_second: now.rates.clone(),
                     delivery: now.delivery,
                     local: last.local,
+                    redis: last.redis.clone(),
                 };
                 ("live", None, Some(second))
             }
@@ -89,6 +92,9 @@ impl Report {
         let replicas = Replicas::of(second.databases.iter().flat_map(Database::replicas));
         if replicas.all > 0 {
             text.push_str(&format!(", {replicas}"));
+        }
+        if let Some(redis) = &second.redis {
+            text.push_str(&format!(", {redis}"));
         }
         text
     }

@@ -32,6 +32,8 @@ pub(super) struct Snapshot {
     /// Each database by itself.
     pub(super) databases: Vec<Database>,
     pub(super) local: Local,
+    /// `None` from a node without Redis.
+    pub(super) redis: Option<Redis>,
     /// Of the last second; `None` from a node that does not measure it.
     pub(super) delivery: Option<Delivery>,
 }
@@ -81,6 +83,62 @@ impl Database {
     /// All servers but the primary.
     pub(super) fn replicas(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter().filter(|server| server.role != Role::Primary)
+    }
+}
+
+/// How Redis stands.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Redis {
+    /// Whether it is asked.
+    pub(super) open: bool,
+    /// For how long that has been so.
+    pub(super) since_s: u64,
+    /// Why it is not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    pub(super) databases: Vec<Kept>,
+}
+
+/// How much of a database is kept in Redis.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    pub(super) name: String,
+    pub(super) slices: u32,
+    /// From which records may be answered.
+    pub(super) usable: u32,
+    /// Those that the node keeps current.
+    pub(super) kept_here: u32,
+    pub(super) behind_ms: Option<u64>,
+}
+
+impl Redis {
+    /// Slices from which records may be answered, of all.
+    pub(super) fn usable(&self) -> (u32, u32) {
+        self.databases.iter().fold((0, 0), |(usable, all), kept| (usable + kept.usable, all + kept.slices))
+    }
+}
+
+/// `Redis in use, 250 ms behind, 1 slice of 1 kept by this node`, or why it is not.
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(reason) = self.reason.as_deref().filter(|_| !self.open) {
+            return write!(f, "Redis not in use for {}: {reason}", lasting(self.since_s as f64));
+        }
+        let (usable, all) = self.usable();
+        write!(f, "Redis in use")?;
+        if let Some(behind) = self.databases.iter().filter_map(|kept| kept.behind_ms).max() {
+            write!(f, ", {} behind", age(behind))?;
+        }
+        if usable < all {
+            write!(f, ", {} of {} slices not kept", all - usable, all)?;
+        }
+        match self.databases.iter().map(|kept| kept.kept_here).sum::<u32>() {
+            0 => Ok(()),
+            kept if kept == all => write!(f, ", kept by this node"),
+            kept => write!(f, ", {kept} of {all} slices kept by this node"),
+        }
     }
 }
 
@@ -254,6 +312,24 @@ mod tests {
         assert_eq!((databases(&[]), databases(&[false]), databases(&[true, true])), (None, None, None));
         assert_eq!(databases(&[true, false]).as_deref(), Some("shop-false"));
         assert_eq!(databases(&[true, false, false]).as_deref(), Some("2 of 3"));
+    }
+
+    #[test]
+    fn redis_is_told_in_a_line() {
+        let said = |redis: &str| snapshot(&format!(r#"{{"redis":{redis}}}"#)).redis.map(|redis| redis.to_string());
+        let kept = |usable: u32, kept_here: u32| {
+            let database = r#"{"name":"shop","slices":16,"#;
+            said(&format!(
+                r#"{{"open":true,"since_s":9,"databases":[{database}"usable":{usable},"kept_here":{kept_here},"behind_ms":250}}]}}"#
+            ))
+        };
+        assert_eq!(said("null"), None);
+        assert_eq!(kept(16, 16).as_deref(), Some("Redis in use, 250 ms behind, kept by this node"));
+        assert_eq!(kept(16, 0).as_deref(), Some("Redis in use, 250 ms behind"));
+        let some = "Redis in use, 250 ms behind, 4 of 16 slices not kept, 3 of 16 slices kept by this node";
+        assert_eq!(kept(12, 3).as_deref(), Some(some));
+        let away = said(r#"{"open":false,"since_s":90,"reason":"connection refused"}"#);
+        assert_eq!(away.as_deref(), Some("Redis not in use for 90 s: connection refused"));
     }
 
     #[test]

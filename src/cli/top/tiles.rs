@@ -22,12 +22,26 @@ use crate::cli::{
 };
 
 /// The tiers from the fastest to the last resort, with what tells them apart: a colour, or a shape without colours.
-const TIERS: [(&str, Color, &str); 4] = [
-    ("local", Color::Green, "█"),
-    ("filter", Color::Cyan, "▓"),
-    ("store", Color::Magenta, "▒"),
-    ("stale", Color::Red, "░"),
+const TIERS: [Tier; 5] = [
+    Tier { label: "local", name: "local", colour: Color::Green, mark: "█" },
+    Tier { label: "filter", name: "filter", colour: Color::Cyan, mark: "▓" },
+    Tier { label: SHARED, name: "redis", colour: Color::Yellow, mark: "▚" },
+    Tier { label: "store", name: "store", colour: Color::Magenta, mark: "▒" },
+    Tier { label: "stale", name: "stale", colour: Color::Red, mark: "░" },
 ];
+
+/// What Redis is called in a node's counts.
+const SHARED: &str = "shared";
+
+/// Where reads are answered.
+struct Tier {
+    /// In a node's counts.
+    label: &'static str,
+    /// For people.
+    name: &'static str,
+    colour: Color,
+    mark: &'static str,
+}
 
 /// How a figure is read from a second.
 type Figure = fn(&Second) -> f64;
@@ -53,18 +67,19 @@ pub(super) fn reads_title(node: &Node, palette: Palette) -> Vec<Span<'static>> {
 
 /// Which tier answered: a stacked bar and its legend.
 pub(super) fn reads(frame: &mut Frame<'_>, area: Rect, node: &Node, palette: Palette) {
-    let shares = TIERS.map(|(tier, ..)| node.now().and_then(|second| second.rates.share(tier)).unwrap_or_default());
-    let widths = parts(shares, usize::from(area.width));
+    let has_redis = node.last.as_ref().is_some_and(|last| last.redis.is_some());
+    let tiers: Vec<&Tier> = TIERS.iter().filter(|tier| has_redis || tier.label != SHARED).collect();
+    let share_of = |tier: &&Tier| node.now().and_then(|second| second.rates.share(tier.label)).unwrap_or_default();
+    let shares: Vec<f64> = tiers.iter().map(share_of).collect();
+    let widths = parts(&shares, usize::from(area.width));
     let style = |colour| if palette.colours { Style::new().fg(colour) } else { Style::new() };
     let shape = |shape: &'static str| if palette.colours { "█" } else { shape };
-    let bar = TIERS
-        .iter()
-        .zip(widths)
-        .map(|((_, colour, mark), width)| Span::styled(shape(mark).repeat(width), style(*colour)));
+    let bar =
+        tiers.iter().zip(widths).map(|(tier, width)| Span::styled(shape(tier.mark).repeat(width), style(tier.colour)));
     let mut legend = Vec::new();
-    for ((tier, colour, mark), part) in TIERS.iter().zip(shares) {
-        legend.push(Span::styled(shape(mark), style(*colour)));
-        legend.push(Span::raw(format!(" {tier} {}   ", share(part))));
+    for (tier, part) in tiers.iter().zip(shares) {
+        legend.push(Span::styled(shape(tier.mark), style(tier.colour)));
+        legend.push(Span::raw(format!(" {} {}   ", tier.name, share(part))));
     }
     let bar = match node.now().map(|second| second.rates.reads() > 0.0) {
         Some(true) => bar.into_iter().collect(),
@@ -74,13 +89,16 @@ pub(super) fn reads(frame: &mut Frame<'_>, area: Rect, node: &Node, palette: Pal
 }
 
 /// `width` cells shared out by `shares`; what is there at all has a cell.
-fn parts<const N: usize>(shares: [f64; N], width: usize) -> [usize; N] {
-    let mut widths = shares.map(|share| match (share * width as f64).round() as usize {
-        0 if share > 0.0 => 1,
+fn parts(shares: &[f64], width: usize) -> Vec<usize> {
+    let cells = |share: &f64| match (share * width as f64).round() as usize {
+        0 if *share > 0.0 => 1,
         cells => cells,
-    });
+    };
+    let mut widths: Vec<usize> = shares.iter().map(cells).collect();
     // Rounding may be off by some cells; the largest part can bear it.
-    if let Some(largest) = (0..N).max_by(|&a, &b| shares[a].total_cmp(&shares[b])).filter(|&at| shares[at] > 0.0) {
+    if let Some(largest) =
+        (0..shares.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b])).filter(|&at| shares[at] > 0.0)
+    {
         let others: usize = widths.iter().sum::<usize>() - widths[largest];
         widths[largest] = width.saturating_sub(others);
     }
@@ -214,10 +232,10 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_wide_as_its_parts_and_no_part_is_lost() {
-        assert_eq!(parts([0.98, 0.001, 0.019, 0.0], 76), [74, 1, 1, 0]);
-        assert_eq!(parts([1.0, 0.0, 0.0, 0.0], 10), [10, 0, 0, 0]);
-        assert_eq!(parts([0.0; 4], 10), [0; 4]);
-        assert_eq!(parts([0.25; 4], 10).iter().sum::<usize>(), 10);
+        assert_eq!(parts(&[0.98, 0.001, 0.019, 0.0], 76), [74, 1, 1, 0]);
+        assert_eq!(parts(&[1.0, 0.0, 0.0, 0.0], 10), [10, 0, 0, 0]);
+        assert_eq!(parts(&[0.0; 4], 10), [0; 4]);
+        assert_eq!(parts(&[0.25; 4], 10).iter().sum::<usize>(), 10);
     }
 
     #[test]

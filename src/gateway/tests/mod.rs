@@ -64,7 +64,7 @@ impl Node {
         tokio::spawn(hub.clone().run(stop.clone()));
         let service = Service::new(service::Config::default(), store.clone(), tiers, hub, &telemetry);
         let sessions = Sessions::new(limits, service.clone(), &telemetry);
-        let readiness = Readiness::new(service.clone(), store);
+        let readiness = Readiness::new(service.clone(), store, telemetry.clone());
         let gateway = Gateway::new(config, sessions, telemetry, readiness.clone(), page);
         let (public, operations) = (listener().await, listener().await);
         let addresses = [&public, &operations].map(|listener| listener.local_addr().expect("bound"));

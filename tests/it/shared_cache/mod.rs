@@ -4,6 +4,7 @@ mod faults;
 mod hints;
 mod matrix;
 mod reads;
+mod state;
 mod tampering;
 
 use std::time::Duration;
