@@ -20,16 +20,23 @@ use crate::harness::{empty_database, folder, until, within};
 struct Freshet {
     child: Child,
     url: String,
+    operations: String,
 }
 
 impl Freshet {
     /// Starts `freshet` with `arguments`, on ports of its own, and waits until it says that it runs.
     async fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[]).await
+    }
+
+    /// The same with environment variables.
+    async fn start_with(arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let [public, operations] = [free_address(), free_address()];
         let mut child = Command::new(env!("CARGO_BIN_EXE_freshet"))
             .args(arguments)
             .args(["--listen", &public, "--operations", &operations])
             .env_remove("FRESHET_CONFIG")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -38,11 +45,17 @@ impl Freshet {
         let says =
             tokio::task::spawn_blocking(move || out.lines().map_while(Result::ok).any(|l| l.contains("is running")));
         assert!(within("it says that it runs", says).await.expect("read"), "{}", errors(&mut child));
-        Freshet { child, url: format!("ws://{public}/v1/ws") }
+        Freshet { child, url: format!("ws://{public}/v1/ws"), operations }
     }
 
     async fn client(&self) -> Client {
         Client::connect(&self.url, Options::default()).await.expect("connect")
+    }
+
+    /// What `/readyz?verbose` says.
+    async fn checks(&self) -> String {
+        let answer = reqwest::get(format!("http://{}/readyz?verbose", self.operations)).await.expect("an answer");
+        answer.text().await.expect("text")
     }
 
     /// Sends SIGINT, as Ctrl-C does, and waits for the end.
@@ -85,7 +98,10 @@ fn processes_of(folder: &Path) -> Vec<String> {
 async fn the_demo_continues_where_it_was_interrupted_and_leaves_no_process_behind() {
     let folder = folder();
     let data = folder.path().join("demo").display().to_string();
-    let demo = Freshet::start(&["demo", "--no-replay", "--data-dir", &data]).await;
+    let demo = Freshet::start_with(&["demo", "--no-replay", "--data-dir", &data], &[("TMPDIR", folder.path())]).await;
+    until("it uses a Redis of its own", async || demo.checks().await.contains("main is kept by this node")).await;
+    let servers = processes_of(folder.path());
+    assert!(servers.iter().any(|line| line.contains("/redis.sock")), "{servers:?}");
     let client = demo.client().await;
     let heart = client.get("products", "85123A").await.expect("get").value.expect("the catalogue is there");
     assert!(heart.get().contains("WHITE HANGING HEART T-LIGHT HOLDER"), "{heart}");

@@ -3,6 +3,7 @@
 pub mod catalogue;
 mod import;
 mod readers;
+mod redis;
 mod replay;
 pub mod sales;
 pub mod schedule;
@@ -25,6 +26,7 @@ use crate::{
     config::Config,
     gateway::{Page, Shop},
     service::Service,
+    shared,
     store::postgres::{server, session},
 };
 
@@ -65,6 +67,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (shop, shown) = watch::channel(Shop { speed: args.speed.get(), readers: args.readers, ..Shop::default() });
     let page = Page { products_index: catalogue::index_json(&products).into(), shop: shown };
     say_starting(&place);
+    let redis = redis::start(&place, &mut config).await;
     let app = App::build(&config, &place, Some(page)).await?;
     let addresses = app.addresses();
     let (service, store) = (app.service().clone(), app.store().clone());
@@ -76,7 +79,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
             None => {}
             Some(Err(error)) => return Err(error),
             Some(Ok(())) => {
-                say_ready(&place, addresses);
+                say_ready(&place, config.redis.as_ref(), addresses);
                 play(&args, service.clone(), &products, position_file(&place), shop, &stop).await?;
             }
         }
@@ -89,7 +92,11 @@ pub async fn run(args: Args) -> Result<(), Error> {
         played = playing => played,
     };
     node_stop.cancel();
-    settled(node.await).and(played)
+    let ended = settled(node.await);
+    if let Some(redis) = redis {
+        redis.stop().await;
+    }
+    ended.and(played)
 }
 
 /// The place that was named; else a private PostgreSQL; else, if no PostgreSQL is installed, memory.
@@ -163,8 +170,13 @@ fn data(place: &Place) -> String {
     }
 }
 
-fn say_ready(place: &Place, (public, operations): (std::net::SocketAddr, std::net::SocketAddr)) {
+fn say_ready(
+    place: &Place,
+    redis: Option<&shared::Config>,
+    (public, operations): (std::net::SocketAddr, std::net::SocketAddr),
+) {
     let data = data(place);
+    let redis = redis.filter(|_| !matches!(place, Place::Memory)).map_or_else(String::new, redis::described);
     let text = format!(
         "
   Freshet is running.
@@ -173,7 +185,7 @@ fn say_ready(place: &Place, (public, operations): (std::net::SocketAddr, std::ne
     WebSocket   ws://{public}/v1/ws
     HTTP        http://{public}/v1/products/85123A
     operations  http://{operations}/readyz?verbose   http://{operations}/metrics
-    data        {data}
+    data        {data}{redis}
 
   In another terminal:
 
