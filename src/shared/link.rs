@@ -230,12 +230,7 @@ impl Link {
     /// # Errors
     /// [`Error::Away`].
     pub(super) async fn open_another(&self) -> Result<Connection, Error> {
-        self.open_in_time().await.map_err(|reason| Error::Away { reason })
-    }
-
-    async fn open_in_time(&self) -> Result<Connection, String> {
-        let opened = timeout(CONNECT_LIMIT, self.open()).await;
-        opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())))
+        self.open_within_limit().await.map_err(|reason| Error::Away { reason })
     }
 
     /// Whether Redis is asked, since when, and why not.
@@ -277,7 +272,7 @@ impl Link {
 
     /// Opens a connection, and tries it.
     async fn connect(self) {
-        let state = match self.open_in_time().await {
+        let state = match self.open_within_limit().await {
             Ok(connection) => {
                 self.stands(None);
                 tracing::info!("Redis is used");
@@ -291,6 +286,12 @@ impl Link {
             }
         };
         *self.inner.state.lock() = state;
+    }
+
+    /// A new connection that has answered a ping, or why there is none.
+    pub(super) async fn open_within_limit(&self) -> Result<Connection, String> {
+        let opened = timeout(CONNECT_LIMIT, self.open()).await;
+        opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())))
     }
 
     async fn open(&self) -> Result<Connection, String> {

@@ -13,6 +13,7 @@
 mod chain;
 mod config;
 mod hints;
+pub mod inspect;
 mod link;
 mod names;
 mod scripts;

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     cli::{Error, database::Target},
     client::error::explained,
+    record::{Lineage, Position},
     store::{
         self,
         postgres::{
@@ -41,6 +42,8 @@ pub(super) struct Examined {
     /// What nodes open to it, the primary's share first.
     pub(super) shares: Vec<Share>,
     pub(super) contents: Option<Contents>,
+    /// Which database it is, and its newest mark: what its chains in Redis are held against.
+    pub(super) position: Option<(Lineage, Position)>,
 }
 
 /// What a database has of the service.
@@ -67,6 +70,7 @@ pub(super) async fn examine(target: &Target, deep: bool) -> Examined {
             server: target.place.server.clone(),
             shares: Vec::new(),
             contents: None,
+            position: None,
         }
     })
 }
@@ -80,12 +84,14 @@ async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
     findings.push(of_transaction(inspect::longest_transaction(&mut session).await?.as_ref(), server.sees_all));
     let mut findings: Vec<_> = findings.into_iter().map(|finding| finding.about("server")).collect();
     findings.push(of_schema(history.as_ref(), &server).about("database"));
-    let mut contents = None;
+    let (mut contents, mut position) = (None, None);
     let mut share = Share::of_primary(target, &server, place.clone());
     if server.sees_feed && history.is_none_or(|history| history.pending.is_empty() && !history.is_newer) {
         let (found, nodes) = of_contents(&mut session, target, &server.role, deep).await?;
         findings.extend(found);
         share.nodes = nodes;
+        // A role that may not read it was told so.
+        position = inspect::position(&mut session).await.ok();
         match read_contents(&mut session).await {
             Ok(read) => contents = Some(read),
             Err(error) => findings.push(unreadable("collections", error)?.about("database")),
@@ -98,7 +104,7 @@ async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
         // Every node that follows the feed on the primary reads from the replicas.
         shares.extend(examined.share.map(|share| share.of_nodes(shares[0].nodes)));
     }
-    Ok(Examined { findings, error: None, server: place, shares, contents })
+    Ok(Examined { findings, error: None, server: place, shares, contents, position })
 }
 
 /// What the feed's tables say, and how many nodes follow it. A role that may not read them all is told so, not turned away.

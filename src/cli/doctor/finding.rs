@@ -10,7 +10,7 @@ pub(super) enum Verdict {
     Ok,
     /// It works, and an operator should know.
     Warn,
-    /// Records are not served, changes are not seen, or data is at risk.
+    /// Records are not served, changes are not seen, data is at risk, or what is configured cannot be used.
     Fail,
 }
 

@@ -4,6 +4,7 @@ mod connections;
 mod database;
 mod examine;
 mod finding;
+mod redis;
 mod replica;
 mod report;
 mod server;
@@ -51,11 +52,15 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     };
     if let Some(error) = first_error {
         if targets.len() > 1 {
-            print(&reports(&targets, examined), args.all, output)?;
+            print(&reports(&targets, examined, None), args.all, output)?;
         }
         return Err(error);
     }
-    let reports = reports(&targets, examined);
+    let redis = match &args.database.configuration()?.redis {
+        Some(config) => Some(redis::examine(config, &targets, &examined).await),
+        None => None,
+    };
+    let reports = reports(&targets, examined, redis);
     print(&reports, args.all, output)?;
     match reports.iter().map(|report| report.count(Verdict::Fail)).sum() {
         0 => Ok(()),
@@ -63,18 +68,26 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
 }
 
-/// A report of each database, and, of several, one of all together.
-fn reports(targets: &[Target], mut examined: Vec<Examined>) -> Vec<Report> {
+/// A report of each database, and, of several, one of all together and one of Redis.
+fn reports(targets: &[Target], mut examined: Vec<Examined>, redis: Option<redis::Examined>) -> Vec<Report> {
     let connections = of_servers(examined.iter().flat_map(|found| &found.shares));
     if let [target] = targets {
         let Examined { server, findings, .. } = examined.remove(0);
-        return vec![Report::of(target, server, with_connections(findings, connections))];
+        let mut findings = with_connections(findings, connections);
+        if let Some(redis) = redis {
+            findings.extend(redis.servers.into_iter().chain(redis.chains).map(|finding| finding.about("Redis")));
+        }
+        return vec![Report::of(target, server, findings)];
     }
     let mut together = connections;
     together.extend(together::of_all(targets, &examined));
     let together = together.into_iter().map(|finding| finding.about("all databases")).collect();
     let reports = targets.iter().zip(examined).map(|(target, found)| Report::of(target, found.server, found.findings));
-    reports.chain([Report::of_all(together)]).collect()
+    let redis = redis.map(|redis| {
+        let findings = redis.servers.into_iter().chain(redis.chains).map(|finding| finding.about("Redis"));
+        Report::of_redis(findings.collect())
+    });
+    reports.chain([Report::of_all(together)]).chain(redis).collect()
 }
 
 /// Of the only database, they are a check of its server.

@@ -17,7 +17,7 @@ const DETAIL_CHARS_MAX: usize = 240;
 #[derive(Serialize)]
 pub(super) struct Report {
     name: String,
-    /// `shop on db1:5432`; absent for all together.
+    /// `shop on db1:5432`; absent for all together, and for Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<String>,
     #[serde(skip)]
@@ -34,6 +34,10 @@ impl Report {
 
     pub(super) fn of_all(findings: Vec<Finding>) -> Self {
         Report { name: "all databases".into(), database: None, server: String::new(), findings }
+    }
+
+    pub(super) fn of_redis(findings: Vec<Finding>) -> Self {
+        Report { name: "Redis".into(), ..Report::of_all(findings) }
     }
 
     pub(super) fn count(&self, verdict: Verdict) -> usize {

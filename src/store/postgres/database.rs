@@ -61,7 +61,7 @@ pub(super) struct Described {
     role: Role,
 }
 
-fn lineage((system_identifier, oid): Identity) -> Lineage {
+pub(super) fn lineage((system_identifier, oid): Identity) -> Lineage {
     let digest = digest::of(format!("{system_identifier} {oid}"));
     Lineage(u32::from_str_radix(&digest[..8], 16).expect("a digest is hexadecimal"))
 }

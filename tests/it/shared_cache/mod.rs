@@ -1,5 +1,6 @@
 //! Records in Redis: what it spares the databases, and that nothing it says or loses makes an answer older.
 
+mod checkup;
 mod faults;
 mod hints;
 mod matrix;

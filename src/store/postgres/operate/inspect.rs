@@ -2,9 +2,12 @@
 
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
-use crate::store::{
-    Error,
-    postgres::{Config, failure, feed::lead, read::WAITING_CONNECTIONS, session::Session},
+use crate::{
+    record::{Lineage, Position},
+    store::{
+        Error,
+        postgres::{Config, database, failure, feed::lead, read::WAITING_CONNECTIONS, session::Session},
+    },
 };
 
 /// The server and its settings, as this session finds them.
@@ -202,6 +205,20 @@ pub async fn feed(session: &mut Session) -> Result<Feed, Error> {
                 (SELECT modulus FROM feed.meta) AS modulus",
     );
     query.bind(lead::LOCK).fetch_one(&mut session.connection).await.map_err(failure::error)
+}
+
+/// What a database is told apart by, and its newest mark, which is the first where it has none yet.
+///
+/// # Errors
+/// As [`feed`].
+pub async fn position(session: &mut Session) -> Result<(Lineage, Position), Error> {
+    let query = sqlx::query_as::<_, (i64, i64, i64)>(
+        "SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint,
+                coalesce((SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1), 0)
+           FROM pg_database WHERE datname = current_database()",
+    );
+    let (system_identifier, oid, newest) = query.fetch_one(&mut session.connection).await.map_err(failure::error)?;
+    Ok((database::lineage((system_identifier, oid)), Position(newest.unsigned_abs())))
 }
 
 /// Asks `feed.health`; `deep` reads every tracked row.
