@@ -14,6 +14,7 @@ pub struct Counters {
     pub(super) marks: IntCounterVec,
     pub(super) leads: IntGaugeVec,
     pub(super) kept: IntGaugeVec,
+    pub(super) told: IntGaugeVec,
     pub(super) claims: IntCounterVec,
 }
 
@@ -33,6 +34,7 @@ impl Counters {
                 "freshet_changes_kept_slices",
                 "Slices of the database in Redis that this node keeps current.",
             ),
+            told: gauges("freshet_changes_told", "1 while keepers tell this node of changes, and it polls less often."),
             claims: telemetry.counters(
                 "freshet_changes_claims_total",
                 "Times that this node began to keep a slice in Redis, by whether its slots counted further.",

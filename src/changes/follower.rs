@@ -66,6 +66,7 @@ pub struct Follower {
     resyncs: IntCounter,
     statements: IntCounter,
     position: IntGauge,
+    told: IntGauge,
 }
 
 /// A change that is most likely this node's own.
@@ -95,6 +96,7 @@ impl Follower {
             resyncs: counters.resyncs.with_label_values(&name),
             statements: counters.statements.with_label_values(&name),
             position: counters.position.with_label_values(&name),
+            told: counters.told.with_label_values(&name),
             store,
             tiers,
             hub,
@@ -145,7 +147,9 @@ impl Follower {
                     self.backoff.reset();
                 }
                 let is_used = self.pace.is_used(self.tiers.answered(), self.hub.has_watchers(), Instant::now());
-                let pause = match self.hinted.is_told(Instant::now()) {
+                let is_told = self.hinted.is_told(Instant::now());
+                self.told.set(is_told.into());
+                let pause = match is_told {
                     true => self.pace.while_told(),
                     false => self.pace.after(is_used, !poll.changes.is_empty()),
                 };
@@ -228,10 +232,11 @@ impl Follower {
         for told in &hint.changes {
             let Some(collection) = self.store.catalogue().find(&told.collection) else { continue };
             let id = RecordId::new(collection.id, Key::from_database(told.key.as_str()));
-            let is_news = self.tiers.meet_hint(self.database, &id, told.stamp, told.deleted);
-            let is_wanted = self.hub.is_watched(id.as_ref()) && !self.hub.has_seen(id.as_ref(), told.stamp.version);
+            let held = self.tiers.holds(&id);
+            let is_known = self.tiers.meet_hint(&id, told.stamp, told.deleted);
+            let is_wanted = (held && !self.tiers.holds(&id)) || !self.hub.has_seen(id.as_ref(), told.stamp.version);
             // A write of this node brings its own state.
-            if is_news && is_wanted && !self.store.is_writing(&id) {
+            if is_known && is_wanted && !self.store.is_writing(&id) {
                 self.hub.owe(&id, since);
                 self.owe(id, since);
             }

@@ -22,7 +22,7 @@ impl Hinted {
     pub(super) fn meet(&mut self, hint: &Hint, now: Instant) -> bool {
         let Some(told) = self.slices.get_mut(hint.slice) else { return false };
         let before = told.replace((hint.incarnation, now));
-        before.is_some_and(|(incarnation, _)| incarnation != hint.incarnation)
+        hint.is_partial || before.is_some_and(|(incarnation, _)| incarnation != hint.incarnation)
     }
 
     /// Whether the keepers of all slices tell what changes.
@@ -43,12 +43,19 @@ mod tests {
     fn a_node_is_told_while_every_slice_is_heard_of() {
         let mut hinted = Hinted::new(2);
         let begun = Instant::now();
-        let hint = |slice, life| Hint { slice, incarnation: Incarnation(life), applied: Position(1), changes: vec![] };
+        let hint = |slice, life| Hint {
+            slice,
+            incarnation: Incarnation(life),
+            applied: Position(1),
+            changes: vec![],
+            is_partial: false,
+        };
         assert!(!hinted.meet(&hint(0, 1), begun) && !hinted.is_told(begun));
         assert!(!hinted.meet(&hint(1, 1), begun) && hinted.is_told(begun));
         assert!(!hinted.is_told(begun + SILENCE));
         assert!(hinted.meet(&hint(1, 2), begun + SILENCE), "another life");
         assert!(!hinted.is_told(begun + SILENCE), "the other slice is silent");
         assert!(!Hinted::new(0).is_told(begun));
+        assert!(hinted.meet(&Hint { is_partial: true, ..hint(1, 2) }, begun), "it is not told all");
     }
 }

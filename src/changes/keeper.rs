@@ -88,9 +88,8 @@ impl Keeper {
         if self.slices.is_empty()
             && let Some(lineage) = store.lineage(*database)
         {
-            let slice = |number| Slice::new(store.name(*database), lineage, number);
-            let slices = (0..cache.config().slices()).map(|number| Candidate { slice: slice(number), kept: None });
-            self.slices = slices.collect();
+            let slices = Slice::all(store.name(*database), lineage, cache.config().slices()).into_iter();
+            self.slices = slices.map(|slice| Candidate { slice, kept: None }).collect();
         }
         let (holder, count) = (self.holder, cache.config().slices());
         let renewals = (0..).zip(&mut self.slices).map(|(number, candidate)| async move {

@@ -17,6 +17,8 @@ use crate::{
 
 /// Where nothing changes the chain moves so often: each step costs Redis one operation.
 const STEP: Duration = Duration::from_millis(250);
+/// Changes of a poll that are told one by one, at the most: those of a bulk load would fill Redis.
+const TOLD_MAX: usize = 1_024;
 /// Between two attempts to keep a slice that Redis does not answer about.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
@@ -175,11 +177,11 @@ impl KeptSlice {
         applied: Option<Position>,
         changes: &[Changed],
     ) -> Result<Option<Tail>, Error> {
-        let mut rest = changes;
+        let (mut rest, is_told) = (changes, changes.len() <= TOLD_MAX);
         loop {
             let (chunk, after) = rest.split_at(rest.len().min(SLOTS_AT_ONCE_MAX));
             let (next, applied) = (Tail::random(), applied.filter(|_| after.is_empty()));
-            if !source.cache.apply(&self.slice, tail, next, applied, chunk).await? {
+            if !source.cache.apply(&self.slice, tail, next, applied, chunk, is_told).await? {
                 return Ok(None);
             }
             (tail, rest) = (next, after);

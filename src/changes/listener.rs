@@ -45,8 +45,7 @@ impl Listener {
                 None => sleep(RETRY).await,
             }
         };
-        let slice = |number| Slice::new(self.store.name(self.database), lineage, number);
-        let slices: Vec<Slice> = (0..self.cache.config().slices()).map(slice).collect();
+        let slices = Slice::all(self.store.name(self.database), lineage, self.cache.config().slices());
         let mut first = 0;
         let readers = self.cache.hints(&slices).into_iter().map(|hints| {
             let of_reader = first;

@@ -2,7 +2,8 @@
 //!
 //! Promises of the stream, which other programs may read as well: each change of a tracked record is told at least once, by the
 //! step that moves the chain past it. Of one record a lower stamp may follow a higher one, and then is no news. Where
-//! `incarnation` differs from the entry before, or the reader's last entry is no longer there, changes may be missing between.
+//! `incarnation` differs from the entry before, the reader's last entry is no longer there, or an entry says `more`, changes may be
+//! missing: whoever holds records reads them again. A thousand changes at once, as of a bulk load, are not told one by one.
 //!
 //! Nodes use the stream to look sooner, and for nothing else: what is lost, doubled, late or wrong in it costs them the time to
 //! their next poll.
@@ -68,6 +69,8 @@ pub struct Hint {
     pub applied: Position,
     /// What has changed; often nothing.
     pub changes: Vec<ToldChange>,
+    /// Whether more has changed, which is not told: it was too much.
+    pub is_partial: bool,
 }
 
 /// Changes as an entry has them.
@@ -155,7 +158,8 @@ fn hint(slice: usize, entry: &StreamId) -> Option<Hint> {
     let field = |name| entry.get::<String>(name);
     let incarnation = Incarnation(u64::from_str_radix(&field("incarnation")?, 16).ok()?);
     let applied = Position(field("applied")?.parse().ok()?);
-    Some(Hint { slice, incarnation, applied, changes: serde_json::from_str(&field("changes")?).ok()? })
+    let changes = serde_json::from_str(&field("changes")?).ok()?;
+    Some(Hint { slice, incarnation, applied, changes, is_partial: field("more").is_some() })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::telemetry::Telemetry;
 /// The rights that a node needs, as `ACL SETUSER` takes them. `INFO` is for `freshet doctor` alone. docs/operations.md, "Redis", has the
 /// same.
 pub const RULE: &str = "resetkeys ~freshet1:* resetchannels -@all \
-                        +ping +mget +get +getrange +set +del +unlink +evalsha +script|load +info";
+                        +ping +mget +get +getrange +set +del +unlink +xadd +xread +xrevrange +evalsha +script|load +info";
 
 /// What it needs in a cluster beside them.
 pub const CLUSTER_RULE: &str = "+cluster|slots +asking";
@@ -25,15 +25,19 @@ pub const CLUSTER_RULE: &str = "+cluster|slots +asking";
 const LIMIT: Duration = Duration::from_secs(5);
 /// What commands are tried on. No node reads it.
 const PROBE: &str = "freshet1:{doctor}:probe";
+const STREAM: &str = "freshet1:{doctor}:stream";
 /// The commands that a node uses, in its scripts or itself, with what does no harm.
-const COMMANDS: [(&str, &[&str]); 10] = [
+const COMMANDS: [(&str, &[&str]); 13] = [
     ("ping", &["PING"]),
     ("mget", &["MGET", PROBE]),
     ("get", &["GET", PROBE]),
     ("getrange", &["GETRANGE", PROBE, "0", "1"]),
     ("set", &["SET", PROBE, "x", "PX", "1000"]),
     ("del", &["DEL", PROBE]),
-    ("unlink", &["UNLINK", PROBE]),
+    ("xadd", &["XADD", STREAM, "MAXLEN", "1", "*", "probe", "1"]),
+    ("xrevrange", &["XREVRANGE", STREAM, "+", "-", "COUNT", "1"]),
+    ("xread", &["XREAD", "COUNT", "1", "STREAMS", STREAM, "0"]),
+    ("unlink", &["UNLINK", STREAM]),
     ("script|load", &["SCRIPT", "LOAD", "return 0"]),
     // The digest of the script above.
     ("evalsha", &["EVALSHA", "06d3d9b2060dd51343d5f19f0e531f15c507e3d1", "1", PROBE]),

@@ -10,7 +10,10 @@
 //! costs a reader 30 ms for nothing, and to go on without Redis is always right.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,6 +38,12 @@ use crate::{
 const FAILURES_MAX: u32 = 5;
 /// Between two attempts to connect.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// So many successes make a connection a good one.
+const GOOD: u32 = 100;
+/// What a server says that is not, or not yet, the one to ask.
+const STRANGERS: [&str; 6] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS"];
+/// How long a command may take that blocks.
+const BLOCKED_LIMIT: Duration = Duration::from_secs(5);
 /// How long an attempt may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
@@ -88,6 +97,8 @@ struct Inner {
     /// How it was last told to stand.
     standing: Mutex<Standing>,
     retry: Mutex<Backoff>,
+    /// Connections so far.
+    opened: AtomicU64,
     counters: Counters,
 }
 
@@ -124,13 +135,31 @@ impl Counters {
 
 enum Target {
     Single(Client),
-    Cluster(Box<ClusterClient>),
+    /// The client for operations, and one for those that block: its time limits hold for every command.
+    Cluster(Box<[ClusterClient; 2]>),
 }
 
 enum State {
-    Open { connection: Connection, failures: u32 },
+    Open(Opened),
     Connecting,
     Away { until: Instant, reason: String },
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Operations,
+    Blocking,
+}
+
+/// A connection in use.
+struct Opened {
+    connection: Connection,
+    /// Tells it from the ones before: what was asked of those says nothing about this one.
+    number: u64,
+    /// In a row.
+    failures: u32,
+    successes: u32,
 }
 
 impl Link {
@@ -143,12 +172,15 @@ impl Link {
         let refused = |reason: String| Error::Url { url: config.shown(), reason };
         let target = match config.cluster {
             true => {
-                let cluster = ClusterClientBuilder::new(servers)
-                    .retries(1)
-                    .connection_timeout(CONNECT_LIMIT)
-                    .response_timeout(config.limit)
-                    .tcp_settings(TcpSettings::default().set_nodelay(true));
-                Target::Cluster(Box::new(cluster.build().map_err(|error| refused(error.to_string()))?))
+                let client = |limit| {
+                    let cluster = ClusterClientBuilder::new(servers.clone())
+                        .retries(1)
+                        .connection_timeout(CONNECT_LIMIT)
+                        .response_timeout(limit)
+                        .tcp_settings(TcpSettings::default().set_nodelay(true));
+                    cluster.build().map_err(|error| refused(error.to_string()))
+                };
+                Target::Cluster(Box::new([client(config.limit)?, client(BLOCKED_LIMIT)?]))
             }
             false => {
                 let server = servers.into_iter().next().ok_or_else(|| refused("it names no server".into()))?;
@@ -162,6 +194,7 @@ impl Link {
             state: Mutex::new(State::Away { until: now, reason: reason.clone() }),
             standing: Mutex::new(Standing { is_open: false, since: now, reason: Some(reason) }),
             retry: Mutex::new(RETRY),
+            opened: AtomicU64::new(0),
             counters: Counters::new(telemetry),
         };
         Ok(Link { inner: Arc::new(inner) })
@@ -178,30 +211,31 @@ impl Link {
         &self,
         operation: impl AsyncFnOnce(&mut Connection) -> Result<T, redis::RedisError>,
     ) -> Result<T, Error> {
-        let mut connection = self.connection().inspect_err(|_| self.count("refused"))?;
+        let (mut connection, number) = self.connection().inspect_err(|_| self.count("refused"))?;
         let begun = Instant::now();
         let reason = match timeout(self.inner.limit, operation(&mut connection)).await {
             Ok(Ok(done)) => {
                 self.count("done");
                 self.inner.counters.took.observe(begun.elapsed());
-                self.succeeded();
+                self.succeeded(number);
                 return Ok(done);
             }
             Ok(Err(error)) => {
-                // The server's own words are an answer; what is wrong with the connection is none.
-                let is_answer = error.code().is_some();
+                // The server's own words are an answer, unless it says that it is not the one to ask.
+                let is_answer = error.code().is_some_and(|code| !STRANGERS.contains(&code));
                 self.count(if is_answer { "rejected" } else { "lost" });
                 if is_answer {
-                    self.succeeded();
+                    self.succeeded(number);
                 } else {
-                    self.failed(&error.to_string(), error.is_connection_dropped());
+                    let is_lost = error.is_connection_dropped() || error.code().is_some();
+                    self.failed(number, &error.to_string(), is_lost);
                 }
                 error.to_string()
             }
             Err(_) => {
                 self.count("late");
                 let reason = format!("no answer within {:?}", self.inner.limit);
-                self.failed(&reason, false);
+                self.failed(number, &reason, false);
                 reason
             }
         };
@@ -209,10 +243,10 @@ impl Link {
     }
 
     /// The connection, while operations are let through; otherwise another is opened, if it is time.
-    pub(super) fn connection(&self) -> Result<Connection, Error> {
+    fn connection(&self) -> Result<(Connection, u64), Error> {
         let mut state = self.inner.state.lock();
         match &mut *state {
-            State::Open { connection, .. } => Ok(connection.clone()),
+            State::Open(opened) => Ok((opened.connection.clone(), opened.number)),
             State::Connecting => Err(Error::Away { reason: "connecting".into() }),
             State::Away { until, reason } => {
                 let error = Error::Away { reason: reason.clone() };
@@ -225,12 +259,17 @@ impl Link {
         }
     }
 
+    /// Whether operations are let through; otherwise another connection is opened, if it is time.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection().is_ok()
+    }
+
     /// A connection of the caller's own, for operations that block.
     ///
     /// # Errors
     /// [`Error::Away`].
     pub(super) async fn open_another(&self) -> Result<Connection, Error> {
-        self.open_within_limit().await.map_err(|reason| Error::Away { reason })
+        self.open_for(Purpose::Blocking).await.map_err(|reason| Error::Away { reason })
     }
 
     /// Whether Redis is asked, since when, and why not.
@@ -253,34 +292,55 @@ impl Link {
         self.inner.counters.operations.with_label_values(&[outcome]).inc();
     }
 
-    fn succeeded(&self) {
-        if let State::Open { failures, .. } = &mut *self.inner.state.lock() {
-            *failures = 0;
+    fn succeeded(&self, number: u64) {
+        let mut state = self.inner.state.lock();
+        let State::Open(opened) = &mut *state else { return };
+        if opened.number == number {
+            (opened.failures, opened.successes) = (0, opened.successes.saturating_add(1));
+            if opened.successes == GOOD {
+                self.inner.retry.lock().reset();
+            }
         }
     }
 
-    fn failed(&self, reason: &str, is_lost: bool) {
+    /// A cluster's connection is kept: it finds its way to the masters that are there by itself, and those that are not cost their
+    /// own slices.
+    fn failed(&self, number: u64, reason: &str, is_lost: bool) {
         let mut state = self.inner.state.lock();
-        let State::Open { failures, .. } = &mut *state else { return };
-        *failures += 1;
-        if is_lost || *failures >= FAILURES_MAX {
+        let State::Open(opened) = &mut *state else { return };
+        if opened.number != number || matches!(opened.connection, Connection::Cluster(_)) {
+            return;
+        }
+        opened.failures += 1;
+        if is_lost || opened.failures >= FAILURES_MAX {
             tracing::warn!(reason, "Redis is not used for now");
-            *state = State::Away { until: Instant::now(), reason: reason.to_owned() };
             self.stands(Some(reason));
+            // At once after a good while, and else later and later.
+            let is_first = opened.successes >= GOOD;
+            let rest = if is_first { Duration::ZERO } else { self.inner.retry.lock().next_wait() };
+            *state = State::Away { until: Instant::now() + rest, reason: reason.to_owned() };
         }
     }
 
     /// Opens a connection, and tries it.
     async fn connect(self) {
-        let state = match self.open_within_limit().await {
+        let mut connecting = Connecting { link: &self, ended: Err("the attempt to connect was given up".into()) };
+        connecting.ended = self.open_within_limit().await;
+    }
+
+    fn connected(&self, ended: Result<Connection, String>) {
+        let state = match ended {
             Ok(connection) => {
                 self.stands(None);
                 tracing::info!("Redis is used");
-                self.inner.retry.lock().reset();
-                State::Open { connection, failures: 0 }
+                let number = self.inner.opened.fetch_add(1, Ordering::Relaxed);
+                State::Open(Opened { connection, number, failures: 0, successes: 0 })
             }
             Err(reason) => {
-                tracing::debug!(reason, "Redis cannot be used");
+                let is_news = self.standing().reason.as_ref() != Some(&reason);
+                if is_news {
+                    tracing::warn!(reason, "Redis cannot be used");
+                }
                 self.stands(Some(&reason));
                 State::Away { until: Instant::now() + self.inner.retry.lock().next_wait(), reason }
             }
@@ -290,22 +350,43 @@ impl Link {
 
     /// A new connection that has answered a ping, or why there is none.
     pub(super) async fn open_within_limit(&self) -> Result<Connection, String> {
-        let opened = timeout(CONNECT_LIMIT, self.open()).await;
+        self.open_for(Purpose::Operations).await
+    }
+
+    async fn open_for(&self, purpose: Purpose) -> Result<Connection, String> {
+        let opened = timeout(CONNECT_LIMIT, self.open(purpose)).await;
         opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())))
     }
 
-    async fn open(&self) -> Result<Connection, String> {
+    async fn open(&self, purpose: Purpose) -> Result<Connection, String> {
         let opened = match &self.inner.target {
             Target::Single(client) => {
                 let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
                 client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
             }
-            Target::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            // One that was opened has found its members. A ping would ask them all, and one of them may be down.
+            Target::Cluster(clients) => {
+                let opened = clients[purpose as usize].get_async_connection().await;
+                return opened.map(Connection::Cluster).map_err(|error| error.to_string());
+            }
         };
         let mut connection = opened.map_err(|error| error.to_string())?;
         let ping = redis::cmd("PING");
         let answer = timeout(self.inner.limit, ping.query_async::<String>(&mut connection)).await;
         answer.map_err(|_| format!("no answer within {:?}", self.inner.limit))?.map_err(|error| error.to_string())?;
         Ok(connection)
+    }
+}
+
+/// An attempt to connect. If its task panics, the next operation begins another.
+struct Connecting<'l> {
+    link: &'l Link,
+    ended: Result<Connection, String>,
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        let given_up = Err("the attempt to connect was given up".to_owned());
+        self.link.connected(std::mem::replace(&mut self.ended, given_up));
     }
 }

@@ -84,6 +84,13 @@ pub struct Fill {
     pub slot: Option<Slot>,
 }
 
+impl Fill {
+    /// Bytes of its value.
+    pub fn bytes(&self) -> usize {
+        self.slot.as_ref().and_then(|slot| slot.state.value.as_ref()).map_or(0, bytes::Bytes::len)
+    }
+}
+
 /// The second tier. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache {
@@ -116,7 +123,7 @@ impl Cache {
 
     /// Whether Redis answers, as far as is known. Where it does not, it is tried again from time to time.
     pub fn is_open(&self) -> bool {
-        self.inner.link.connection().is_ok()
+        self.inner.link.is_open()
     }
 
     /// Whether Redis is asked, since when, and why not. Asks nothing itself.
@@ -204,7 +211,7 @@ impl Cache {
 
     /// Removes the slots that are older than `changes`, at most [`SLOTS_AT_ONCE_MAX`] of them, tells of the changes, and moves the
     /// chain: its tail from `expected` to `next`, and to the mark `applied`, if that is one. False where the chain is another;
-    /// then nothing was done.
+    /// then nothing was done. Where the changes are not told, it is told that there are some.
     ///
     /// # Errors
     /// [`Error::Away`]; [`Error::Failed`]: it may have been done.
@@ -215,8 +222,9 @@ impl Cache {
         next: Tail,
         applied: Option<Position>,
         changes: &[Changed],
+        is_told: bool,
     ) -> Result<bool, Error> {
-        let invocation = self.inner.scripts.apply(slice, expected, next, applied, changes);
+        let invocation = self.inner.scripts.apply(slice, expected, next, applied, changes, is_told);
         self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
     }
 

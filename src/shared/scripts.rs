@@ -35,7 +35,7 @@ pub struct Changed {
     pub told: ToldChange,
 }
 
-/// Entries that a stream keeps, about: a quarter of an hour where nothing changes, and a million changes.
+/// Entries that a stream keeps, about: a quarter of an hour where nothing changes.
 const STREAM_ENTRIES: u64 = 4_096;
 
 /// The scripts, in `scripts/`.
@@ -85,12 +85,13 @@ impl Scripts {
         next: Tail,
         applied: Option<Position>,
         changes: &[Changed],
+        is_told: bool,
     ) -> ScriptInvocation<'_> {
         let mut invocation = self.apply.prepare_invoke();
         invocation.key(slice.chain()).key(slice.changes()).arg(expected.to_string()).arg(next.to_string());
         invocation.arg(applied.map_or_else(String::new, |applied| applied.0.to_string()));
         let told: Vec<&ToldChange> = changes.iter().map(|change| &change.told).collect();
-        invocation.arg(changes_text(&told)).arg(STREAM_ENTRIES);
+        invocation.arg(if is_told { changes_text(&told) } else { String::new() }).arg(STREAM_ENTRIES);
         for Changed { name, told } in changes {
             invocation.key(name).arg(stamp_text(told.stamp));
         }

@@ -37,10 +37,13 @@ impl Tiers {
 
     /// Takes note of a change that a keeper tells of: an older entry goes, and the filter lets the key pass. False where the
     /// change is of another generation than the one known here, and means nothing.
-    pub fn meet_hint(&self, database: DatabaseId, id: &RecordId, stamp: Stamp, deleted: bool) -> bool {
+    pub fn meet_hint(&self, id: &RecordId, stamp: Stamp, deleted: bool) -> bool {
         let is_known = stamp.generation == self.generation_of(id.as_ref());
         if is_known {
-            self.take_note(database, id, stamp, deleted);
+            self.inner.local.remove_older(id, stamp);
+            if !deleted && let Some(view) = self.view_of(id.as_ref()) {
+                view.filters.add(id);
+            }
         }
         is_known
     }

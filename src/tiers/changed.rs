@@ -114,7 +114,7 @@ impl Tiers {
             let loaded = changed.found[at].as_ref();
             let admitted = loaded.and_then(|loaded| self.install(&changed.id(at), loaded));
             let slot = admitted.map(|state| Slot { incarnation: chain.incarnation, state });
-            shared.fill(slice.clone(), name, token, slot);
+            shared.fills.offer(slice.clone(), name, token, slot);
         }
         read
     }

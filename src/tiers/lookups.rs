@@ -40,7 +40,8 @@ impl Lookup {
     }
 }
 
-/// The counters, looked up by label once.
+/// The counters, looked up by label once. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Lookups([IntCounter; 7]);
 
 impl Lookups {

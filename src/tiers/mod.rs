@@ -11,6 +11,7 @@ mod chains;
 mod changed;
 pub mod entry;
 pub mod era;
+mod fills;
 pub mod filter;
 mod floors;
 pub mod freshness;

@@ -15,13 +15,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::sleep;
 
 use super::{
     Tiers,
     batch::{Loaded, Server},
     chains::Chains,
+    fills::Fills,
     lookups::{Lookup, Lookups},
     read_queue::{Caller, Callers, Join},
     shared_queue::{Joined, SharedQueue},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     record::{DatabaseId, Position, RecordId, ShardId, Stamp, State},
     resilience::Deadline,
-    shared::{Cache, Chain, Fill, LEASE, Lease, SLOTS_AT_ONCE_MAX, Slice, Slot},
+    shared::{self, Cache, Chain, LEASE, Lease, Slice, Slot},
     store::{Error, Origin},
     telemetry::Telemetry,
 };
@@ -37,8 +37,8 @@ use crate::{
 /// The pauses after which a record is looked for again that another node reads: about as long as a read of a database.
 pub(super) const LOOKS: [Duration; 4] =
     [Duration::from_millis(3), Duration::from_millis(6), Duration::from_millis(12), Duration::from_millis(24)];
-/// Fills that wait for Redis, at the most; beyond them leases are left to end by themselves.
-const FILLS_MAX: usize = 4_096;
+/// Marks that a chain may be ahead of this node: a minute's.
+const AHEAD_MAX: u64 = 1_200;
 
 /// A slice of a database.
 pub(super) type QueueId = (DatabaseId, u32);
@@ -48,29 +48,20 @@ pub(super) struct SharedReads {
     pub(super) cache: Cache,
     pub(super) chains: Chains,
     queues: Mutex<HashMap<QueueId, SharedQueue>>,
-    fills: mpsc::Sender<(Slice, Fill)>,
-    filling: Mutex<Option<mpsc::Receiver<(Slice, Fill)>>>,
+    pub(super) fills: Fills,
     lookups: Lookups,
 }
 
 impl SharedReads {
     pub(super) fn new(cache: Cache, telemetry: &Telemetry) -> Self {
-        let (fills, filling) = mpsc::channel(FILLS_MAX);
+        let lookups = Lookups::new(telemetry);
         SharedReads {
+            fills: Fills::new(cache.clone(), lookups.clone()),
             cache,
             chains: Chains::new(telemetry),
             queues: Mutex::default(),
-            fills,
-            filling: Mutex::new(Some(filling)),
-            lookups: Lookups::new(telemetry),
+            lookups,
         }
-    }
-
-    /// Has a slot filled, or its lease given up, which `token` names.
-    pub(super) fn fill(&self, slice: Slice, name: String, token: u64, slot: Option<Slot>) {
-        let slot = slot.filter(|slot| self.cache.has_room_for(&slot.state));
-        // Where Redis cannot take so many, the lease ends by itself.
-        drop(self.fills.try_send((slice, Fill { name, token, slot })));
     }
 
     /// The slice that a shard belongs to.
@@ -111,6 +102,7 @@ impl Tiers {
         match shared.queued(queue, |waiting| waiting.join(id, caller)) {
             Joined::Waiting => {}
             Joined::First => drop(tokio::spawn(self.clone().serve_shared(queue))),
+            Joined::Resting(caller) => self.load_stored(id, [caller]),
             Joined::Loading(caller) => self.inner.batcher.join(id, Join::Any, Server::Primary, caller),
         }
     }
@@ -122,7 +114,7 @@ impl Tiers {
         loop {
             // As for statements: readers that are about to ask go first.
             tokio::task::yield_now().await;
-            let Some(ids) = shared.queued(queue, |waiting| waiting.next(SLOTS_AT_ONCE_MAX)) else { return };
+            let Some(ids) = shared.queued(queue, |waiting| waiting.next()) else { return };
             let Some(slice) = self.slice(queue) else {
                 ids.iter().for_each(|id| self.give_up(queue, id));
                 continue;
@@ -138,7 +130,8 @@ impl Tiers {
     /// What a slice is called; `None` while its database was not met.
     pub(super) fn slice(&self, (database, number): QueueId) -> Option<Slice> {
         let lineage = self.inner.store.lineage(database)?;
-        Some(Slice::new(self.inner.store.name(database), lineage, number))
+        let slices = self.inner.shared.as_ref()?.cache.config().slices();
+        Some(Slice::new(self.inner.store.name(database), lineage, number, slices))
     }
 
     fn want(&self, queue: QueueId, slice: &Slice, id: RecordId) -> Option<Wanted> {
@@ -156,8 +149,14 @@ impl Tiers {
         let begun = Instant::now();
         let names: Vec<String> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
         let got = shared.cache.get(slice, &names).await;
-        if let Ok((chain, _)) = &got {
-            self.saw_chain(queue, chain.as_ref());
+        match &got {
+            Ok((chain, slots)) => {
+                self.saw_chain(queue, chain.as_ref());
+                shared.queued(queue, |waiting| waiting.answered(bytes_of(slots)));
+            }
+            // Refused at once: that says nothing about the slice.
+            Err(shared::Error::Away { .. }) => {}
+            Err(_) => shared.queued(queue, SharedQueue::failed),
         }
         let Ok((Some(chain), slots)) = got else {
             shared.lookups.count(if got.is_err() { Lookup::Failed } else { Lookup::Unkept }, wanted.len());
@@ -180,9 +179,11 @@ impl Tiers {
         missing
     }
 
-    /// Whether a chain says enough for this node: a slot counts as a read at the mark that the chain has applied.
+    /// Whether a chain says enough for this node: a slot counts as a read at the mark that the chain has applied. One far ahead of
+    /// what this node has applied is of another history, and a floor at its mark would refuse reads for as long.
     pub(super) fn is_usable(&self, database: DatabaseId, chain: &Chain) -> bool {
-        self.inner.views.of(database).floors.admits_at(chain.applied)
+        let floors = &self.inner.views.of(database).floors;
+        floors.admits_at(chain.applied) && chain.applied.0 <= floors.applied().0 + AHEAD_MAX
     }
 
     /// The state of a slot, if it may be answered: it is of the chain's life and of the generation that is known here, and not
@@ -229,6 +230,8 @@ impl Tiers {
     /// there that got the lease.
     async fn lease(self, queue: QueueId, slice: Slice, mut wanted: Vec<Wanted>) {
         let Some(shared) = &self.inner.shared else { return };
+        let ids = wanted.iter().map(|wanted| wanted.id.clone()).collect();
+        let _leasing = Leasing { tiers: &self, queue, ids };
         let mut looks = LOOKS.into_iter();
         loop {
             let stamps: Vec<_> =
@@ -265,34 +268,40 @@ impl Tiers {
         let incarnation = chain.incarnation;
         let fill = move |loaded: Result<Loaded, Error>| {
             let Some(shared) = &tiers.inner.shared else { return };
-            shared.queued(queue, |waiting| waiting.settle(&id));
+            // None wait, unless the queue was abandoned and begun anew.
+            tiers.give_up(queue, &id);
             let admitted = loaded.ok().and_then(|loaded| tiers.install(&id, &loaded));
-            shared.fill(slice, name, token, admitted.map(|state| Slot { incarnation, state }));
+            shared.fills.offer(slice, name, token, admitted.map(|state| Slot { incarnation, state }));
         };
         let filler = Caller::new(Deadline::after(LEASE), fill);
         for caller in std::iter::once(filler).chain(callers) {
             self.inner.batcher.join(&wanted.id, Join::Later, Server::Primary, caller);
         }
     }
+}
 
-    /// Puts what was read under a lease into Redis, until `stop`. Without Redis it does nothing.
-    pub async fn fill_shared(self, stop: CancellationToken) {
-        let filling = self.inner.shared.as_ref().and_then(|shared| shared.filling.lock().take());
-        let (Some(shared), Some(mut filling)) = (&self.inner.shared, filling) else { return stop.cancelled().await };
-        let mut taken = Vec::with_capacity(SLOTS_AT_ONCE_MAX);
-        let fills = async {
-            while filling.recv_many(&mut taken, SLOTS_AT_ONCE_MAX).await > 0 {
-                let mut slices: HashMap<Slice, Vec<Fill>> = HashMap::new();
-                taken.drain(..).for_each(|(slice, fill)| slices.entry(slice).or_default().push(fill));
-                for (slice, fills) in slices {
-                    // Where it fails, the leases end by themselves.
-                    if let Ok(filled) = shared.cache.fill(&slice, &fills).await {
-                        shared.lookups.count(Lookup::Filled, usize::try_from(filled).unwrap_or(usize::MAX));
-                    }
-                }
-            }
-        };
-        stop.run_until_cancelled(fills).await;
+fn bytes_of(slots: &[Option<Slot>]) -> Option<usize> {
+    let sizes = slots.iter().flatten().map(|slot| slot.state.value.as_ref().map_or(0, bytes::Bytes::len));
+    let (count, sum) = sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+    (count > 0).then(|| sum / count)
+}
+
+/// Guards the task that asks for leases: if it panics, the callers of its records get an error.
+struct Leasing<'t> {
+    tiers: &'t Tiers,
+    queue: QueueId,
+    ids: Vec<RecordId>,
+}
+
+impl Drop for Leasing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(shared) = &self.tiers.inner.shared
+        {
+            let settle = |id| shared.queued(self.queue, |waiting| waiting.settle(id));
+            let abandoned: Vec<Callers> = self.ids.iter().map(settle).collect();
+            drop(abandoned);
+        }
     }
 }
 

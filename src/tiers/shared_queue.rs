@@ -1,19 +1,49 @@
 //! Which records wait for the shared cache, and who waits for each.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use foldhash::fast::RandomState;
 
 use super::read_queue::{Caller, Callers};
-use crate::record::RecordId;
+use crate::{record::RecordId, resilience::Backoff};
+
+/// Records that Redis is asked for at once, at the least and at the most, and about how many bytes.
+const RECORDS: (usize, usize) = (8, 256);
+const BYTES: usize = 1 << 20;
+/// So many requests about the slice in a row may come to nothing; then Redis is not asked about it for a while.
+const FAILURES_MAX: u32 = 5;
+const REST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// The reads of one slice. Concurrent reads of a record share one way through Redis and the database.
-#[derive(Default)]
 pub(super) struct SharedQueue {
     wanted: HashMap<RecordId, Wanted, RandomState>,
     /// Those that Redis was not asked for yet, in the order they were first wanted.
     waiting: VecDeque<RecordId>,
     is_served: bool,
+    /// Of a slot, on an average of late.
+    bytes: usize,
+    /// In a row.
+    failures: u32,
+    rest: Backoff,
+    /// Redis is not asked before.
+    due: Option<Instant>,
+}
+
+impl Default for SharedQueue {
+    fn default() -> Self {
+        SharedQueue {
+            wanted: HashMap::default(),
+            waiting: VecDeque::new(),
+            is_served: false,
+            bytes: 0,
+            failures: 0,
+            rest: REST,
+            due: None,
+        }
+    }
 }
 
 /// How far a record is.
@@ -32,11 +62,16 @@ pub(super) enum Joined {
     First,
     /// The database is asked for the record already.
     Loading(Caller),
+    /// Redis is not asked about the slice for a while.
+    Resting(Caller),
 }
 
 impl SharedQueue {
     /// Adds a caller. Where it is the first, whoever is told so serves the queue.
     pub(super) fn join(&mut self, id: &RecordId, caller: Caller) -> Joined {
+        if self.due.is_some_and(|due| Instant::now() < due) {
+            return Joined::Resting(caller);
+        }
         match self.wanted.get_mut(id) {
             Some(Wanted::Loading) => return Joined::Loading(caller),
             Some(Wanted::Asked(callers)) => callers.push(caller),
@@ -48,11 +83,29 @@ impl SharedQueue {
         if std::mem::replace(&mut self.is_served, true) { Joined::Waiting } else { Joined::First }
     }
 
-    /// The next records to ask for, `records_max` at the most; `None` when there are none, and the queue is served no more.
-    pub(super) fn next(&mut self, records_max: usize) -> Option<Vec<RecordId>> {
+    /// The next records to ask for, fewer where slots are large; `None` when there are none, and the queue is served no more.
+    pub(super) fn next(&mut self) -> Option<Vec<RecordId>> {
+        let records_max = (BYTES / self.bytes.max(1)).clamp(RECORDS.0, RECORDS.1);
         let next: Vec<RecordId> = self.waiting.drain(..self.waiting.len().min(records_max)).collect();
         self.is_served = !next.is_empty();
         self.is_served.then_some(next)
+    }
+
+    /// A request was answered, with slots of so many bytes each, on an average.
+    pub(super) fn answered(&mut self, bytes: Option<usize>) {
+        (self.failures, self.due) = (0, None);
+        self.rest.reset();
+        if let Some(bytes) = bytes {
+            self.bytes = (self.bytes * 7 + bytes) / 8;
+        }
+    }
+
+    /// A request came to nothing.
+    pub(super) fn failed(&mut self) {
+        self.failures += 1;
+        if self.failures >= FAILURES_MAX {
+            self.due = Some(Instant::now() + self.rest.next_wait());
+        }
     }
 
     /// The callers of a record that is settled, one way or the other.
@@ -107,13 +160,34 @@ mod tests {
         assert!(matches!(queue.join(&id("a"), caller()), Joined::First));
         assert!(matches!(queue.join(&id("a"), caller()), Joined::Waiting));
         assert!(matches!(queue.join(&id("b"), caller()), Joined::Waiting));
-        assert_eq!(queue.next(1), Some(vec![id("a")]));
+        assert_eq!(queue.next(), Some(vec![id("a"), id("b")]));
         assert!(matches!(queue.join(&id("a"), caller()), Joined::Waiting), "it is asked for already");
-        assert_eq!(queue.next(9), Some(vec![id("b")]));
-        assert_eq!(queue.next(9), None);
+        assert_eq!(queue.next(), None);
         assert_eq!(queue.begin_loading(&id("a")).len(), 3);
         assert!(matches!(queue.join(&id("a"), caller()), Joined::Loading(_)));
         assert_eq!((queue.settle(&id("a")).len(), queue.settle(&id("b")).len()), (0, 1));
         assert!(matches!(queue.join(&id("a"), caller()), Joined::First), "the queue was served to its end");
+    }
+
+    #[test]
+    fn fewer_records_are_asked_for_where_slots_are_large() {
+        let mut queue = SharedQueue::default();
+        let mut asked = |bytes| {
+            (0..100).for_each(|_| queue.answered(Some(bytes)));
+            (0..300).for_each(|n| drop(queue.join(&id(&format!("{bytes} {n}")), caller())));
+            let first = queue.next().map_or(0, |asked| asked.len());
+            while queue.next().is_some() {}
+            first
+        };
+        assert_eq!([asked(100), asked(16 << 10), asked(1 << 20)], [256, 65, 8]);
+    }
+
+    #[test]
+    fn redis_is_not_asked_about_a_slice_that_it_does_not_answer_about() {
+        let mut queue = SharedQueue::default();
+        (0..FAILURES_MAX).for_each(|_| queue.failed());
+        assert!(matches!(queue.join(&id("a"), caller()), Joined::Resting(_)));
+        queue.answered(None);
+        assert!(matches!(queue.join(&id("a"), caller()), Joined::First));
     }
 }

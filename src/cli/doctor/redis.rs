@@ -203,8 +203,8 @@ async fn of_database(
     (lineage, newest): (Lineage, Position),
 ) -> Finding {
     let mut chains = Vec::new();
-    for number in 0..config.slices() {
-        match inspection.chain(&Slice::new(&target.database.name, lineage, number)).await {
+    for slice in Slice::all(&target.database.name, lineage, config.slices()) {
+        match inspection.chain(&slice).await {
             Ok(chain) => chains.push(chain),
             Err(error) => return of_away(&error),
         }

@@ -13,9 +13,12 @@ local incarnation = string.sub(chain, 1, 16)
 local answer = {chain}
 for i = 2, #KEYS do
     local wanted = ARGV[i + 1]
-    local head = text(KEYS[i], 0, 40)
+    local head = text(KEYS[i], 0, 56)
     if string.sub(head, 1, 16) == incarnation and string.sub(head, 17, 40) >= wanted then
-        answer[i] = string.sub(head, 41, 41) == 'l' and 'held' or redis.call('GET', KEYS[i])
+        local kind = string.sub(head, 41, 41)
+        -- The one who asks may have got it before, and not have heard so.
+        local is_ours = kind == 'l' and string.sub(head, 42, 57) == ARGV[2]
+        answer[i] = is_ours and 'granted' or kind == 'l' and 'held' or redis.call('GET', KEYS[i])
     else
         redis.call('SET', KEYS[i], incarnation .. wanted .. 'l' .. ARGV[2], 'PX', ARGV[1])
         answer[i] = 'granted'

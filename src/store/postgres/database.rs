@@ -53,16 +53,25 @@ struct Open {
 /// Tells databases apart: the server's identifier, and the database's in it.
 pub(super) type Identity = (i64, i64);
 
+/// The server's identifier, the database's, and that of the feed's first table.
+pub(super) const IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint, \
+                                   'feed.meta'::regclass::oid::bigint FROM pg_database WHERE datname = current_database()";
+
 /// A database that was looked at, and is not open yet.
 pub(super) struct Described {
     pub(super) tables: Vec<Table>,
     pub(super) identity: Identity,
+    /// Tells the feed's tables from those of a feed that was made anew.
+    feed: i64,
     connection: PgConnection,
     role: Role,
 }
 
-pub(super) fn lineage((system_identifier, oid): Identity) -> Lineage {
-    let digest = digest::of(format!("{system_identifier} {oid}"));
+/// Which database it is, and which tables are read there: nodes that know others, or other columns, share nothing with these.
+pub(super) fn lineage((system_identifier, oid): Identity, feed: i64, tables: &[Table]) -> Lineage {
+    let mut shapes: Vec<String> = tables.iter().map(|table| table.shape()).collect();
+    shapes.sort_unstable();
+    let digest = digest::of(format!("{system_identifier} {oid} {feed} {}", shapes.join("\n")));
     Lineage(u32::from_str_radix(&digest[..8], 16).expect("a digest is hexadecimal"))
 }
 
@@ -93,12 +102,10 @@ impl Database {
             "SELECT has_table_privilege('feed.outbox', 'INSERT'), current_setting('synchronous_commit') = 'off'",
         );
         let (logs, is_lossy) = pool::step(deadline, role.fetch_one(&mut connection)).await?;
-        let identity = sqlx::query_as(
-            "SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint FROM pg_database
-              WHERE datname = current_database()",
-        );
-        let identity = pool::step(deadline, identity.fetch_one(&mut connection)).await?;
-        Ok(Described { tables, identity, connection, role: Role { logs, is_lossy } })
+        let identity = sqlx::query_as(IDENTITY);
+        let (system_identifier, oid, feed) = pool::step(deadline, identity.fetch_one(&mut connection)).await?;
+        let identity = (system_identifier, oid);
+        Ok(Described { tables, identity, feed, connection, role: Role { logs, is_lossy } })
     }
 
     /// Begins to serve what was described. The tasks without which nothing is written run in `core`, and what they start in
@@ -114,7 +121,8 @@ impl Database {
         (core, tasks): (&Tasks, &TaskTracker),
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let Described { tables, identity, mut connection, role } = described;
+        let Described { tables, identity, feed, mut connection, role } = described;
+        let lineage = lineage(identity, feed, &tables);
         let number = |mut table: Table| {
             table.collection.id = catalogue.find(&table.collection.name)?.id;
             Some(Arc::new(table))
@@ -150,7 +158,7 @@ impl Database {
         };
         core.spawn("replicas", |stop| replication::watch(servers, forget, stop));
         // Opened by one task only.
-        drop(self.open.set(Open { lineage: lineage(identity), shared, writer, health }));
+        drop(self.open.set(Open { lineage, shared, writer, health }));
         owners.report(self.id, owned);
         Ok(())
     }

@@ -15,6 +15,15 @@ use crate::{
     },
 };
 
+impl Table {
+    /// What a value of it says beside the row: its columns, in their order, and what kind of thing each is.
+    pub fn shape(&self) -> String {
+        let Collection { name, key_column, key_kind, modulus, .. } = &self.collection;
+        let columns = self.columns.iter().map(|column| format!("{:?} {:?}", column.name, column.sql));
+        format!("{name:?} {key_column:?} {key_kind:?} {modulus} {}", columns.collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// A collection's table: what it holds, and which column is its version.
 #[derive(Clone, Debug)]
 pub struct Table {

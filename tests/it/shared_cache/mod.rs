@@ -1,6 +1,7 @@
 //! Records in Redis: what it spares the databases, and that nothing it says or loses makes an answer older.
 
 mod checkup;
+mod cluster;
 mod faults;
 mod hints;
 mod matrix;

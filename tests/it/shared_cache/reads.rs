@@ -153,3 +153,48 @@ async fn a_change_that_is_watched_on_several_nodes_is_read_about_once() {
 fn records_read(nodes: &[Node]) -> u64 {
     nodes.iter().filter_map(|node| node.metrics().sum("freshet_store_reads_total")).sum()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changed_unread_is_shown_by_a_node_that_starts_cold() {
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let first = node(&database, with_redis(&redis.url())).await;
+    let mut socket = Socket::open(&first).await;
+    for n in 1..=200 {
+        price(&mut socket, &format!("k{n}")).await;
+    }
+    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= 200).await;
+    // Every slot is old now; a floor that tells so is only on nodes that were there.
+    database.run("UPDATE products SET price = price + 1000 WHERE sku LIKE 'k%'").await;
+    let second = node(&database, with_redis(&redis.url())).await;
+    let mut socket = Socket::open(&second).await;
+    for n in 1..=200 {
+        assert_eq!(price(&mut socket, &format!("k{n}")).await, json!(n + 1000));
+    }
+    for node in [first, second] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_know_other_columns_share_nothing() {
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let old = node(&database, with_redis(&redis.url())).await;
+    let mut socket = Socket::open(&old).await;
+    for n in 1..=50 {
+        price(&mut socket, &format!("k{n}")).await;
+    }
+    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= 50).await;
+    // No row's version changes.
+    database.run("ALTER TABLE products ADD COLUMN weight int4 NOT NULL DEFAULT 7").await;
+    let new = node(&database, with_redis(&redis.url())).await;
+    let mut socket = Socket::open(&new).await;
+    for n in 1..=50 {
+        let read = socket.ok("get", json!(["products", format!("k{n}")])).await;
+        assert_eq!(read["value"]["weight"], json!(7), "{read}");
+    }
+    for node in [old, new] {
+        node.stop().await;
+    }
+}

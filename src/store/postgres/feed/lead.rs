@@ -62,6 +62,11 @@ impl Shared {
         if pool::step(deadline, identity::record(&mut connection)).await? {
             tracing::warn!("the server was promoted or restored: every shard starts a new generation");
         }
+        // A crash must not take a mark whose changes a cache has applied: its number would be given again, with another snapshot.
+        let local = sqlx::query(
+            "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'",
+        );
+        pool::step(deadline, local.execute(&mut connection)).await?;
         let term = sqlx::query_scalar(
             "UPDATE feed.leader SET term = greatest(term, (SELECT coalesce(max(term), 0) FROM feed.mark)) + 1 RETURNING term",
         );

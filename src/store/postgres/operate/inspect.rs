@@ -6,7 +6,7 @@ use crate::{
     record::{Lineage, Position},
     store::{
         Error,
-        postgres::{Config, database, failure, feed::lead, read::WAITING_CONNECTIONS, session::Session},
+        postgres::{Config, database, describe, failure, feed::lead, read::WAITING_CONNECTIONS, session::Session},
     },
 };
 
@@ -212,13 +212,12 @@ pub async fn feed(session: &mut Session) -> Result<Feed, Error> {
 /// # Errors
 /// As [`feed`].
 pub async fn position(session: &mut Session) -> Result<(Lineage, Position), Error> {
-    let query = sqlx::query_as::<_, (i64, i64, i64)>(
-        "SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint,
-                coalesce((SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1), 0)
-           FROM pg_database WHERE datname = current_database()",
-    );
-    let (system_identifier, oid, newest) = query.fetch_one(&mut session.connection).await.map_err(failure::error)?;
-    Ok((database::lineage((system_identifier, oid)), Position(newest.unsigned_abs())))
+    let identity = sqlx::query_as(database::IDENTITY).fetch_one(&mut session.connection).await;
+    let (system_identifier, oid, feed) = identity.map_err(failure::error)?;
+    let newest = sqlx::query_scalar("SELECT coalesce((SELECT n FROM feed.mark ORDER BY n DESC LIMIT 1), 0)");
+    let newest: i64 = newest.fetch_one(&mut session.connection).await.map_err(failure::error)?;
+    let tables = describe::tables(&mut session.connection).await?;
+    Ok((database::lineage((system_identifier, oid), feed, &tables), Position(newest.unsigned_abs())))
 }
 
 /// Asks `feed.health`; `deep` reads every tracked row.
