@@ -108,7 +108,7 @@ impl Keeper {
 
     /// Polls and applies until it has no right any more.
     async fn keep_while_held(&mut self) {
-        let (mut tail, mut renewed) = (self.source.store.tail(self.source.database), Instant::now());
+        let (mut tail, mut renewed) = (self.source.store.keeper_tail(self.source.database), Instant::now());
         let mut pace = Pace::new(Instant::now());
         let mut failing = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         self.start_over();
@@ -119,7 +119,7 @@ impl Keeper {
                     self.polled(&poll).await;
                     if !self.knows_all(&poll) {
                         // The first poll of another tail reports all generations, and nothing of what came before it.
-                        tail = self.source.store.tail(self.source.database);
+                        tail = self.source.store.keeper_tail(self.source.database);
                         self.start_over();
                     }
                     pace.after(true, !poll.changes.is_empty())

@@ -272,19 +272,27 @@ impl Store {
     /// A reader of a database's change feed that starts now: it reports what becomes visible from here on.
     pub fn tail(&self, database: DatabaseId) -> Tail {
         match self {
-            Store::Postgres(store) => Tail::Postgres(store.database(database).tail()),
+            Store::Postgres(store) => Tail::Postgres(store.database(database).tail("tail")),
             Store::Memory(store) => Tail::Memory(store.tail()),
         }
     }
 
-    /// A reader of a database's change feed that starts at `mark`: its first poll reports what the snapshot of that mark does not
-    /// show, and all generations. `None` where the mark is gone.
+    /// The same for the node's keeper, which is not counted as another node that follows the feed.
+    pub fn keeper_tail(&self, database: DatabaseId) -> Tail {
+        match self {
+            Store::Postgres(store) => Tail::Postgres(store.database(database).tail("keeper")),
+            Store::Memory(store) => Tail::Memory(store.tail()),
+        }
+    }
+
+    /// A reader of a database's change feed for the keeper that starts at `mark`: its first poll reports what the snapshot of that
+    /// mark does not show, and all generations. `None` where the mark is gone.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Deadline`].
     pub async fn tail_from(&self, database: DatabaseId, mark: Position) -> Result<Option<Tail>, Error> {
         match self {
-            Store::Postgres(store) => Ok(store.database(database).tail_from(mark).await?.map(Tail::Postgres)),
+            Store::Postgres(store) => Ok(store.database(database).tail_from("keeper", mark).await?.map(Tail::Postgres)),
             Store::Memory(_) => Ok(None),
         }
     }

@@ -114,7 +114,7 @@ impl Tiers {
         loop {
             // As for statements: readers that are about to ask go first.
             tokio::task::yield_now().await;
-            let Some(ids) = shared.queued(queue, |waiting| waiting.next()) else { return };
+            let Some(ids) = shared.queued(queue, SharedQueue::next) else { return };
             let Some(slice) = self.slice(queue) else {
                 ids.iter().for_each(|id| self.give_up(queue, id));
                 continue;

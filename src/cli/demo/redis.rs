@@ -17,8 +17,7 @@ use crate::{
 const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where to get it, for people.
-const INSTALL: &str =
-    "Debian, Ubuntu: apt-get install redis-server; Fedora: dnf install valkey; macOS: brew install redis";
+const INSTALL: &str = "apt-get install redis-server, dnf install valkey, brew install redis";
 
 /// Starts it and has the node use it. A named database, and a Redis that the configuration names, are the user's own: then
 /// it is not started. Records in memory have no use for it.
@@ -33,7 +32,7 @@ pub(super) async fn start(place: &Place, config: &mut Config) -> Option<PrivateR
             Some(redis)
         }
         Err(Error::NoBinary) => {
-            eprintln!("goes on without Redis, which is not installed ({INSTALL})");
+            eprintln!("no Redis is installed, and the demo goes on without ({INSTALL})");
             None
         }
         Err(error) => {

@@ -69,7 +69,7 @@ pub(super) struct Described {
 
 /// Which database it is, and which tables are read there: nodes that know others, or other columns, share nothing with these.
 pub(super) fn lineage((system_identifier, oid): Identity, feed: i64, tables: &[Table]) -> Lineage {
-    let mut shapes: Vec<String> = tables.iter().map(|table| table.shape()).collect();
+    let mut shapes: Vec<String> = tables.iter().map(Table::shape).collect();
     shapes.sort_unstable();
     let digest = digest::of(format!("{system_identifier} {oid} {feed} {}", shapes.join("\n")));
     Lineage(u32::from_str_radix(&digest[..8], 16).expect("a digest is hexadecimal"))
@@ -240,14 +240,18 @@ impl Database {
     }
 
     /// A reader of the change feed that starts with its first poll.
-    pub(in crate::store) fn tail(self: &Arc<Self>) -> Tail {
-        Tail { database: self.clone(), tail: None }
+    pub(in crate::store) fn tail(self: &Arc<Self>, purpose: &'static str) -> Tail {
+        Tail { database: self.clone(), purpose, tail: None }
     }
 
     /// A reader of the change feed that starts with what mark `mark` does not show; `None` where the mark is gone.
-    pub(in crate::store) async fn tail_from(self: &Arc<Self>, mark: Position) -> Result<Option<Tail>, Error> {
-        let tail = feed::Tail::from_mark(self.shared()?.clone(), mark).await?;
-        Ok(tail.map(|tail| Tail { database: self.clone(), tail: Some(tail) }))
+    pub(in crate::store) async fn tail_from(
+        self: &Arc<Self>,
+        purpose: &'static str,
+        mark: Position,
+    ) -> Result<Option<Tail>, Error> {
+        let tail = feed::Tail::from_mark(self.shared()?.clone(), purpose, mark).await?;
+        Ok(tail.map(|tail| Tail { database: self.clone(), purpose, tail: Some(tail) }))
     }
 
     pub(in crate::store) async fn lead(&self) -> Result<Option<Lead>, Error> {
@@ -278,6 +282,7 @@ impl Database {
 /// A place in the outbox of a database that may not have been opened yet.
 pub struct Tail {
     database: Arc<Database>,
+    purpose: &'static str,
     tail: Option<feed::Tail>,
 }
 
@@ -285,7 +290,7 @@ impl Tail {
     pub(in crate::store) async fn poll(&mut self) -> Result<Poll, Error> {
         let tail = match &mut self.tail {
             Some(tail) => tail,
-            None => self.tail.insert(feed::Tail::new(self.database.shared()?.clone())),
+            None => self.tail.insert(feed::Tail::new(self.database.shared()?.clone(), self.purpose)),
         };
         tail.poll().await
     }

@@ -67,6 +67,8 @@ async fn a_user_with_the_rights_that_are_documented_serves_a_node_and_satisfies_
             "appendonly is off",
             "freshet may do what a node does",
             "main is kept, ",
+            // Keepers are not counted beside the nodes that they are of.
+            "2 nodes connected",
         ],
     );
     first.stop().await;

@@ -53,6 +53,7 @@ type Polled = Result<(Connected, Taken), Error>;
 /// A place in the outbox of one database, and the connections that read it.
 pub struct Tail {
     shared: Arc<Shared>,
+    purpose: &'static str,
     connection: Option<Connected>,
     /// The snapshot of the last poll; `None` before the first.
     place: Option<Place>,
@@ -86,9 +87,11 @@ impl Behind {
 }
 
 impl Tail {
-    pub(in crate::store::postgres) fn new(shared: Arc<Shared>) -> Self {
+    /// A tail whose connections are called `purpose`, by which an operator tells them apart.
+    pub(in crate::store::postgres) fn new(shared: Arc<Shared>, purpose: &'static str) -> Self {
         Tail {
             shared,
+            purpose,
             connection: None,
             place: None,
             polling: None,
@@ -102,13 +105,14 @@ impl Tail {
     /// gone, and with it perhaps a part of that.
     pub(in crate::store::postgres) async fn from_mark(
         shared: Arc<Shared>,
+        purpose: &'static str,
         mark: Position,
     ) -> Result<Option<Self>, Error> {
         let deadline = Deadline::after(shared.config.statement_limit);
-        let mut connected = shared.follow("tail", LOCK_LIMIT_MS, deadline).await?;
+        let mut connected = shared.follow(purpose, LOCK_LIMIT_MS, deadline).await?;
         let place = deadline.limit(page::place_at(&mut connected.connection, mark)).await;
         let place = place.map_err(|_| Error::Deadline)?.map_err(failure::error)?;
-        Ok(place.map(|place| Tail { connection: Some(connected), place: Some(place), ..Tail::new(shared) }))
+        Ok(place.map(|place| Tail { connection: Some(connected), place: Some(place), ..Tail::new(shared, purpose) }))
     }
 
     pub(in crate::store) async fn poll(&mut self) -> Result<Poll, Error> {
@@ -117,6 +121,7 @@ impl Tail {
                 Some(polling) => polling,
                 None => self.polling.insert(Box::pin(poll(
                     self.shared.clone(),
+                    self.purpose,
                     self.connection.take(),
                     self.place.clone(),
                     if self.behind.is_some() { PAUSE } else { Duration::ZERO },
@@ -202,7 +207,13 @@ impl Tail {
 
 /// Waits for `pause`, then reads what is not visible at `place` on `connection`, or a new one. A poll that fails or is
 /// dropped closes the connection it used.
-async fn poll(shared: Arc<Shared>, connection: Option<Connected>, place: Option<Place>, pause: Duration) -> Polled {
+async fn poll(
+    shared: Arc<Shared>,
+    purpose: &'static str,
+    connection: Option<Connected>,
+    place: Option<Place>,
+    pause: Duration,
+) -> Polled {
     // A timer rounds up to a millisecond, one of nothing as well.
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
@@ -212,7 +223,7 @@ async fn poll(shared: Arc<Shared>, connection: Option<Connected>, place: Option<
     let mut term = shared.servers.term();
     let mut connected = match connection.filter(|connected| shared.servers.is_current(connected.term)) {
         Some(connected) => connected,
-        None => shared.follow("tail", LOCK_LIMIT_MS, deadline).await?,
+        None => shared.follow(purpose, LOCK_LIMIT_MS, deadline).await?,
     };
     loop {
         let begun = Instant::now();
