@@ -7,6 +7,7 @@ mod hints;
 mod matrix;
 mod reads;
 mod state;
+mod stream;
 mod tampering;
 
 use std::time::Duration;
