@@ -117,7 +117,12 @@ fn only_the_gateway_knows_axum_only_postgres_knows_sqlx_and_only_the_shared_tier
     for path in sources(&source_folder()) {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let inner = path.strip_prefix(source_folder()).expect("below src").to_string_lossy().into_owned();
-        for (library, home) in [("axum::", "gateway/"), ("sqlx::", "store/postgres/"), ("redis::", "shared/")] {
+        for (library, home) in [
+            ("axum::", "gateway/"),
+            ("sqlx::", "store/postgres/"),
+            ("use redis", "shared/"),
+            ("redis::Client", "shared/"),
+        ] {
             if text.contains(library) && !inner.starts_with(home) {
                 wrong.push(format!("{inner} uses {library}"));
             }
