@@ -179,7 +179,7 @@ mod tests {
             while queue.next().is_some() {}
             first
         };
-        assert_eq!([asked(100), asked(16 << 10), asked(1 << 20)], [256, 65, 8]);
+        assert_eq!([asked(100), asked(16 << 10), asked(1 << 20)], [256, 64, 8]);
     }
 
     #[test]
