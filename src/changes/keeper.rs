@@ -30,6 +30,8 @@ use crate::{
 /// How long the right to keep a slice lasts, and how often it is renewed or asked for.
 const RIGHT: Duration = Duration::from_secs(3);
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How often it is asked for while Redis is not used.
+const RECONNECTION: Duration = Duration::from_millis(100);
 
 /// The keeper of one database's slices, as far as this node has the right.
 pub struct Keeper {
@@ -70,12 +72,17 @@ impl Keeper {
     /// Keeps until `stop`. An outage of Redis or the database is waited out.
     pub async fn run(mut self, stop: CancellationToken) {
         stop.run_until_cancelled(self.keep()).await;
+        // The next keeper need not wait until the rights end by themselves.
+        let Keeper { source, holder, .. } = &self;
+        let kept = self.slices.iter().filter(|candidate| candidate.kept.is_some());
+        join_all(kept.map(|candidate| source.cache.hold(&candidate.slice, *holder, Duration::ZERO))).await;
     }
 
     async fn keep(&mut self) {
         loop {
             while !self.renew().await {
-                sleep(RENEWAL).await;
+                // The first request opens the connection, and is not answered.
+                sleep(if self.source.cache.is_open() { RENEWAL } else { RECONNECTION }).await;
             }
             self.keep_while_held().await;
             self.kept.set(0);

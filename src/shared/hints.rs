@@ -17,11 +17,7 @@ use redis::streams::{StreamId, StreamReadReply};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{
-    Error, Slice,
-    chain::Incarnation,
-    link::{Connection, Link},
-};
+use super::{Error, Slice, chain::Incarnation, connection::Connection, link::Link};
 use crate::record::{Position, Stamp};
 
 /// How long a reader waits for the next entry; entries come four times a second at least.

@@ -9,9 +9,8 @@ use redis::{FromRedisValue, RedisError, Value};
 
 use super::{
     Chain, Config, Error, Slice, StoredChain,
-    link::{Connection, Link},
+    connection::{Connection, Purpose, Target},
 };
-use crate::telemetry::Telemetry;
 
 /// The rights that a node needs, as `ACL SETUSER` takes them. `INFO` is for `freshet doctor` alone. docs/operations.md, "Redis", has the
 /// same.
@@ -91,8 +90,9 @@ impl Inspection {
     /// # Errors
     /// [`Error::Url`], [`Error::Away`].
     pub async fn open(config: &Config) -> Result<Self, Error> {
-        let link = Link::new(&Config { limit: LIMIT, ..config.clone() }, &Telemetry::new())?;
-        let connection = link.open_within_limit().await.map_err(|reason| Error::Away { reason })?;
+        let target = Target::new(&Config { limit: LIMIT, ..config.clone() })?;
+        let opened = target.open(Purpose::Operations, LIMIT).await;
+        let connection = opened.map_err(|reason| Error::Away { reason })?;
         let mut inspection = Inspection { connection, answered_in: Duration::ZERO };
         let begun = Instant::now();
         inspection.ask::<Value>(&["PING"]).await.map_err(failed)?;

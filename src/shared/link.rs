@@ -19,16 +19,12 @@ use std::{
 
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, IntGauge};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-    cluster::{ClusterClient, ClusterClientBuilder},
-    cluster_async::ClusterConnection,
-    io::tcp::TcpSettings,
-};
 use tokio::time::timeout;
 
-use super::{Config, Error};
+use super::{
+    Config, Error,
+    connection::{Connection, Purpose, Target},
+};
 use crate::{
     resilience::Backoff,
     telemetry::{Latency, Telemetry},
@@ -42,47 +38,6 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 const GOOD: u32 = 100;
 /// What a server says that is not, or not yet, the one to ask.
 const STRANGERS: [&str; 6] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS"];
-/// How long a command may take that blocks.
-const BLOCKED_LIMIT: Duration = Duration::from_secs(5);
-/// How long an attempt may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-
-/// A connection of either kind. Cheap to clone; all clones share one socket for each server.
-#[derive(Clone)]
-pub(super) enum Connection {
-    /// To one server.
-    Single(MultiplexedConnection),
-    /// To all of a cluster.
-    Cluster(ClusterConnection),
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Connection::Single(connection) => connection.req_packed_command(command),
-            Connection::Cluster(connection) => connection.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Connection::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Connection::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Connection::Single(connection) => connection.get_db(),
-            Connection::Cluster(connection) => connection.get_db(),
-        }
-    }
-}
 
 /// The way to Redis. Cheap to clone.
 #[derive(Clone)]
@@ -133,23 +88,10 @@ impl Counters {
     }
 }
 
-enum Target {
-    Single(Client),
-    /// The client for operations, and one for those that block: its time limits hold for every command.
-    Cluster(Box<[ClusterClient; 2]>),
-}
-
 enum State {
     Open(Opened),
     Connecting,
     Away { until: Instant, reason: String },
-}
-
-/// What a connection is for.
-#[derive(Clone, Copy)]
-enum Purpose {
-    Operations,
-    Blocking,
 }
 
 /// A connection in use.
@@ -168,28 +110,9 @@ impl Link {
     /// # Errors
     /// [`Error::Url`].
     pub(super) fn new(config: &Config, telemetry: &Telemetry) -> Result<Self, Error> {
-        let servers = config.servers()?;
-        let refused = |reason: String| Error::Url { url: config.shown(), reason };
-        let target = match config.cluster {
-            true => {
-                let client = |limit| {
-                    let cluster = ClusterClientBuilder::new(servers.clone())
-                        .retries(1)
-                        .connection_timeout(CONNECT_LIMIT)
-                        .response_timeout(limit)
-                        .tcp_settings(TcpSettings::default().set_nodelay(true));
-                    cluster.build().map_err(|error| refused(error.to_string()))
-                };
-                Target::Cluster(Box::new([client(config.limit)?, client(BLOCKED_LIMIT)?]))
-            }
-            false => {
-                let server = servers.into_iter().next().ok_or_else(|| refused("it names no server".into()))?;
-                Target::Single(Client::open(server).map_err(|error| refused(error.to_string()))?)
-            }
-        };
         let (now, reason) = (Instant::now(), "it was not asked yet".to_owned());
         let inner = Inner {
-            target,
+            target: Target::new(config)?,
             limit: config.limit,
             state: Mutex::new(State::Away { until: now, reason: reason.clone() }),
             standing: Mutex::new(Standing { is_open: false, since: now, reason: Some(reason) }),
@@ -269,7 +192,7 @@ impl Link {
     /// # Errors
     /// [`Error::Away`].
     pub(super) async fn open_another(&self) -> Result<Connection, Error> {
-        self.open_for(Purpose::Blocking).await.map_err(|reason| Error::Away { reason })
+        self.inner.target.open(Purpose::Blocking, self.inner.limit).await.map_err(|reason| Error::Away { reason })
     }
 
     /// Whether Redis is asked, since when, and why not.
@@ -325,7 +248,7 @@ impl Link {
     /// Opens a connection, and tries it.
     async fn connect(self) {
         let mut connecting = Connecting { link: &self, ended: Err("the attempt to connect was given up".into()) };
-        connecting.ended = self.open_within_limit().await;
+        connecting.ended = self.inner.target.open(Purpose::Operations, self.inner.limit).await;
     }
 
     fn connected(&self, ended: Result<Connection, String>) {
@@ -346,35 +269,6 @@ impl Link {
             }
         };
         *self.inner.state.lock() = state;
-    }
-
-    /// A new connection that has answered a ping, or why there is none.
-    pub(super) async fn open_within_limit(&self) -> Result<Connection, String> {
-        self.open_for(Purpose::Operations).await
-    }
-
-    async fn open_for(&self, purpose: Purpose) -> Result<Connection, String> {
-        let opened = timeout(CONNECT_LIMIT, self.open(purpose)).await;
-        opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())))
-    }
-
-    async fn open(&self, purpose: Purpose) -> Result<Connection, String> {
-        let opened = match &self.inner.target {
-            Target::Single(client) => {
-                let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-                client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
-            }
-            // One that was opened has found its members. A ping would ask them all, and one of them may be down.
-            Target::Cluster(clients) => {
-                let opened = clients[purpose as usize].get_async_connection().await;
-                return opened.map(Connection::Cluster).map_err(|error| error.to_string());
-            }
-        };
-        let mut connection = opened.map_err(|error| error.to_string())?;
-        let ping = redis::cmd("PING");
-        let answer = timeout(self.inner.limit, ping.query_async::<String>(&mut connection)).await;
-        answer.map_err(|_| format!("no answer within {:?}", self.inner.limit))?.map_err(|error| error.to_string())?;
-        Ok(connection)
     }
 }
 

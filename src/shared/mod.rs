@@ -12,6 +12,7 @@
 
 mod chain;
 mod config;
+mod connection;
 mod hints;
 pub mod inspect;
 mod link;

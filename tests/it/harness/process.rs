@@ -75,6 +75,11 @@ impl Process {
         line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 
+    /// The WebSocket's URL.
+    pub fn url(&self) -> String {
+        format!("ws://{}/v1/ws", self.public)
+    }
+
     /// Stops the process where it stands, or lets it go on.
     pub fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("it runs").cast_signed();

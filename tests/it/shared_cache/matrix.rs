@@ -1,4 +1,4 @@
-//! `freshet verify` on two nodes that share a Redis, with a third that keeps it, while something happens to Redis, to a link, to
+//! `freshet verify` on three nodes that share a Redis, the third of which keeps it, while something happens to Redis, to a link, to
 //! the keeper or to the database.
 //!
 //! A short form of some runs with the others; all of them, over several seeds, by
@@ -78,8 +78,17 @@ impl Field {
     }
 }
 
+/// Who serves the clients of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Serving {
+    /// All three nodes.
+    All,
+    /// Those that nothing happens to; the keeper is stopped or killed.
+    AllButKeeper,
+}
+
 /// Verifies for so many seconds, while `fault` happens, and expects no violation.
-async fn run<F>(settings: &[(&str, &str)], seed: &str, seconds: u64, fault: impl FnOnce(Field) -> F)
+async fn run<F>(settings: &[(&str, &str)], seed: &str, seconds: u64, serving: Serving, fault: impl FnOnce(Field) -> F)
 where
     F: Future<Output = Field>,
 {
@@ -88,6 +97,10 @@ where
     let (first, second, seconds, file) = (a.url(), b.url(), seconds.to_string(), field.file());
     let mut words = vec!["--seconds", &seconds, "--keys", "48", "--rate", "150", "--settle", SETTLE, "--seed", seed];
     words.extend([&*first, &*second, "--config", &*file]);
+    let third = field.keeper.url();
+    if serving == Serving::All {
+        words.push(&third);
+    }
     let fault = async {
         sleep(Duration::from_secs(2)).await;
         fault(field).await
@@ -231,21 +244,22 @@ async fn promotion(mut field: Field) -> Field {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_lost_and_goes_back_in_time_breaks_no_promise() {
-    run(&[], "1", 13, |field| async { back_in_time(lost(field).await).await }).await;
+    run(&[], "1", 13, Serving::All, |field| async { back_in_time(lost(field).await).await }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_links_hints_and_slots_break_no_promise() {
-    run(&[], "1", 22, |field| async { bad_slots(bad_hints(bad_links(field, 1).await).await).await }).await;
+    run(&[], "1", 22, Serving::All, |field| async { bad_slots(bad_hints(bad_links(field, 1).await).await).await })
+        .await;
 }
 
 macro_rules! long {
-    ($($name:ident: $settings:expr, $seconds:expr, $fault:expr;)*) => {$(
+    ($($name:ident: $settings:expr, $seconds:expr, $serving:expr, $fault:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         #[ignore = "takes minutes"]
         async fn $name() {
             for seed in SEEDS {
-                run($settings, seed, $seconds, $fault).await;
+                run($settings, seed, $seconds, $serving, $fault).await;
             }
         }
     )*};
@@ -265,17 +279,17 @@ async fn crowded(field: Field) -> Field {
 }
 
 long! {
-    redis_lost: &[], 12, lost;
-    redis_back_in_time: &[], 12, back_in_time;
-    redis_failed_over: &[], 12, failed_over;
-    redis_full_and_evicting: &[("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-lru")], 14, crowded;
-    redis_full_and_evicting_at_random: &[("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-random")], 14, crowded;
-    redis_full_and_refusing: &[("maxmemory", "3mb"), ("maxmemory-policy", "noeviction")], 14, crowded;
-    links_broken_for_thirty_seconds: &[], 44, |field| bad_links(field, 7);
-    hints_broken: &[], 12, bad_hints;
-    slots_broken: &[], 12, bad_slots;
-    keeper_stopped_and_woken: &[], 16, |field| stopped_keeper(field, 10);
-    keeper_killed: &[], 16, killed_keeper;
-    replica_lagging: &[], 14, |field| paused_replay(field, 10);
-    database_promoted: &[], 14, promotion;
+    redis_lost: &[], 12, Serving::All, lost;
+    redis_back_in_time: &[], 12, Serving::All, back_in_time;
+    redis_failed_over: &[], 12, Serving::All, failed_over;
+    redis_full_and_evicting: &[("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-lru")], 14, Serving::All, crowded;
+    redis_full_and_evicting_at_random: &[("maxmemory", "3mb"), ("maxmemory-policy", "allkeys-random")], 14, Serving::All, crowded;
+    redis_full_and_refusing: &[("maxmemory", "3mb"), ("maxmemory-policy", "noeviction")], 14, Serving::All, crowded;
+    links_broken_for_thirty_seconds: &[], 44, Serving::All, |field| bad_links(field, 7);
+    hints_broken: &[], 12, Serving::All, bad_hints;
+    slots_broken: &[], 12, Serving::All, bad_slots;
+    keeper_stopped_and_woken: &[], 16, Serving::AllButKeeper, |field| stopped_keeper(field, 10);
+    keeper_killed: &[], 16, Serving::AllButKeeper, killed_keeper;
+    replica_lagging: &[], 14, Serving::All, |field| paused_replay(field, 10);
+    database_promoted: &[], 14, Serving::All, promotion;
 }
