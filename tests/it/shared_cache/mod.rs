@@ -59,12 +59,6 @@ fn hits(node: &Node) -> u64 {
     node.metrics().where_label("freshet_tiers_answers_total", "source", "shared")
 }
 
-/// Index scans of the tables of products, as PostgreSQL counts them.
-async fn scans(database: &TestDatabase) -> i64 {
-    let sum = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables WHERE relname LIKE 'products%'";
-    database.value(sum).await
-}
-
 async fn price(socket: &mut Socket, key: &str) -> Value {
     socket.ok("get", json!(["products", key])).await["value"]["price"].clone()
 }

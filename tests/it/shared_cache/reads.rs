@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{hits, node, price, scans, with_redis, without_local};
+use super::{hits, node, price, with_redis, without_local};
 use crate::harness::{Node, Redis, Socket, Watcher, database, until};
 
 const FILL: &str = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 200) n";
@@ -57,7 +57,6 @@ async fn a_cold_key_that_many_nodes_ask_for_is_read_once() {
         });
     }
     gets.join_all().await;
-    // PostgreSQL counts an index scan for it, and others for keys of the nodes' own probes.
     let read = statements(&nodes) - before;
     assert!((1..=2).contains(&read), "{read} statements");
     for node in nodes {
@@ -97,8 +96,6 @@ async fn what_redis_has_answers_while_nothing_is_cached_here_and_never_goes_back
     readers.join_all().await;
     let answered = nodes.iter().map(hits).sum::<u64>() - before;
     assert!(answered > 100, "Redis answered {answered}");
-    let scanned = scans(&database).await;
-    assert!(scanned > 0);
     for node in nodes {
         node.stop().await;
     }

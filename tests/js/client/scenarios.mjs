@@ -340,6 +340,8 @@ export const scenarios = [
       const unsent = await failed(client.put(a, product(1)));
       assert.equal(unsent.reason, "deadline");
       await line.accept();
+      // To come back may take longer than a request may.
+      await client.until("open");
       await client.get(a);
     },
   },
