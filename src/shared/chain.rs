@@ -74,7 +74,7 @@ impl FromStr for Chain {
     type Err = ();
 
     /// # Errors
-    /// The text is none that this module wrote.
+    /// The text was not written by this module.
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.split(' ');
         let mut hex =

@@ -140,7 +140,7 @@ impl Config {
     /// Where its servers are.
     ///
     /// # Errors
-    /// [`Error::Url`] when a URL is none.
+    /// [`Error::Url`] when a URL cannot be read.
     pub(super) fn servers(&self) -> Result<Vec<ConnectionInfo>, Error> {
         self.urls.iter().map(|url| self.server(url)).collect()
     }

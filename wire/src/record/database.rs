@@ -11,6 +11,7 @@ impl DatabaseId {
     }
 }
 
-/// Tells a database from every other one that had its name: on another server, or made anew on the same.
+/// Tells a database, with the tables that are read there, from every other one that had its name: on another server, made anew on
+/// the same, or with other tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lineage(pub u32);
