@@ -4,21 +4,26 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{hits, node, price, with_redis, without_local};
-use crate::harness::{Node, Redis, Socket, Watcher, database, until};
+use crate::harness::{Node, Redis, Socket, TestDatabase, Watcher, database, until};
 
 const FILL: &str = "INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', n FROM generate_series(1, 200) n";
+
+/// A node that has read `k1` to `k<count>`, and put them into Redis.
+async fn node_that_has_read(database: &TestDatabase, redis: &Redis, count: u64) -> Node {
+    let node = node(database, with_redis(&redis.url())).await;
+    let mut socket = Socket::open(&node).await;
+    for n in 1..=count {
+        assert_eq!(price(&mut socket, &format!("k{n}")).await, json!(n));
+    }
+    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= count).await;
+    node
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_cold_is_answered_without_the_database() {
     let (database, redis) = (database().await, Redis::start().await);
     database.run(FILL).await;
-    let first = node(&database, with_redis(&redis.url())).await;
-    let mut socket = Socket::open(&first).await;
-    for n in 1..=200 {
-        assert_eq!(price(&mut socket, &format!("k{n}")).await, json!(n));
-    }
-    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= 200).await;
-
+    let first = node_that_has_read(&database, &redis, 200).await;
     let second = node(&database, with_redis(&redis.url())).await;
     let (before, mut socket) = (hits(&second), Socket::open(&second).await);
     for n in 1..=200 {
@@ -155,12 +160,7 @@ fn records_read(nodes: &[Node]) -> u64 {
 async fn what_changed_unread_is_shown_by_a_node_that_starts_cold() {
     let (database, redis) = (database().await, Redis::start().await);
     database.run(FILL).await;
-    let first = node(&database, with_redis(&redis.url())).await;
-    let mut socket = Socket::open(&first).await;
-    for n in 1..=200 {
-        price(&mut socket, &format!("k{n}")).await;
-    }
-    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= 200).await;
+    let first = node_that_has_read(&database, &redis, 200).await;
     // Every slot is old now; a floor that tells so is only on nodes that were there.
     database.run("UPDATE products SET price = price + 1000 WHERE sku LIKE 'k%'").await;
     let second = node(&database, with_redis(&redis.url())).await;
@@ -177,12 +177,7 @@ async fn what_changed_unread_is_shown_by_a_node_that_starts_cold() {
 async fn nodes_that_know_other_columns_share_nothing() {
     let (database, redis) = (database().await, Redis::start().await);
     database.run(FILL).await;
-    let old = node(&database, with_redis(&redis.url())).await;
-    let mut socket = Socket::open(&old).await;
-    for n in 1..=50 {
-        price(&mut socket, &format!("k{n}")).await;
-    }
-    until("the slots are filled", async || redis.command::<u64>(&["DBSIZE"]).await >= 50).await;
+    let old = node_that_has_read(&database, &redis, 50).await;
     // No row's version changes.
     database.run("ALTER TABLE products ADD COLUMN weight int4 NOT NULL DEFAULT 7").await;
     let new = node(&database, with_redis(&redis.url())).await;
