@@ -280,7 +280,7 @@ fn shared_cache(config: &Config, place: &Place, telemetry: &Telemetry) -> Result
             tracing::warn!("Redis is not used: records in memory are this node's alone");
             Ok(None)
         }
-        (redis, _) => redis.clone().map(|redis| Cache::counted(redis, telemetry)).transpose(),
+        (redis, _) => redis.clone().map(|redis| Cache::new(redis, telemetry)).transpose(),
     }
 }
 

@@ -37,19 +37,12 @@ impl Hinted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Position;
 
     #[test]
     fn a_node_is_told_while_every_slice_is_heard_of() {
         let mut hinted = Hinted::new(2);
         let begun = Instant::now();
-        let hint = |slice, life| Hint {
-            slice,
-            incarnation: Incarnation(life),
-            applied: Position(1),
-            changes: vec![],
-            is_partial: false,
-        };
+        let hint = |slice, life| Hint { slice, incarnation: Incarnation(life), changes: vec![], is_partial: false };
         assert!(!hinted.meet(&hint(0, 1), begun) && !hinted.is_told(begun));
         assert!(!hinted.meet(&hint(1, 1), begun) && hinted.is_told(begun));
         assert!(!hinted.is_told(begun + SILENCE));

@@ -98,7 +98,10 @@ impl Target {
         })
     }
 
-    /// A new connection, or why there is none. One server has answered a ping within `limit`.
+    /// Opens a connection. A single server must also answer a ping within `limit`.
+    ///
+    /// # Errors
+    /// What keeps it from being opened, in words.
     pub(super) async fn open(&self, purpose: Purpose, limit: Duration) -> Result<Connection, String> {
         let opened = timeout(CONNECT_LIMIT, self.try_open(purpose, limit)).await;
         opened.unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_LIMIT.as_secs())))

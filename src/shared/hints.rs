@@ -3,7 +3,8 @@
 //! Promises of the stream, which other programs may read as well: each change of a tracked record is told at least once, by the
 //! step that moves the chain past it. Of one record a lower stamp may follow a higher one, and then is no news. Where
 //! `incarnation` differs from the entry before, the reader's last entry is no longer there, or an entry says `more`, changes may be
-//! missing: whoever holds records reads them again. A thousand changes at once, as of a bulk load, are not told one by one.
+//! missing, and a reader should read what it holds again. More than a thousand changes at once, as of a bulk load, are not told one
+//! by one.
 //!
 //! Nodes use the stream to look sooner, and for nothing else: what is lost, doubled, late or wrong in it costs them the time to
 //! their next poll.
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::{Error, Slice, chain::Incarnation, connection::Connection, link::Link};
-use crate::record::{Position, Stamp};
+use crate::record::Stamp;
 
 /// How long a reader waits for the next entry; entries come four times a second at least.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -61,8 +62,6 @@ pub struct Hint {
     pub slice: usize,
     /// The chain's life.
     pub incarnation: Incarnation,
-    /// The mark that the chain had applied then.
-    pub applied: Position,
     /// What has changed; often nothing.
     pub changes: Vec<ToldChange>,
     /// Whether more has changed, which is not told: it was too much.
@@ -153,9 +152,8 @@ async fn newest(connection: &mut Connection, streams: &[String]) -> Result<Vec<S
 fn hint(slice: usize, entry: &StreamId) -> Option<Hint> {
     let field = |name| entry.get::<String>(name);
     let incarnation = Incarnation(u64::from_str_radix(&field("incarnation")?, 16).ok()?);
-    let applied = Position(field("applied")?.parse().ok()?);
     let changes = serde_json::from_str(&field("changes")?).ok()?;
-    Some(Hint { slice, incarnation, applied, changes, is_partial: field("more").is_some() })
+    Some(Hint { slice, incarnation, changes, is_partial: field("more").is_some() })
 }
 
 #[cfg(test)]

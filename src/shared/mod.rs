@@ -24,6 +24,7 @@ mod slot;
 use std::{sync::Arc, time::Duration};
 
 use rand::Rng as _;
+use redis::{FromRedisValue, ScriptInvocation};
 
 pub use self::{
     chain::{Chain, Incarnation, StoredChain, Tail},
@@ -52,7 +53,7 @@ const JITTER: f64 = 0.1;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A URL of the configuration is none.
+    /// The configuration has a URL that cannot be read.
     #[error("read the Redis url {url}: {reason}")]
     Url {
         /// The URL, without its password.
@@ -105,19 +106,11 @@ struct Inner {
 }
 
 impl Cache {
-    /// The cache that `config` names; it is connected to when it is first asked.
+    /// The cache that `config` names, whose operations `telemetry` shows; it is connected to when it is first asked.
     ///
     /// # Errors
     /// [`Error::Url`].
-    pub fn new(config: Config) -> Result<Self, Error> {
-        Self::counted(config, &Telemetry::new())
-    }
-
-    /// The same, whose operations `telemetry` shows.
-    ///
-    /// # Errors
-    /// [`Error::Url`].
-    pub fn counted(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
+    pub fn new(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         let link = Link::new(&config, telemetry)?;
         Ok(Cache { inner: Arc::new(Inner { config, link, scripts: Scripts::new() }) })
     }
@@ -174,9 +167,7 @@ impl Cache {
         wanted: &[(String, Stamp)],
         token: u64,
     ) -> Result<Option<(Chain, Vec<Lease>)>, Error> {
-        let invocation = self.inner.scripts.lease(slice, wanted, token);
-        let answer: Option<Vec<Vec<u8>>> =
-            self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await?;
+        let answer: Option<Vec<Vec<u8>>> = self.invoke(self.inner.scripts.lease(slice, wanted, token)).await?;
         let Some(answer) = answer else { return Ok(None) };
         let mut answer = answer.into_iter();
         let chain = StoredChain(answer.next().unwrap_or_default()).chain();
@@ -200,8 +191,7 @@ impl Cache {
             jittered(if is_value { config.ttl } else { config.absent_ttl })
         });
         let lifetimes: Vec<Duration> = lifetimes.collect();
-        let invocation = self.inner.scripts.fill(slice, fills, &lifetimes);
-        self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
+        self.invoke(self.inner.scripts.fill(slice, fills, &lifetimes)).await
     }
 
     /// Whether a state is small enough to be put there.
@@ -225,8 +215,7 @@ impl Cache {
         changes: &[Changed],
         is_told: bool,
     ) -> Result<bool, Error> {
-        let invocation = self.inner.scripts.apply(slice, expected, next, applied, changes, is_told);
-        self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
+        self.invoke(self.inner.scripts.apply(slice, expected, next, applied, changes, is_told)).await
     }
 
     /// Puts `new` in place of the chain that was `read`. False where that is another by now.
@@ -234,8 +223,7 @@ impl Cache {
     /// # Errors
     /// [`Error::Away`]; [`Error::Failed`]: it may have been done.
     pub async fn claim(&self, slice: &Slice, read: &StoredChain, new: Chain) -> Result<bool, Error> {
-        let invocation = self.inner.scripts.claim(slice, read, new);
-        self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
+        self.invoke(self.inner.scripts.claim(slice, read, new)).await
     }
 
     /// Takes or keeps the right to keep a slice, for so long. It is there for economy: any number of keepers may work on a
@@ -244,8 +232,7 @@ impl Cache {
     /// # Errors
     /// [`Error::Away`], [`Error::Failed`].
     pub async fn hold(&self, slice: &Slice, holder: u64, time: Duration) -> Result<bool, Error> {
-        let invocation = self.inner.scripts.hold(slice, holder, time);
-        self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
+        self.invoke(self.inner.scripts.hold(slice, holder, time)).await
     }
 
     /// What the keepers of `slices` tell from now on: a reader for each server that may have some of them.
@@ -254,8 +241,12 @@ impl Cache {
         slices.chunks(at_once).map(|slices| Hints::new(self.inner.link.clone(), slices)).collect()
     }
 
+    async fn invoke<T: FromRedisValue>(&self, invocation: ScriptInvocation<'_>) -> Result<T, Error> {
+        self.inner.link.run(async |connection| invocation.invoke_async(connection).await).await
+    }
+
     fn decode(&self, name: &str, stored: Vec<u8>) -> Option<Slot> {
-        // Nobody puts larger ones there, so it is no slot.
+        // Nodes put no larger ones there.
         let len_max = self.inner.config.value_max.as_u64() + slot::HEAD as u64;
         (stored.len() as u64 <= len_max).then(|| Slot::decode(name, stored)).flatten()
     }

@@ -38,6 +38,13 @@ pub struct Changed {
 /// Entries that a stream keeps, about: a quarter of an hour where nothing changes.
 const STREAM_ENTRIES: u64 = 4_096;
 
+/// A script, under its first line and what all begin with.
+macro_rules! script {
+    ($flags:literal, $file:literal) => {
+        Script::new(concat!($flags, "\n", include_str!("scripts/text.lua"), include_str!($file)))
+    };
+}
+
 /// The scripts, in `scripts/`.
 pub(super) struct Scripts {
     lease: Script,
@@ -50,11 +57,12 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Scripts {
-            lease: Script::new(include_str!("scripts/lease.lua")),
-            fill: Script::new(include_str!("scripts/fill.lua")),
-            apply: Script::new(include_str!("scripts/apply.lua")),
-            claim: Script::new(include_str!("scripts/claim.lua")),
-            hold: Script::new(include_str!("scripts/hold.lua")),
+            lease: script!("#!lua", "scripts/lease.lua"),
+            fill: script!("#!lua", "scripts/fill.lua"),
+            // What frees memory, or takes next to none, is carried out where there is none left.
+            apply: script!("#!lua flags=allow-oom", "scripts/apply.lua"),
+            claim: script!("#!lua flags=allow-oom", "scripts/claim.lua"),
+            hold: script!("#!lua flags=allow-oom", "scripts/hold.lua"),
         }
     }
 

@@ -1,13 +1,7 @@
-#!lua flags=allow-oom
 -- Removes the slots, leases among them, that changes have made old; tells of the changes; then moves the chain.
 -- KEYS: the chain, the stream of changes, the slots. ARGV: the chain's tail as expected, its next one, the mark applied or
 -- nothing, the changes as text, or nothing where they are too many to be told; the entries that the stream keeps; the stamps.
 -- Answers 1, or 0 where the chain is not as expected; then nothing is done.
--- What others put there may be no text.
-local function text(key, from, to)
-    local value = redis.pcall('GETRANGE', key, from, to)
-    return type(value) == 'string' and value or ''
-end
 local chain = text(KEYS[1], 0, -1)
 if chain == '' or string.sub(chain, 18, 33) ~= ARGV[1] then return 0 end
 for i = 3, #KEYS do

@@ -1,11 +1,5 @@
-#!lua flags=allow-oom
 -- Begins another life of a chain. KEYS: the chain. ARGV: the chain as it was read, or nothing; the new one.
 -- Answers 1, or 0 where it is another by now.
--- What others put there may be no text.
-local function text(key, from, to)
-    local value = redis.pcall('GETRANGE', key, from, to)
-    return type(value) == 'string' and value or ''
-end
 if text(KEYS[1], 0, -1) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

@@ -1,12 +1,6 @@
-#!lua
 -- Puts states where their leases still are; a lease whose state is not kept is given up.
 -- KEYS: the chain, the slots. ARGV, for each slot: the lease's token, milliseconds to keep it, the slot or nothing.
 -- Answers how many were put.
--- What others put there may be no text.
-local function text(key, from, to)
-    local value = redis.pcall('GETRANGE', key, from, to)
-    return type(value) == 'string' and value or ''
-end
 local chain = text(KEYS[1], 0, -1)
 if chain == '' then return 0 end
 local incarnation, filled = string.sub(chain, 1, 16), 0

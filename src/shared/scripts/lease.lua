@@ -1,12 +1,6 @@
-#!lua
 -- Asks for leases on slots that do not show the stamps wanted.
 -- KEYS: the chain, the slots. ARGV: milliseconds of a lease, its token, the stamp wanted of each slot.
 -- Answers nothing without a chain; else the chain and, for each slot, the slot itself, 'held' or 'granted'.
--- What others put there may be no text.
-local function text(key, from, to)
-    local value = redis.pcall('GETRANGE', key, from, to)
-    return type(value) == 'string' and value or ''
-end
 local chain = text(KEYS[1], 0, -1)
 if chain == '' then return false end
 local incarnation = string.sub(chain, 1, 16)
