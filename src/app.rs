@@ -141,6 +141,8 @@ impl App {
         }
         let filled = tiers.clone();
         tasks.spawn("shared fills", |stop| filled.fill_shared(stop));
+        let audited = tiers.clone();
+        tasks.spawn("audit", |stop| audited.audit(stop));
         let observed = tiers.clone();
         tasks.spawn("gauges", |stop| keep_gauges(observed, stop));
         tasks.spawn("hub", |stop| hub.run(stop));

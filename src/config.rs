@@ -200,6 +200,12 @@ impl Config {
             () if !(rate > 0.0 && rate < 1.0) => {
                 impossible("tiers.filter.false_positive_rate", "must be above 0 and below 1, such as 0.01")
             }
+            () if !(0.0..=1.0).contains(&self.tiers.audit.share) => {
+                impossible("tiers.audit.share", "must be a share from 0 to 1, such as 0.001")
+            }
+            () if self.tiers.audit.per_second_max == 0 => {
+                impossible("tiers.audit.per_second_max", "must be at least 1; to audit nothing, set share = 0")
+            }
             () if self.tiers.filter.headroom < 1.0 => impossible("tiers.filter.headroom", "must be at least 1"),
             () if freshness.fresh < tiers::freshness::FRESH_MIN => impossible(
                 "tiers.freshness.fresh",
@@ -301,6 +307,8 @@ mod tests {
             ("[service]\nkeys_max = 0", &[], "keys_max"),
             ("[gateway]\nhosts = [\"https://shop.example\"]", &[], "gateway.hosts"),
             ("[tiers.filter]\nfalse_positive_rate = 2.0", &[], "false_positive_rate"),
+            ("[tiers.audit]\nshare = 1.5", &[], "tiers.audit.share: must be a share from 0 to 1"),
+            ("[tiers.audit]\nper_second_max = 0", &[], "tiers.audit.per_second_max"),
             ("[tiers.local]\nttl = \"soon\"", &[], "ttl"),
             ("[[database]]\nurl = \"a\"\n[[database]]\nurl = \"b\"", &[], "database.name"),
             ("shards = 4\n[[database]]\nurl = \"a\"\nshards = \"0-4\"", &[], "there are 4"),
@@ -366,6 +374,10 @@ mod tests {
             (&format!("{at}limit = \"0s\""), "redis.limit: must be above zero, such as \"30ms\""),
             (&format!("{at}ttl = \"0s\""), "redis.ttl: must be above zero, such as \"30m\""),
             (&format!("{at}absent_ttl = \"0s\""), "redis.absent_ttl: must be above zero, such as \"30s\""),
+            (
+                &format!("{at}[redis.switches]\nshadow = 5.0"),
+                "redis.switches.shadow: must be a share from 0 to 1, such as 0.05",
+            ),
         ] {
             assert_eq!(read(&format!("[redis]\n{text}"), &[]).expect_err(text), expected);
         }

@@ -31,6 +31,7 @@ const HELD = [
   ["Subscriptions", ({ watchers }) => count(watchers)],
   ["Records in L1", ({ local }) => count(local.entries)],
   ["Memory for them", ({ local }) => `${bytes(local.bytes)} of ${bytes(local.capacity)}`],
+  ["Compared with the database", ({ audit }) => `${count(audit.audited)}, ${count(audit.wrong)} wrong`],
 ];
 
 export class NodeView {
@@ -97,7 +98,7 @@ export class NodeView {
   #showRedis(redis) {
     const tier = this.#tiers.find(({ row }) => row.dataset.tier === "shared");
     tier.row.hidden = !redis;
-    tier.hint = redis?.open === false ? "not in use" : "for all nodes";
+    tier.hint = redis?.open === false ? "not in use" : redis?.switches?.reads === false ? "switched off" : "for all nodes";
   }
 
   #showTiers() {

@@ -59,11 +59,14 @@ impl Listener {
     async fn pass_on(&self, mut hints: Hints, first: usize) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
+            self.cache.hints_on().await;
             match hints.next().await {
                 Ok(read) => {
                     backoff.reset();
-                    for hint in read {
-                        drop(self.hints.try_send(Hint { slice: first + hint.slice, ..hint }));
+                    if self.cache.switches().hints {
+                        for hint in read {
+                            drop(self.hints.try_send(Hint { slice: first + hint.slice, ..hint }));
+                        }
                     }
                 }
                 Err(_) => sleep(backoff.next_wait()).await,

@@ -75,6 +75,9 @@ pub enum Error {
     /// Nodes that were to be looked at cannot be reached; each was reported.
     #[error("cannot reach {0}")]
     Away(String),
+    /// Nodes did not answer what they were asked, with the reason of each.
+    #[error("no answer from {0}")]
+    Unanswered(String),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
@@ -151,7 +154,7 @@ impl Error {
         match self {
             Error::Usage(_) | Error::Config(_) => 2,
             Error::Absent(_) => 3,
-            Error::Away(_) => 69,
+            Error::Away(_) | Error::Unanswered(_) => 69,
             Error::App(app::Error::TaskEnded { .. }) => 70,
             Error::Client(error) => client_code(error),
             Error::Database(error) => database_code(error),

@@ -25,6 +25,7 @@ mod lines;
 mod load;
 mod migrate;
 mod node;
+mod operations;
 mod output;
 mod patch;
 mod pretty;
@@ -36,6 +37,7 @@ mod serve;
 mod server;
 mod shard_of;
 mod shards;
+mod switch;
 mod table;
 mod template;
 #[cfg(feature = "terminal")]
@@ -43,6 +45,7 @@ mod top;
 mod verify;
 #[cfg(feature = "terminal")]
 mod watch;
+mod whereabouts;
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
@@ -91,6 +94,10 @@ enum Command {
     #[cfg(feature = "terminal")]
     /// Show what nodes are doing, live.
     Top(top::Args),
+    /// Show where a record stands: in each tier of each node, in Redis and on each server.
+    Where(whereabouts::Args),
+    /// Turn off and on what running nodes use of Redis.
+    Switch(switch::Args),
     /// Set the database up: run the migrations and create the partitions that are missing.
     Migrate(migrate::Args),
     /// Show where every shard stands.
@@ -127,6 +134,8 @@ pub fn main() -> ExitCode {
         Command::Load(args) => block_on(load::run(args, &server, &mut output)),
         #[cfg(feature = "terminal")]
         Command::Top(args) => block_on(top::run(args, &mut output)),
+        Command::Where(args) => block_on(whereabouts::run(args, &mut output)),
+        Command::Switch(args) => block_on(switch::run(args, &mut output)),
         Command::Migrate(args) => block_on(migrate::run(args, &mut output)),
         Command::Shards(args) => block_on(shards::run(args, &mut output)),
         Command::ShardOf(args) => block_on(shard_of::run(args, &mut output)),

@@ -11,9 +11,11 @@
 //! - `upgrade`: from HTTP to WebSocket;
 //! - `rest` and `rpc`: records as resources, and the methods of the WebSocket one at a time;
 //! - [`page`] and `shop`: the demonstration page, and what it shows beside records;
-//! - `operations` and `stats`: probes, metrics and a live view of the counters;
+//! - `operations` and `stats`: probes, metrics and a live view of the counters; `switches` and
+//!   `whereabouts` for operators;
 //! - [`readiness`]: whether this node should be sent clients.
 
+mod audit;
 mod body;
 mod document;
 pub mod host;
@@ -32,8 +34,10 @@ mod shop;
 mod socket;
 mod sse;
 mod stats;
+mod switches;
 mod tag;
 mod upgrade;
+mod whereabouts;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

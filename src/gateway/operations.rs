@@ -7,6 +7,8 @@ use axum::{
     response::Response,
 };
 
+use serde::Serialize;
+
 use super::{
     Edge, query,
     readiness::{Check, Outcome},
@@ -43,6 +45,12 @@ fn line(check: &Check) -> String {
 /// Prometheus, "Exposition formats", text-based format 0.0.4.
 pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
     text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", edge.gateway.telemetry.text())
+}
+
+/// An answer for programs, which nothing keeps.
+pub(super) fn json(answer: &impl Serialize) -> Response {
+    let body = serde_json::to_string(answer).expect("an answer has no maps with keys that are no text");
+    text(StatusCode::OK, "application/json", body)
 }
 
 fn text(status: StatusCode, media: &'static str, body: String) -> Response {

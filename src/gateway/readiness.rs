@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::redis::Redis;
+use super::{audit::Audit, redis::Redis};
 use crate::{
     record::DatabaseId,
     resilience::Deadline,
@@ -44,8 +44,8 @@ pub struct Readiness {
 pub enum Outcome {
     /// Clients should be sent here.
     Ready,
-    /// They should, though records of some databases cannot be read or may be old, or are not kept in Redis: of the others all
-    /// is as ever.
+    /// They should, though records of some databases cannot be read or may be old, or are not kept in Redis, or one was found to be
+    /// wrong: of the others all is as ever.
     Degraded,
     /// They should be sent elsewhere.
     NotReady,
@@ -83,13 +83,16 @@ impl Readiness {
         let databases = join_all(self.store.databases().map(|database| self.check_database(database))).await;
         let serving = self.check_serving();
         let redis = Redis::read(self.service.tiers(), || self.telemetry.read()).map(|redis| redis.check());
+        let audit = Audit::from(self.service.tiers().findings()).check();
+        let is_well = audit.ok && redis.as_ref().is_none_or(|check| check.ok);
         let fit = databases.iter().filter(|checks| checks.iter().all(|check| check.ok)).count();
         let outcome = match (serving.ok, fit) {
             (false, _) | (_, 0) => Outcome::NotReady,
-            (true, fit) if fit < databases.len() || redis.as_ref().is_some_and(|check| !check.ok) => Outcome::Degraded,
+            (true, fit) if fit < databases.len() || !is_well => Outcome::Degraded,
             (true, _) => Outcome::Ready,
         };
-        (outcome, std::iter::once(serving).chain(databases.into_iter().flatten()).chain(redis).collect())
+        let checks = std::iter::once(serving).chain(databases.into_iter().flatten()).chain(redis).chain([audit]);
+        (outcome, checks.collect())
     }
 
     fn check_serving(&self) -> Check {

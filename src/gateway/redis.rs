@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::readiness::Check;
 use crate::{
+    shared::Switches,
     telemetry::Reading,
     tiers::{SharedDatabase, SharedState, Tiers},
 };
@@ -20,6 +21,8 @@ pub(super) struct Redis {
     /// Why it is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What of it this node uses.
+    switches: Switches,
     databases: Vec<Kept>,
 }
 
@@ -39,7 +42,7 @@ struct Kept {
 impl Redis {
     /// `None` without Redis.
     pub(super) fn read(tiers: &Tiers, reading: impl FnOnce() -> Reading) -> Option<Self> {
-        let SharedState { standing, databases } = tiers.shared_state()?;
+        let SharedState { standing, switches, databases } = tiers.shared_state()?;
         let reading = reading();
         let kept = |SharedDatabase { name, slices, usable, behind }| {
             let kept_here = reading.where_label("freshet_changes_kept_slices", "database", &name) as u32;
@@ -49,6 +52,7 @@ impl Redis {
             open: standing.is_open,
             since_s: standing.since.elapsed().as_secs(),
             reason: standing.reason,
+            switches,
             databases: databases.into_iter().map(kept).collect(),
         })
     }
@@ -60,6 +64,8 @@ impl Redis {
             None => format!("in use for {} s; {databases}", self.since_s),
             Some(reason) => format!("not in use for {} s: {reason}", self.since_s),
         };
+        let off = describe_off(&self.switches);
+        let detail = if off.is_empty() { detail } else { format!("{detail}; switched off: {off}") };
         let ok = self.open && self.databases.iter().all(|database| database.usable == database.slices);
         Check { name: "redis".into(), ok, detail }
     }
@@ -78,6 +84,17 @@ impl Kept {
     }
 }
 
+/// What an operator has switched off.
+fn describe_off(switches: &Switches) -> String {
+    let Switches { reads, fills, hints, shadow } = *switches;
+    let reads_off = match shadow {
+        0.0 => "reads".to_owned(),
+        share => format!("reads, with a share of {share} in shadow"),
+    };
+    let off = [(reads, reads_off), (fills, "fills".into()), (hints, "hints".into())];
+    off.into_iter().filter(|(is_on, _)| !is_on).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -91,8 +108,8 @@ mod tests {
         let kept =
             |slices, usable, kept_here, behind_ms| Kept { name: "shop".into(), slices, usable, kept_here, behind_ms };
         let check = |reason: Option<&str>, kept| {
-            let redis =
-                Redis { open: reason.is_none(), since_s: 12, reason: reason.map(str::to_owned), databases: vec![kept] };
+            let (open, reason, switches) = (reason.is_none(), reason.map(str::to_owned), Switches::default());
+            let redis = Redis { open, since_s: 12, reason, switches, databases: vec![kept] };
             let Check { ok, detail, .. } = redis.check();
             (ok, detail)
         };
@@ -107,6 +124,13 @@ mod tests {
             ),
         ] {
             assert_eq!(check(None, kept), (ok, expected.to_owned()));
+        }
+        for (switches, expected) in [
+            (Switches::default(), ""),
+            (Switches { reads: false, hints: false, ..Switches::default() }, "reads, hints"),
+            (Switches { reads: false, shadow: 0.05, ..Switches::default() }, "reads, with a share of 0.05 in shadow"),
+        ] {
+            assert_eq!(describe_off(&switches), expected);
         }
         let away = check(Some("no answer within 30ms"), kept(1, 0, 0, None));
         assert_eq!(away, (false, "not in use for 12 s: no answer within 30ms".to_owned()));

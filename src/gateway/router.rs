@@ -9,12 +9,13 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Edge, document::Document, operations, refusal::Refusal, rest, rpc, stats, upgrade};
+use super::{Edge, document::Document, operations, refusal::Refusal, rest, rpc, stats, switches, upgrade, whereabouts};
 use crate::protocol::Code;
 
 const PUBLIC: &str = "GET /v1/ws (WebSocket), POST /v1/rpc, GET, PUT, PATCH and DELETE /v1/{collection}/{key}, \
     GET /v1/{collection}?key=..&key=.., GET /v1/{collection}/{key}/events (SSE), GET /openapi.json";
-const OPERATIONS: &str = "GET /livez, GET /readyz?verbose, GET /metrics, GET /v1/stats/events";
+const OPERATIONS: &str = "GET /livez, GET /readyz?verbose, GET /metrics, GET /v1/stats/events, \
+    GET /where/{collection}/{key}, GET and PATCH /switches";
 
 /// What clients can ask for.
 pub(super) fn public(edge: Edge) -> Router {
@@ -38,7 +39,9 @@ pub(super) fn operations(edge: Edge) -> Router {
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
-        .route("/v1/stats/events", get(stats::events));
+        .route("/v1/stats/events", get(stats::events))
+        .route("/where/{collection}/{key}", get(whereabouts::get))
+        .route("/switches", get(switches::get).patch(switches::patch));
     finish(routes, OPERATIONS).layer(edge.gateway.hosts.clone()).with_state(edge)
 }
 

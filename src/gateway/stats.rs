@@ -7,7 +7,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
-use super::{Edge, Inner, redis::Redis, shop::Shop, sse};
+use super::{Edge, Inner, audit::Audit, redis::Redis, shop::Shop, sse};
 use crate::{
     record::DatabaseId,
     service::Service,
@@ -49,6 +49,7 @@ struct Snapshot {
     /// Where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<Redis>,
+    audit: Audit,
     /// Beside the demonstration page only.
     #[serde(skip_serializing_if = "Option::is_none")]
     shop: Option<Shop>,
@@ -132,6 +133,7 @@ impl Snapshot {
                 capacity: tiers.local().capacity(),
             },
             redis: Redis::read(tiers, || reading),
+            audit: tiers.findings().into(),
             shop: gateway.page.as_ref().map(|page| page.shop.borrow().clone()),
         }
     }

@@ -113,6 +113,11 @@ impl Topic {
         &self.id
     }
 
+    /// How many watch it.
+    pub fn watchers(&self) -> usize {
+        self.watchers.lock().len()
+    }
+
     /// The stamp of the newest state offered.
     pub fn latest(&self) -> Option<Stamp> {
         self.recent.lock().frames.back().map(|frame| frame.stamp)

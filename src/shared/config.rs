@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, io::tcp::TcpSettings};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, switches::Switches};
 
 /// The most slices of a database.
 const SLICES_MAX: u32 = 1_024;
@@ -43,6 +43,9 @@ pub struct Config {
     /// How long an absence is kept.
     #[serde(default = "Config::absent_ttl_default", with = "humantime_serde")]
     pub absent_ttl: Duration,
+    /// What the node uses of it, until an operator switches it.
+    #[serde(default)]
+    pub switches: Switches,
 }
 
 impl Config {
@@ -58,6 +61,7 @@ impl Config {
             value_max: Self::value_max_default(),
             ttl: Self::ttl_default(),
             absent_ttl: Self::absent_ttl_default(),
+            switches: Switches::default(),
         }
     }
 
@@ -101,7 +105,7 @@ impl Config {
             () if self.limit.is_zero() => Some(("redis.limit", "must be above zero, such as \"30ms\"".into())),
             () if self.ttl.is_zero() => Some(("redis.ttl", "must be above zero, such as \"30m\"".into())),
             () if self.absent_ttl.is_zero() => Some(("redis.absent_ttl", "must be above zero, such as \"30s\"".into())),
-            () => None,
+            () => self.switches.misconfigured().map(|(_, message)| ("redis.switches.shadow", message)),
         }
     }
 
@@ -179,6 +183,7 @@ impl fmt::Debug for Config {
             .field("value_max", &self.value_max)
             .field("ttl", &self.ttl)
             .field("absent_ttl", &self.absent_ttl)
+            .field("switches", &self.switches)
             .finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ mod names;
 mod scripts;
 pub mod server;
 mod slot;
+mod switches;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,9 +35,10 @@ pub use self::{
     names::Slice,
     scripts::{Changed, Lease},
     slot::Slot,
+    switches::{Change as SwitchChange, Switches},
 };
 
-use self::{link::Link, scripts::Scripts};
+use self::{link::Link, scripts::Scripts, switches::Board};
 use crate::{
     record::{Position, Stamp, State},
     telemetry::Telemetry,
@@ -93,6 +95,19 @@ impl Fill {
     }
 }
 
+/// What Redis has of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peek {
+    /// The chain of its slice.
+    pub chain: Option<Chain>,
+    /// Whether it has nothing.
+    pub is_empty: bool,
+    /// The state.
+    pub slot: Option<Slot>,
+    /// In its place, a lease, and what is wanted at least.
+    pub leased: Option<Stamp>,
+}
+
 /// The second tier. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache {
@@ -103,6 +118,7 @@ struct Inner {
     config: Config,
     link: Link,
     scripts: Scripts,
+    switches: Board,
 }
 
 impl Cache {
@@ -112,7 +128,8 @@ impl Cache {
     /// [`Error::Url`].
     pub fn new(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         let link = Link::new(&config, telemetry)?;
-        Ok(Cache { inner: Arc::new(Inner { config, link, scripts: Scripts::new() }) })
+        let switches = Board::new(config.switches);
+        Ok(Cache { inner: Arc::new(Inner { config, link, scripts: Scripts::new(), switches }) })
     }
 
     /// Whether Redis answers, as far as is known. Where it does not, it is tried again from time to time.
@@ -128,6 +145,27 @@ impl Cache {
     /// How it is configured.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// What of it this node uses at present.
+    pub fn switches(&self) -> Switches {
+        self.inner.switches.switches()
+    }
+
+    /// Changes what this node uses, until it ends; returns how the switches stand.
+    ///
+    /// # Errors
+    /// What is wrong with a value; then nothing was changed.
+    pub fn switch(&self, change: SwitchChange) -> Result<Switches, String> {
+        self.inner.switches.change(change)
+    }
+
+    /// Waits until hints are to be listened to.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn hints_on(&self) {
+        self.inner.switches.hints_on().await;
     }
 
     /// Reads a slice's chain and the slots of `names`, in one operation. What is no slot is `None`.
@@ -192,6 +230,36 @@ impl Cache {
         });
         let lifetimes: Vec<Duration> = lifetimes.collect();
         self.invoke(self.inner.scripts.fill(slice, fills, &lifetimes)).await
+    }
+
+    /// Reads a slice's chain and the slot of `name` for people: a lease as well.
+    ///
+    /// # Errors
+    /// [`Error::Away`], [`Error::Failed`].
+    pub async fn peek(&self, slice: &Slice, name: &str) -> Result<Peek, Error> {
+        let mut command = redis::cmd("MGET");
+        command.arg(slice.chain()).arg(name);
+        let (chain, stored): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            self.inner.link.run(async |connection| command.query_async(connection).await).await?;
+        let chain = StoredChain(chain.unwrap_or_default()).chain();
+        let leased = stored.as_deref().and_then(Slot::leased);
+        Ok(Peek {
+            chain,
+            leased,
+            is_empty: stored.is_none(),
+            slot: stored.and_then(|stored| self.decode(name, stored)),
+        })
+    }
+
+    /// Removes a slot, as an eviction does.
+    ///
+    /// # Errors
+    /// [`Error::Away`]; [`Error::Failed`]: it may have been removed.
+    pub async fn discard(&self, slice: &Slice, name: &str) -> Result<(), Error> {
+        debug_assert!(name.starts_with(&slice.to_string()), "a slot of the slice");
+        let mut command = redis::cmd("UNLINK");
+        command.arg(name);
+        self.inner.link.run(async |connection| command.query_async(connection).await).await
     }
 
     /// Whether a state is small enough to be put there.

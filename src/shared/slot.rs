@@ -62,8 +62,7 @@ impl Slot {
             _ => return None,
         };
         let incarnation = Incarnation(number(&head[..INCARNATION])?);
-        let generation = u32::from_str_radix(&head[INCARNATION..INCARNATION + 8], 16).ok()?;
-        let stamp = Stamp::new(generation, number(&head[INCARNATION + 8..STAMP])?);
+        let stamp = stamp(head)?;
         if text[KIND..] != checksum(name, head.as_bytes(), payload) {
             return None;
         }
@@ -71,10 +70,21 @@ impl Slot {
         Some(Slot { incarnation, state: State { stamp, value } })
     }
 
+    /// Up to which stamp a lease on a slot waits for a state; `None` where `stored` is none.
+    pub fn leased(stored: &[u8]) -> Option<Stamp> {
+        let text = std::str::from_utf8(stored.get(..HEAD)?).ok().filter(|text| text.is_ascii())?;
+        (&text[STAMP..KIND] == "l").then(|| stamp(text)).flatten()
+    }
+
     fn head(&self) -> String {
         let kind = if self.state.value.is_some() { 'v' } else { 'a' };
         format!("{}{}{kind}", self.incarnation, stamp_text(self.state.stamp))
     }
+}
+
+fn stamp(head: &str) -> Option<Stamp> {
+    let generation = u32::from_str_radix(&head[INCARNATION..INCARNATION + 8], 16).ok()?;
+    Some(Stamp::new(generation, number(&head[INCARNATION + 8..STAMP])?))
 }
 
 fn number(hex: &str) -> Option<u64> {

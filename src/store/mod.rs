@@ -184,6 +184,24 @@ impl Store {
         }
     }
 
+    /// Reads one record on each server of its database, for people; in the order of [`Self::servers`], with what is wrong where one
+    /// did not answer. Nothing in memory.
+    ///
+    /// # Errors
+    /// [`Error::NotOwned`], [`Error::Disputed`], [`Error::Unavailable`].
+    pub async fn read_each(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        key: &Key,
+        deadline: Deadline,
+    ) -> Result<Vec<Result<Fetched, String>>, Error> {
+        match self {
+            Store::Postgres(store) => store.read_each(shard, collection, key, deadline).await,
+            Store::Memory(_) => Ok(Vec::new()),
+        }
+    }
+
     /// How the servers of a database stand, in the order of the configuration; nothing in memory.
     pub fn servers(&self, database: DatabaseId) -> Vec<ServerState> {
         match self {

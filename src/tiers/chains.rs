@@ -14,7 +14,7 @@ use prometheus::IntGaugeVec;
 use super::{Tiers, shared::QueueId};
 use crate::{
     record::DatabaseId,
-    shared::{Chain, Standing},
+    shared::{Chain, Standing, Switches},
     telemetry::Telemetry,
 };
 
@@ -44,6 +44,8 @@ struct Seen {
 pub struct SharedState {
     /// Whether it is asked.
     pub standing: Standing,
+    /// What of it this node uses.
+    pub switches: Switches,
     /// In the order of the configuration.
     pub databases: Vec<SharedDatabase>,
 }
@@ -112,7 +114,8 @@ impl Tiers {
         let shared = self.inner.shared.as_ref()?;
         let slices = shared.cache.config().slices();
         let databases = self.databases().map(|(id, name)| self.shared_database(id, name, slices, &shared.chains));
-        Some(SharedState { standing: shared.cache.state(), databases: databases.collect() })
+        let (standing, switches) = (shared.cache.state(), shared.cache.switches());
+        Some(SharedState { standing, switches, databases: databases.collect() })
     }
 
     fn shared_database(&self, database: DatabaseId, name: &str, slices: u32, chains: &Chains) -> SharedDatabase {

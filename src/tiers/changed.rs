@@ -46,10 +46,13 @@ impl Tiers {
         let found = vec![None; keys.len()];
         let mut changed = Changed { database, shard, collection, keys, found, deadline };
         if let Some(shared) = &self.inner.shared
-            && shared.cache.is_open()
+            && let Some(switches) = self.switches_for(database).filter(|switches| switches.reads)
             && let Some(slice) = self.slice((database, shared.slice_of(shard)))
         {
-            self.share(shared, &slice, &mut changed).await?;
+            match switches.fills {
+                true => self.share(shared, &slice, &mut changed).await?,
+                false => self.look(shared, &slice, &mut changed).await,
+            }
         }
         self.read_rest(&mut changed).await?;
         changed.found.into_iter().map(|found| found.ok_or_else(|| Error::broken("read a changed record"))).collect()
@@ -83,6 +86,18 @@ impl Tiers {
             }
         }
         Ok(())
+    }
+
+    /// Finds what Redis has.
+    async fn look(&self, shared: &SharedReads, slice: &Slice, changed: &mut Changed<'_>) {
+        let names: Vec<_> = (0..changed.keys.len()).map(|at| self.slot_name(slice, changed, at)).collect();
+        let begun = Instant::now();
+        let Ok((Some(chain), slots)) = shared.cache.get(slice, &names).await else { return };
+        for (at, slot) in slots.into_iter().enumerate() {
+            if let Some(slot) = slot {
+                self.take(&chain, changed, at, slot, begun);
+            }
+        }
     }
 
     fn slot_name(&self, slice: &Slice, changed: &Changed<'_>, at: usize) -> String {

@@ -176,6 +176,19 @@ impl Floors {
         }
     }
 
+    /// Drops the floor of a key that was raised by what is no state of it: reads above it would never come. The base rises first,
+    /// past all changes that the floor may have swallowed.
+    pub fn forget(&self, id: &RecordId) {
+        let mut part = self.part(id).lock();
+        let Some(floor) = part.get(id) else { return };
+        self.base.raise(floor.bucket);
+        // Under the lock, as where floors leave the window.
+        self.base.raise_moment(Instant::now());
+        part.remove(id);
+        drop(part);
+        self.held.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// Floors held, about.
     pub fn len(&self) -> usize {
         self.held.load(Ordering::Acquire)
@@ -296,6 +309,22 @@ mod tests {
         let floors = Floors::new(10, 1_000);
         assert!(floors.admit(&id("a"), &live(5), Position(3), before()).is_some());
         assert_eq!(floors.admit(&id("a"), &live(4), Position(3), before()), None);
+    }
+
+    #[test]
+    fn a_floor_that_was_forgotten_lets_later_reads_pass_and_no_earlier_ones() {
+        let floors = placed();
+        let earlier = Instant::now();
+        assert!(floors.admit(&id("a"), &live(99), Position(3), Some(earlier)).is_some());
+        // Swallowed by the higher floor.
+        floors.raise(&id("a"), Stamp::new(1, 7), true, Position(6));
+        floors.forget(&id("a"));
+        assert_eq!((floors.get(&id("a")), floors.len()), (None, 0));
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(5), Some(earlier)), None, "it may lack the change");
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(7), None), None, "and so may a replica");
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(floors.admit(&id("a"), &live(7), Position(5), Some(Instant::now())).is_some());
+        assert!(floors.admit(&id("a"), &live(7), Position(8), None).is_some());
     }
 
     #[test]

@@ -124,6 +124,14 @@ impl Local {
         }
     }
 
+    /// Removes an entry, whatever its stamp.
+    pub fn remove(&self, id: &RecordId) {
+        let record = id.as_ref();
+        let _stripe = self.lock_stripe(&record);
+        let _changing = self.caches.change(&record);
+        self.entries.invalidate(&record);
+    }
+
     /// Waits until no other thread changes the entry of `record`.
     fn lock_stripe(&self, record: &RecordRef<'_>) -> MutexGuard<'_, ()> {
         self.stripes[self.hasher.hash_one(record) as usize % STRIPES].lock()

@@ -5,6 +5,7 @@
 //! absences included. Leaves to `changes` how changes arrive, and to `hub` who is told of them.
 
 mod apply;
+pub mod audit;
 mod base;
 mod batch;
 mod chains;
@@ -21,6 +22,7 @@ mod read;
 mod read_queue;
 mod route;
 mod seqcount;
+mod shadow;
 mod shared;
 mod shared_queue;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod simulation;
 mod standing;
 mod thread_cache;
 mod view;
+pub mod whereabouts;
 
 use std::sync::Arc;
 
@@ -42,6 +45,7 @@ pub use read_queue::Join;
 use read::Answers;
 
 use self::{
+    audit::Audits,
     filter::Filters,
     freshness::Freshness,
     local::Local,
@@ -66,6 +70,8 @@ pub struct Config {
     pub filter: filter::Config,
     /// When cached values may be believed.
     pub freshness: freshness::Config,
+    /// Comparing what is cached with the databases.
+    pub audit: audit::Config,
     /// For how many marks a read may be under way and still be used (20 marks are about a second).
     pub window: Window,
     /// Keys changed or read within the window whose newest version is remembered, at the most: 100 to 200 bytes and the
@@ -79,6 +85,7 @@ impl Default for Config {
             local: local::Config::default(),
             filter: filter::Config::default(),
             freshness: freshness::Config::default(),
+            audit: audit::Config::default(),
             window: Window::default(),
             floors_max: 250_000,
         }
@@ -111,6 +118,7 @@ struct Inner {
     views: Views,
     standings: Standings,
     answers: Answers,
+    audits: Audits,
     stale_reads: IntCounter,
     store_reads: IntCounter,
     age: IntGaugeVec,
@@ -133,6 +141,7 @@ impl Tiers {
             views: Views::new(config, store.databases().count(), store.catalogue()),
             standings: Standings::new(shards),
             answers: Answers::new(telemetry),
+            audits: Audits::new(&config.audit, telemetry),
             stale_reads: telemetry
                 .counter("freshet_tiers_stale_reads_total", "Store reads that were older than what the node knew."),
             store_reads: telemetry.counter("freshet_tiers_store_reads_total", "Reads that went to the store."),

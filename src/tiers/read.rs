@@ -18,11 +18,13 @@ use crate::{
 
 use super::{
     Tiers,
+    audit::Tier,
     batch::Loaded,
     entry::Entry,
     freshness::Verdict,
     read_queue::{Caller, Join},
     route::Route,
+    view::View,
 };
 
 /// What a reader asks of an answer.
@@ -124,6 +126,7 @@ impl Tiers {
             }
         })??;
         self.inner.answers.count(Source::Local);
+        self.inner.audits.sample(Tier::Local, record);
         Some(answered)
     }
 
@@ -287,14 +290,18 @@ impl Tiers {
     /// where this node has answered one not long ago, an absence without a version would be a step back.
     fn deny(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {
         let view = self.view_of(id.as_ref())?;
-        let denies = options.min_stamp.is_none()
-            && view.freshness.verdict() == Verdict::Fresh
-            && view.filters.denies(id.as_ref())
-            && view.floors.get(id).is_none();
+        let denies =
+            options.min_stamp.is_none() && view.freshness.verdict() == Verdict::Fresh && self.is_denied(view, id);
         denies.then(|| {
+            self.inner.audits.sample(Tier::Filter, id.as_ref());
             let state = State::absent(Stamp::new(self.generation_of(id.as_ref()), 0));
             self.counted(Answer { state, stale: None, source: Source::Filter })
         })
+    }
+
+    /// Whether the filter of a view denies a record against which nothing speaks.
+    pub(super) fn is_denied(&self, view: &View, id: &RecordId) -> bool {
+        view.filters.denies(id.as_ref()) && view.floors.get(id).is_none()
     }
 
     fn get_stale(&self, id: &RecordId, options: &ReadOptions) -> Option<Answer> {

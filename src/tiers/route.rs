@@ -1,5 +1,7 @@
 //! Who is asked for a record that L1 does not have.
 
+use rand::Rng as _;
+
 use super::{
     Tiers,
     batch::Server,
@@ -7,7 +9,10 @@ use super::{
     read::ReadOptions,
     read_queue::{Caller, Join},
 };
-use crate::record::{Position, RecordId};
+use crate::{
+    record::{Position, RecordId},
+    shared::Switches,
+};
 
 /// Where a record is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub(super) enum Route {
     Replica(Position),
     /// In the cache that all nodes share; where the rules for a database say, if that has no answer.
     Shared,
+    /// Where the rules for a database say; and in the shared cache as well, whose answer is compared and not given.
+    Shadowed,
 }
 
 impl Tiers {
@@ -38,7 +45,11 @@ impl Tiers {
         if options.min_stamp.is_some_and(|min| floor.is_none_or(|floor| floor < min)) {
             return Route::Primary;
         }
-        if self.is_shared(database) { Route::Shared } else { self.replica_route(id, needed) }
+        match self.switches_for(database) {
+            Some(switches) if switches.reads => Route::Shared,
+            Some(Switches { shadow, .. }) if shadow > 0.0 && rand::rng().random_bool(shadow) => Route::Shadowed,
+            _ => self.replica_route(id, needed),
+        }
     }
 
     /// Where a record is read for which the shared cache has no answer.
@@ -67,6 +78,10 @@ impl Tiers {
             Route::Primary => self.inner.batcher.join(id, join, Server::Primary, caller),
             Route::Replica(needed) => self.inner.batcher.join(id, join, Server::Replica, Caller { needed, ..caller }),
             Route::Shared => self.load_shared(id, caller),
+            Route::Shadowed => {
+                self.shadow(id);
+                self.load_at(id, join, self.stored_route(id), caller);
+            }
         }
     }
 }

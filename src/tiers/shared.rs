@@ -19,6 +19,7 @@ use tokio::time::sleep;
 
 use super::{
     Tiers,
+    audit::Tier,
     batch::{Loaded, Server},
     chains::Chains,
     fills::Fills,
@@ -83,12 +84,6 @@ struct Wanted {
 }
 
 impl Tiers {
-    /// Whether Redis may be asked for records of a database.
-    pub(super) fn is_shared(&self, database: DatabaseId) -> bool {
-        let is_open = self.inner.shared.as_ref().is_some_and(|shared| shared.cache.is_open());
-        is_open && self.inner.store.lineage(database).is_some()
-    }
-
     /// Reads one record in the shared cache, or where it leads; for a caller whom any state will do that this node may answer.
     pub(super) fn load_shared(&self, id: &RecordId, caller: Caller) {
         let place = self.inner.store.shard_of(id.as_ref()).and_then(|shard| {
@@ -121,8 +116,13 @@ impl Tiers {
             };
             let wanted = ids.into_iter().filter_map(|id| self.want(queue, &slice, id)).collect();
             let missing = self.look_up(queue, &slice, wanted).await;
-            if !missing.is_empty() {
+            if missing.is_empty() {
+                continue;
+            }
+            if shared.cache.switches().fills {
                 tokio::spawn(self.clone().lease(queue, slice, missing));
+            } else {
+                missing.iter().for_each(|wanted| self.give_up(queue, &wanted.id));
             }
         }
     }
@@ -132,6 +132,14 @@ impl Tiers {
         let lineage = self.inner.store.lineage(database)?;
         let slices = self.inner.shared.as_ref()?.cache.config().slices();
         Some(Slice::new(self.inner.store.name(database), lineage, number, slices))
+    }
+
+    /// Where a record's slot is; `None` without Redis, and while its database was not met.
+    pub(super) fn slot_of(&self, id: &RecordId) -> Option<(Slice, String)> {
+        let (shard, database) = (self.inner.store.shard_of(id.as_ref()).ok()?, self.owner_of(id.as_ref())?);
+        let slice = self.slice((database, self.inner.shared.as_ref()?.slice_of(shard)))?;
+        let name = slice.slot(shard, &self.inner.store.catalogue().get(id.collection).name, &id.key);
+        Some((slice, name))
     }
 
     fn want(&self, queue: QueueId, slice: &Slice, id: RecordId) -> Option<Wanted> {
@@ -207,6 +215,7 @@ impl Tiers {
     fn hit(&self, queue: QueueId, wanted: &Wanted, state: State, position: Position, begun: Instant) {
         let Some(shared) = &self.inner.shared else { return };
         shared.lookups.count(Lookup::Hit, 1);
+        self.inner.audits.sample(Tier::Shared, wanted.id.as_ref());
         let (database, shard) = (queue.0, wanted.shard);
         let loaded = Loaded { state, database, position, origin: Origin::Shared, shard, begun };
         for caller in shared.queued(queue, |waiting| waiting.settle(&wanted.id)) {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, StatusCode, Uri, body::Bytes, header};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use http_body_util::BodyExt as _;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::snapshot::Snapshot;
-use crate::{client::error::explained, resilience::Backoff};
+use crate::{
+    cli::operations::{Address, Asked},
+    client::error::explained,
+    resilience::Backoff,
+};
 
 /// Where a node serves its statistics.
 const PATH: &str = "/v1/stats/events";
@@ -16,38 +18,6 @@ const PATH: &str = "/v1/stats/events";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest event; a snapshot is some hundred bytes.
 const EVENT_BYTES_MAX: usize = 1 << 20;
-
-/// A node's operations listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
-    host: String,
-    port: u16,
-    prefix: String,
-}
-
-impl std::str::FromStr for Address {
-    type Err = String;
-
-    /// Reads `http://host:8081`, or `host:8081`; a path is put before the one of the statistics.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: Uri = whole.parse().map_err(|_| "write it as http://host:8081".to_owned())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err("the operations listener speaks no TLS; use http://".into()),
-            _ => return Err("it is an HTTP address, such as http://127.0.0.1:8081".into()),
-        }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("the host is missing")?.to_owned();
-        let prefix = uri.path().trim_end_matches('/').trim_end_matches(PATH).to_owned();
-        Ok(Address { host, port: uri.port_u16().unwrap_or(80), prefix })
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}{}", self.host, self.port, self.prefix)
-    }
-}
 
 /// What was heard of a node.
 #[derive(Debug)]
@@ -79,7 +49,7 @@ pub(super) async fn follow(number: usize, address: Address, to: mpsc::Sender<Upd
 
 /// Sends every snapshot, counting them, until the node or the listener is lost; returns why.
 async fn listen(number: usize, address: &Address, to: &mpsc::Sender<Update>, snapshots: &mut usize) -> String {
-    let mut body = match timeout(PATIENCE, open(address)).await {
+    let mut body = match timeout(PATIENCE, address.ask(&Asked::events(PATH))).await {
         Ok(Ok(body)) => body,
         Ok(Err(reason)) => return reason,
         Err(_) => return format!("no answer for {} s", PATIENCE.as_secs()),
@@ -106,29 +76,6 @@ async fn listen(number: usize, address: &Address, to: &mpsc::Sender<Update>, sna
             }
             *snapshots += 1;
         }
-    }
-}
-
-async fn open(address: &Address) -> Result<hyper::body::Incoming, String> {
-    let host = address.host.trim_matches(['[', ']']);
-    let socket = TcpStream::connect((host, address.port)).await.map_err(|error| explained(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| explained(&error))?;
-    // Ends with the body or the sender, whichever lives longer.
-    tokio::spawn(connection);
-    let request = Request::get(format!("{}{PATH}", address.prefix))
-        .header(header::HOST, format!("{}:{}", address.host, address.port))
-        .header(header::ACCEPT, "text/event-stream")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| explained(&error))?;
-    let answer = sender.send_request(request).await.map_err(|error| explained(&error))?;
-    match answer.status() {
-        StatusCode::OK => Ok(answer.into_body()),
-        StatusCode::NOT_FOUND => Err("HTTP 404: is this the operations listener (--operations of the node)?".into()),
-        StatusCode::MISDIRECTED_REQUEST => {
-            Err("HTTP 421: list this name in gateway.hosts of the node, or give its IP address".into())
-        }
-        status => Err(format!("HTTP {status}")),
     }
 }
 
@@ -168,19 +115,6 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_read_and_wrong_ones_say_how() {
-        let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
-        assert_eq!(read("http://127.0.0.1:8081"), Ok("127.0.0.1:8081".into()));
-        assert_eq!(read("db1:8081/"), Ok("db1:8081".into()));
-        assert_eq!(read("http://[::1]:8081/node/7/v1/stats/events"), Ok("[::1]:8081/node/7".into()));
-        for (text, part) in [("https://a", "no TLS"), ("ws://a/v1/ws", "HTTP address"), ("http://", "http://host:8081")]
-        {
-            let error = read(text).expect_err(text);
-            assert!(error.contains(part), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn events_are_found_in_any_pieces() {

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use self::{
-    feed::{Address, Update},
+    feed::Update,
     node::Node,
     picture::{Picture, View},
     report::Report,
@@ -33,6 +33,7 @@ use self::{
 use super::{
     Error, Format, Output,
     node::stop_on_signal,
+    operations::Address,
     screen::{Input, Screen},
 };
 

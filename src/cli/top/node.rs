@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    feed::{Address, News},
+    feed::News,
     snapshot::{Delivery, Rates, Snapshot},
 };
+use crate::cli::operations::Address;
 
 /// Seconds that are remembered.
 pub(super) const SECONDS_KEPT: usize = 120;

@@ -176,15 +176,17 @@ fn whole(seconds: u64) -> String {
     lasting(seconds as f64).replace(".0 ", " ")
 }
 
-/// How the node stands and, in a second line, how its Redis does, if it has one.
+/// How the node stands; in a second line, how its Redis does, if it has one; in a third, what an audit has found to be wrong.
 fn status_lines(node: &Node, palette: Palette, now: Instant) -> Vec<Line<'static>> {
-    let redis = node.last.as_ref().filter(|_| node.state == State::Live).and_then(|last| last.redis.as_ref());
-    let redis = redis.map(|redis| {
+    let last = node.last.as_ref().filter(|_| node.state == State::Live);
+    let redis = last.and_then(|last| last.redis.as_ref()).map(|redis| {
         let (usable, all) = redis.usable();
         let paint = if redis.open && usable == all { Paint::Plain } else { Paint::Warn };
         Line::styled(harmless(&redis.to_string()), palette.style(paint))
     });
-    [status_line(node, palette, now)].into_iter().chain(redis).collect()
+    let wrong = last.and_then(|last| last.audit.as_ref()).filter(|audit| audit.wrong > 0);
+    let wrong = wrong.map(|audit| Line::styled(harmless(&audit.to_string()), palette.style(Paint::Bad)));
+    [status_line(node, palette, now)].into_iter().chain(redis).chain(wrong).collect()
 }
 
 fn status_line(node: &Node, palette: Palette, now: Instant) -> Line<'static> {
@@ -349,6 +351,20 @@ mod tests {
                 &["Redis in use, 250 ms behind, kept by this node", "redis 0.0%", "stale 0.0%", "4,064 records"],
             );
         }
+    }
+
+    #[test]
+    fn a_record_that_an_audit_has_found_to_be_wrong_has_a_line() {
+        let mut node = busy("a:1", 9);
+        let last = node.last.as_mut().expect("it was heard");
+        let audit =
+            |wrong| format!(r#"{{"audited":1204,"wrong":{wrong},"last":{{"ago_s":12,"found":"shared held c/k"}}}}"#);
+        last.audit = serde_json::from_str(&audit(0)).expect("what was found");
+        assert!(!drawn(std::slice::from_ref(&node), View::One(0), (80, 24), true).0.contains("audited"));
+        let last = node.last.as_mut().expect("it was heard");
+        last.audit = serde_json::from_str(&audit(1)).expect("what was found");
+        let (text, _) = drawn(std::slice::from_ref(&node), View::One(0), (80, 24), true);
+        shows(&text, &["audited 1,204, wrong 1; 12 s ago: shared held c/k"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     node::{Node, State},
-    snapshot::{Database, Delivery, Local, Rates, Redis, Replicas},
+    snapshot::{Audit, Database, Delivery, Local, Rates, Redis, Replicas},
 };
 use crate::cli::figures::{latency, rate, share};
 
@@ -34,6 +34,8 @@ struct Second {
     local: Local,
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<Redis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Audit>,
 }
 
 impl Report {
@@ -56,6 +58,7 @@ impl Report {
                     delivery: now.delivery,
                     local: last.local,
                     redis: last.redis.clone(),
+                    audit: last.audit.clone(),
                 };
                 ("live", None, Some(second))
             }
@@ -95,6 +98,9 @@ impl Report {
         }
         if let Some(redis) = &second.redis {
             text.push_str(&format!(", {redis}"));
+        }
+        if let Some(audit) = &second.audit {
+            text.push_str(&format!(", {audit}"));
         }
         text
     }

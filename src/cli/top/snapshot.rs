@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::figures::{grouped, lasting};
+use crate::{
+    cli::figures::{grouped, lasting},
+    shared::Switches,
+};
 
 /// Counts by a label, such as the tier or the reason.
 pub(super) type Counts = BTreeMap<String, u64>;
@@ -34,6 +37,8 @@ pub(super) struct Snapshot {
     pub(super) local: Local,
     /// `None` from a node without Redis.
     pub(super) redis: Option<Redis>,
+    /// `None` from a node that does not audit.
+    pub(super) audit: Option<Audit>,
     /// Of the last second; `None` from a node that does not measure it.
     pub(super) delivery: Option<Delivery>,
 }
@@ -97,6 +102,8 @@ pub(super) struct Redis {
     /// Why it is not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+    /// What of it the node uses.
+    pub(super) switches: Switches,
     pub(super) databases: Vec<Kept>,
 }
 
@@ -111,6 +118,35 @@ pub(super) struct Kept {
     /// Those that the node keeps current.
     pub(super) kept_here: u32,
     pub(super) behind_ms: Option<u64>,
+}
+
+/// What comparisons of cached records with the primary have found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Audit {
+    pub(super) audited: u64,
+    pub(super) wrong: u64,
+    /// The last that was wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last: Option<LastWrong>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct LastWrong {
+    pub(super) ago_s: u64,
+    pub(super) found: String,
+}
+
+/// `audited 1,204, wrong 0`, and what was wrong last.
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "audited {}, wrong {}", grouped(self.audited), grouped(self.wrong))?;
+        match &self.last {
+            Some(LastWrong { ago_s, found }) => write!(f, "; {} ago: {found}", lasting(*ago_s as f64)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Redis {
@@ -135,10 +171,15 @@ impl fmt::Display for Redis {
             write!(f, ", {} of {} slices not kept", all - usable, all)?;
         }
         match self.databases.iter().map(|kept| kept.kept_here).sum::<u32>() {
-            0 => Ok(()),
-            kept if kept == all => write!(f, ", kept by this node"),
-            kept => write!(f, ", {kept} of {all} slices kept by this node"),
+            0 => {}
+            kept if kept == all => write!(f, ", kept by this node")?,
+            kept => write!(f, ", {kept} of {all} slices kept by this node")?,
         }
+        let Switches { reads, fills, hints, .. } = self.switches;
+        for (name, _) in [("reads", reads), ("fills", fills), ("hints", hints)].iter().filter(|(_, is_on)| !is_on) {
+            write!(f, ", {name} off")?;
+        }
+        Ok(())
     }
 }
 

@@ -163,6 +163,17 @@ impl Postgres {
         self.database(owner).shared()?.read_replica(shard, collection, keys, needed, deadline).await
     }
 
+    pub(super) async fn read_each(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        key: &Key,
+        deadline: Deadline,
+    ) -> Result<Vec<Result<Fetched, String>>, Error> {
+        let owner = self.owner(shard)?;
+        Ok(self.database(owner).shared()?.read_each(shard, collection, key, deadline).await)
+    }
+
     pub(super) fn write(&self, write: Write, deadline: Deadline, answer: Completion<Result<Written, Error>>) {
         let Some(shard) = self.catalogue.shard_of(write.id.as_ref()) else {
             return answer.complete(Err(Error::broken("compute the shard of a key")));

@@ -63,6 +63,14 @@ impl Part {
         }
     }
 
+    /// Drops one floor.
+    pub(super) fn remove(&mut self, id: &RecordId) -> Option<Floor> {
+        let floor = self.floors.remove(id)?;
+        self.buckets.iter_mut().for_each(|(_, ids)| ids.retain(|held| held != id));
+        self.buckets.retain(|(_, ids)| !ids.is_empty());
+        Some(floor)
+    }
+
     pub(super) fn oldest(&self) -> Option<u64> {
         self.buckets.front().map(|(mark, _)| *mark)
     }

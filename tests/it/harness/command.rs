@@ -25,7 +25,7 @@ pub fn freshet(arguments: &[&str]) -> Ran {
 /// The same with variables of its own.
 pub fn freshet_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
-    for variable in ["DATABASE_URL", "FRESHET_CONFIG", "FRESHET_URL"] {
+    for variable in ["DATABASE_URL", "FRESHET_CONFIG", "FRESHET_URL", "FRESHET_OPERATIONS"] {
         command.env_remove(variable);
     }
     command.envs(variables.iter().copied());

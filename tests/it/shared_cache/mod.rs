@@ -1,5 +1,6 @@
 //! Records in Redis: what it spares the databases, and that nothing it says or loses makes an answer older.
 
+mod audit;
 mod checkup;
 mod cluster;
 mod faults;
@@ -8,7 +9,9 @@ mod matrix;
 mod reads;
 mod state;
 mod stream;
+mod switches;
 mod tampering;
+mod whereabouts;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use sqlx::postgres::PgRow;
 
 use super::{fetched, pool::Purpose};
@@ -35,6 +36,19 @@ enum Failed {
     Conflict,
     /// Only this statement failed.
     Refused,
+}
+
+impl Failed {
+    fn into_words(self) -> String {
+        match self {
+            Failed::Late => "it did not answer in time".into(),
+            Failed::Busy => "this node's connections to it are all in use".into(),
+            Failed::Lost(reason) => reason,
+            Failed::Promoted => "it is no replica any more".into(),
+            Failed::Conflict => "it cancelled the read, as what it read was being removed".into(),
+            Failed::Refused => "it refused the read".into(),
+        }
+    }
 }
 
 impl Shared {
@@ -86,6 +100,27 @@ impl Shared {
         };
         self.servers.failed(at, reason, ban);
         Err(unavailable("a replica did not answer"))
+    }
+
+    /// Reads one record on each server, for people; a replica as well that is asked nothing by others. In the order of the
+    /// configuration, with what is wrong where one did not answer.
+    pub(in crate::store::postgres) async fn read_each(
+        &self,
+        shard: ShardId,
+        collection: CollectionId,
+        key: &Key,
+        deadline: Deadline,
+    ) -> Vec<Result<Fetched, String>> {
+        let keys = std::slice::from_ref(key);
+        let reads = (0..self.servers.len()).map(async |at| {
+            if self.servers.is_primary(at) {
+                return self.read(shard, collection, keys, deadline).await.map_err(|error| error.to_string());
+            }
+            let rows = self.try_replica(at, shard, collection, keys, deadline).await.map_err(Failed::into_words)?;
+            let read = fetched(&rows, self.id, shard, keys.len()).map_err(|error| error.to_string())?;
+            Ok(Fetched { origin: Origin::Replica, ..read })
+        });
+        join_all(reads).await
     }
 
     async fn try_replica(

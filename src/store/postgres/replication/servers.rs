@@ -83,7 +83,7 @@ impl Servers {
         (&self.servers[primary.at], primary.term)
     }
 
-    pub(super) fn is_primary(&self, at: usize) -> bool {
+    pub(in crate::store::postgres) fn is_primary(&self, at: usize) -> bool {
         self.primary.read().at == at
     }
 
