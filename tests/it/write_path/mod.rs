@@ -1,5 +1,6 @@
 //! What a group of writes promises each of them, whatever its neighbours do.
 
+mod conditions;
 mod cut;
 mod echoes;
 mod feed_locks;

@@ -34,7 +34,8 @@ pub enum Aborted {
     Repeated,
     /// A table of the feed is locked, by a vacuum that shortens it, say: start over and wait for it.
     FeedLocked,
-    /// The generation of a shard rose: start over.
+    /// What a condition was judged by is over, as the generation of a shard rose, or an absent record came and went: start
+    /// over.
     Superseded,
     /// The commit itself was refused.
     CommitRefused(sqlx::Error),

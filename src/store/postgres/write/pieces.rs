@@ -118,8 +118,7 @@ impl Group<'_> {
             script.say("SAVEPOINT piece");
         }
         let writes = script.execute(pooled, &piece.statements.write(&piece.shape), self.arguments(piece));
-        let is_delete = piece.shape.kind == Kind::Delete;
-        let tombstones = is_delete.then(|| {
+        let tombstones = self.needs_tombstones(piece).then(|| {
             let mut keys = Elements::default();
             piece.writes.iter().for_each(|&at| keys.push(Some(self.writes[at].write.id.key.as_str())));
             feed.read_tombstones(script, pooled, &piece.statements.table().collection.name, keys)
@@ -128,6 +127,16 @@ impl Group<'_> {
             script.say("RELEASE SAVEPOINT piece");
         }
         Said { writes, tombstones, end: script.len() }
+    }
+
+    /// Whether a statement's answer is not whole without the tombstones behind it: a deletion's version is its tombstone's, and
+    /// an insert on the condition of a deletion holds only where that one is the newest still.
+    fn needs_tombstones(&self, piece: &Piece) -> bool {
+        match piece.shape.kind {
+            Kind::Delete => true,
+            Kind::Insert => piece.writes.iter().any(|&at| self.asked_tombstone(&self.writes[at]).is_some()),
+            Kind::Replace | Kind::Patch => false,
+        }
     }
 
     /// What a piece's statement is given: keys, the versions asked for, values.
@@ -154,5 +163,10 @@ impl Group<'_> {
         let known = self.generations.get(&placed.shard);
         let is_over = stamp.version > 0 && known.is_some_and(|&known| known != stamp.generation);
         Some(if is_over { -1 } else { stamp.version.cast_signed() })
+    }
+
+    /// The version that the newest tombstone must have of a record that is absent, where one is asked for.
+    pub fn asked_tombstone(&self, placed: &Placed) -> Option<i64> {
+        self.asked(placed).filter(|asked| *asked != 0)
     }
 }

@@ -46,6 +46,7 @@ impl Group<'_> {
             for (piece, said) in pieces.drain(..done).zip(&said) {
                 let tombstones = said.tombstones.map_or(&[][..], |at| &rows[at]);
                 self.take(&piece, &rows[said.writes], tombstones).map_err(|_| Aborted::Lost)?;
+                self.check_tombstones(&piece, tombstones)?;
                 carried_out.extend(piece.writes);
             }
             match error {

@@ -11,7 +11,7 @@ use crate::{
         Error, Operation,
         postgres::write::{
             group::{Group, Mode, Placed},
-            outcome::Outcome,
+            outcome::{Aborted, Outcome},
             pieces::Piece,
             row::{self, Row, Step},
             shape::Kind,
@@ -76,10 +76,8 @@ impl Group<'_> {
             if kind == Kind::Delete {
                 let number: i64 = row.try_get(result::NUMBER)?;
                 let is_its = |row: &&PgRow| row.try_get::<i64, _>(0).is_ok_and(|its| its == number);
-                let tombstone =
-                    tombstones.iter().find(is_its).map(|row| row.try_get::<Option<i64>, _>(1)).transpose()?;
-                let version = tombstone.flatten().unwrap_or(0).unsigned_abs();
-                return Ok(State::Written { version, value: None, kind });
+                let tombstone = tombstones.iter().find(is_its).map(read_tombstone).transpose()?;
+                return Ok(State::Written { version: tombstone.map_or(0, |(_, version)| version), value: None, kind });
             }
             let value: Option<&str> = row.try_get(result::VALUE)?;
             let value = value.map(|text| Bytes::copy_from_slice(text.as_bytes()));
@@ -94,10 +92,28 @@ impl Group<'_> {
         })
     }
 
+    /// Refuses a round that inserted a record on the condition of a deletion which is not the newest: between the look at the
+    /// record, in an earlier statement, and the insert it came and went. The insert holds the key, so the `tombstones` read
+    /// behind it are the last word. (`tests/it/write_path/conditions.rs`)
+    pub fn check_tombstones(&self, piece: &Piece, tombstones: &[PgRow]) -> Result<(), Aborted> {
+        if piece.shape.kind != Kind::Insert {
+            return Ok(());
+        }
+        for row in tombstones {
+            let (number, newest) = read_tombstone(row).map_err(|_| Aborted::Lost)?;
+            let Some(&at) = number.checked_sub(1).and_then(|place| piece.writes.get(place)) else { continue };
+            let asked = self.asked_tombstone(&self.writes[at]);
+            let is_inserted = matches!(self.states[at], State::Written { kind: Kind::Insert, .. });
+            if is_inserted && asked.is_some_and(|asked| asked != newest.cast_signed()) {
+                return Err(Aborted::Superseded);
+            }
+        }
+        Ok(())
+    }
+
     /// What a write of a record comes to that is not there, but may have a tombstone.
     fn absent(&self, placed: &Placed, tombstone: u64) -> State {
-        let asked = self.asked(placed).filter(|asked| *asked != 0);
-        if asked.is_some_and(|asked| asked != tombstone.cast_signed()) {
+        if self.asked_tombstone(placed).is_some_and(|asked| asked != tombstone.cast_signed()) {
             return State::Conflict { version: tombstone };
         }
         match placed.write.operation {
@@ -105,6 +121,13 @@ impl Group<'_> {
             _ => pending(placed, Step::Insert, self.mode),
         }
     }
+}
+
+/// A row of [`Feed::read_tombstones`](super::feed::Feed::read_tombstones): the key's number, and the version of its newest
+/// tombstone, or 0.
+fn read_tombstone(row: &PgRow) -> Result<(usize, u64), sqlx::Error> {
+    let number = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
+    Ok((number, row.try_get::<Option<i64>, _>(1)?.unwrap_or(0).unsigned_abs()))
 }
 
 /// The state in which a write begins.
