@@ -20,6 +20,9 @@ use crate::{
     record::Stamp,
 };
 
+/// Of the states that a conditional write passed over, so many events are shown.
+const SHOWN_MAX: usize = 8;
+
 pub(super) fn judge(line: &Line<'_>, judgement: &mut Judgement) {
     let floors = line.acknowledged();
     judge_truth(line, judgement);
@@ -97,19 +100,34 @@ fn judge_connections(line: &Line<'_>, judgement: &mut Judgement) {
 
 /// Between the state that a write named and the one that it made there is no other.
 fn judge_conditions(line: &Line<'_>, judgement: &mut Judgement) {
-    let written = line.writes.iter().filter_map(|write| Some((write.stamp()?, Known::Write(write))));
-    let told = line.states().map(|(_, state, known)| (state.stamp, known));
-    let known: BTreeMap<Stamp, Known<'_>> = written.chain(told).collect();
+    let known = known_states(line);
     for write in line.writes.iter().filter(|write| !write.is_repeat) {
         let (Some(named), Some(made)) = (write.if_stamp, write.stamp()) else { continue };
         if named >= made || named.generation != made.generation {
             continue;
         }
-        let between = known.range((Bound::Excluded(named), Bound::Excluded(made))).next();
+        let is_next = known.range((Bound::Excluded(named), Bound::Excluded(made))).next().is_none();
         let what = format!("a write on the condition that the record is at {named} passed over a state after that");
-        judgement.check(between.is_none(), || {
-            let passed = between.map(|(_, known)| known.event());
-            Violation::new(what, passed.into_iter().chain([Event::Write((*write).clone())]))
+        judgement.check(is_next, || {
+            let from_named = known.range(named..made).flat_map(|(_, shown)| shown.iter().flatten());
+            let shown = from_named.map(|known| known.event()).take(SHOWN_MAX);
+            Violation::new(what, shown.chain([Event::Write((*write).clone())]))
         });
     }
+}
+
+/// Every state of a key that is known, with the write that made it and what told of it first.
+fn known_states<'a>(line: &Line<'a>) -> BTreeMap<Stamp, [Option<Known<'a>>; 2]> {
+    let mut known: BTreeMap<Stamp, [Option<Known<'a>>; 2]> = BTreeMap::new();
+    for write in line.writes.iter().filter(|write| !write.is_repeat) {
+        if let Some(stamp) = write.stamp() {
+            known.entry(stamp).or_default()[0].get_or_insert(Known::Write(write));
+        }
+    }
+    let mut told: Vec<_> = line.states().collect();
+    told.sort_by_key(|(at, ..)| *at);
+    for (_, state, by) in told {
+        known.entry(state.stamp).or_default()[1].get_or_insert(by);
+    }
+    known
 }

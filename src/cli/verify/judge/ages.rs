@@ -5,11 +5,18 @@
 //! must show. No other slack is needed: nothing compares the clocks of two machines. `stale_ms` is cut to whole
 //! milliseconds, so it stands for up to one more.
 //!
+//! A push is an answer only as the snapshot of its subscription. Any other is a change, and may be late: of a write whose
+//! answer a silent link holds back, the node that made it hears when the link speaks again, and pushes it then. That is newer
+//! than what the subscription has, and not proven; `freshet_freshness` has said so.
+//!
 //! # Source
 //! docs/coherence.md, section 8 and I11.
 
-use super::{Judgement, Violation, line::Line};
-use crate::cli::verify::history::{Event, Micros, State};
+use super::{
+    Judgement, Violation,
+    line::{Line, Watch},
+};
+use crate::cli::verify::history::{Event, Micros, Pushed, State, Write};
 
 /// What cutting an age to milliseconds may hide.
 const ROUNDING: Micros = 1_000;
@@ -17,9 +24,8 @@ const ROUNDING: Micros = 1_000;
 pub(super) fn judge(line: &Line<'_>, fresh: Micros, judgement: &mut Judgement) {
     let floors = line.acknowledged();
     let answers = line.reads.iter().map(|read| (read.sent, read.received, &read.state, Event::Read((*read).clone())));
-    // A snapshot is an answer; if none came, because nothing had changed, what comes first is newer than it would be.
     let snapshots = line.watches.iter().filter_map(|watch| {
-        let first = watch.pushes.first()?;
+        let first = watch.pushes.first().filter(|first| !may_be_late_change(line, watch, first))?;
         Some((watch.opened.sent, first.at, &first.state, Event::Pushed((*first).clone())))
     });
     for (sent, received, state, event) in answers.chain(snapshots) {
@@ -32,6 +38,15 @@ pub(super) fn judge(line: &Line<'_>, fresh: Micros, judgement: &mut Judgement) {
             Violation::new(what, [floor.known.event(), event])
         });
     }
+}
+
+/// Whether the first push of a subscription may be a change and not the snapshot: there is none where the subscription named
+/// the state that it had, and its node had no other. Then it is of a write that was not answered yet; and if all were that made
+/// such a state, it was known when the subscription began, and what comes first is no older than the snapshot would be.
+fn may_be_late_change(line: &Line<'_>, watch: &Watch<'_>, first: &Pushed) -> bool {
+    let is_its = |write: &Write| write.number == first.state.content.and_then(|content| content.number);
+    let is_unanswered = |write: &Write| write.may_have_happened() && write.over() > watch.opened.sent;
+    watch.opened.since.is_some() && line.writes.iter().any(|write| is_its(write) && is_unanswered(write))
 }
 
 fn claimed(state: &State, fresh: Micros) -> Micros {

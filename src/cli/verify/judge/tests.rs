@@ -5,7 +5,7 @@ use super::{
     told::{MS, Told, absent, acknowledged, at, conflict, refused, stamp, unknown},
 };
 use crate::{
-    cli::verify::history::{Content, Event, Micros, State, Write},
+    cli::verify::history::{Content, Event, Micros, Outcome, State, Write},
     record::Stamp,
 };
 
@@ -173,6 +173,27 @@ fn a_condition_passes_over_nothing() {
 }
 
 #[test]
+fn what_was_passed_over_is_shown_by_its_write_and_by_what_told_of_it() {
+    let named = |write: &mut Write| write.if_stamp = Some(stamp(10));
+    let told = Told::new()
+        .write(1, [0, 1], acknowledged(10))
+        .by_sql(2, [2, 3], acknowledged(11))
+        .subscribed(None, 0)
+        .push(4, at(11, 2))
+        .read([5, 6], at(11, 2))
+        .write_with(3, [2, 7], acknowledged(12), named);
+    let judged = told.judged().into_iter().find(|judgement| judgement.claim == Claim::Acknowledged);
+    let evidence = judged.expect("a judgement").first.remove(0).evidence;
+    let kinds = evidence.iter().map(|event| match event {
+        Event::Write(write) => write.number.expect("a number"),
+        Event::Pushed(_) => 100,
+        other => panic!("{other:?}"),
+    });
+    let shown = "the state that was named, the write of the next with what told of it first, and who passed it over";
+    assert_eq!(kinds.collect::<Vec<_>>(), [1, 2, 100, 3], "{shown}");
+}
+
+#[test]
 fn a_stamp_that_is_named_is_reached() {
     let told = || Told::new().write(1, [0, 1], acknowledged(10)).write(2, [2, 3], acknowledged(11));
     told().read_on(1, Some(11), [4, 5], at(11, 2)).accepted();
@@ -224,4 +245,26 @@ fn an_answer_is_no_older_than_it_says() {
     // A snapshot is an answer, and a push of a change is not one.
     told().subscribed(None, 4_001).push(4_002, old(None)).violates(&[Claim::Ages]);
     told().subscribed(None, 500).push(501, old(None)).push(9_000, at(11, 2)).accepted();
+}
+
+#[test]
+fn a_change_whose_write_was_answered_late_is_no_snapshot() {
+    // Its node heard of the first write when the second was long acknowledged.
+    let told = |late: Outcome| {
+        let by_node = Told::new().write(1, [0, 1], acknowledged(9)).write(2, [2, 9_000], late);
+        by_node.by_sql(3, [3, 1_000], acknowledged(11))
+    };
+    let pushed = |late, since| told(late).subscribed(since, 6_000).push(9_000, at(10, 2));
+    for late in [acknowledged(10), unknown()] {
+        pushed(late.clone(), Some(9)).accepted();
+        // It named nothing, so a snapshot came first.
+        pushed(late, None).violates(&[Claim::Ages]);
+    }
+    let refused_here = || Told::new().write(1, [0, 1], acknowledged(9)).by_sql(3, [3, 1_000], acknowledged(11));
+    let deleted = |ended| refused_here().write(None, [2, ended], acknowledged(10)).subscribed(Some(9), 6_000);
+    deleted(9_000).push(9_000, absent(10)).accepted();
+    // Its write was answered before: the node knew the state, and newer ones had to be known.
+    deleted(4_000).push(9_000, absent(10)).violates(&[Claim::Ages]);
+    let answered = |number| refused_here().write(2, [2, 4_000], acknowledged(10)).write(number, [2, 9_000], unknown());
+    answered(4).subscribed(Some(9), 6_000).push(9_000, at(10, 2)).violates(&[Claim::Ages]);
 }
