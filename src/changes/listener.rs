@@ -59,7 +59,10 @@ impl Listener {
     async fn pass_on(&self, mut hints: Hints, first: usize) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
-            self.cache.hints_on().await;
+            if !self.cache.switches().hints {
+                self.cache.hints_on().await;
+                hints.skip();
+            }
             match hints.next().await {
                 Ok(read) => {
                     backoff.reset();

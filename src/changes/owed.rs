@@ -292,6 +292,9 @@ mod tests {
             begun.elapsed()
         };
         // In one of some tries, as others use the machine too; where it is in proportion to the square, it is a hundred times in all.
-        assert!((0..20).any(|_| drain(200_000) < drain(20_000) * 50), "ten times as many take more than 50 times as long");
+        assert!(
+            (0..20).any(|_| drain(200_000) < drain(20_000) * 50),
+            "ten times as many take more than 50 times as long"
+        );
     }
 }

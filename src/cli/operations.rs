@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::Error;
+use super::{Error, pretty::harmless};
 use crate::client::error::explained;
 
 /// How long an answer may take; a node reads its databases for some.
@@ -162,7 +162,7 @@ fn why(status: StatusCode, said: Option<String>) -> String {
         (StatusCode::NOT_FOUND, Some(said)) if said.contains("/v1/ws") => {
             "this is the address of clients; give the operations listener (--operations of the node)".into()
         }
-        (_, Some(said)) => said,
+        (_, Some(said)) => harmless(&said),
         (StatusCode::NOT_FOUND, None) => "HTTP 404: is this the operations listener (--operations of the node)?".into(),
         (status, None) => format!("HTTP {status}"),
     }

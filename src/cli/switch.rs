@@ -16,7 +16,7 @@ const PATH: &str = "/switches";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  freshet switch                                how they stand on the node on this machine
+  freshet switch                                those of the node on this machine
   freshet switch reads=off                      the databases answer, as without Redis
   freshet switch reads=off shadow=5%            of 20 misses one is looked up in Redis as well, and compared
   freshet switch hints=on --node web1:8081 --node web2:8081
@@ -28,9 +28,10 @@ Switches:
   shadow=0%..100% while reads are off: the share of misses that are looked up, filled and compared;
                   freshet_tiers_audits_total{tier=\"shadow\"} counts what came of it
 
-They act on the nodes named, until these end. [redis.switches] of the configuration has those a node begins with.")]
+A change applies to the nodes you name and lasts until they stop. [redis.switches] of the configuration has what a
+node starts with.")]
 pub struct Args {
-    /// What to change; without any, how they stand.
+    /// What to change; nothing shows all switches.
     #[arg(value_name = "SWITCH=VALUE", value_parser = parse)]
     changes: Vec<SwitchChange>,
     /// The operations listeners of nodes.
@@ -44,7 +45,7 @@ pub struct Args {
     nodes: Vec<Address>,
 }
 
-/// How the switches of a node stand.
+/// The switches of a node.
 #[derive(Serialize)]
 struct Standing {
     node: String,
@@ -52,7 +53,7 @@ struct Standing {
     switches: Switches,
 }
 
-/// Changes the switches, if that is asked for, and prints how they stand.
+/// Changes the switches, if that is asked for, and prints them.
 ///
 /// # Errors
 /// [`Error::Unanswered`] naming the nodes that were not reached or refused, after the others were printed.

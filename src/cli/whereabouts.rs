@@ -21,7 +21,7 @@ Examples:
   freshet where products 85123A --node web1:8081 --node web2:8081    several nodes
 
 Servers and Redis are shown as the first node sees them that answers. No value is shown.
-A stamp that is lower than the primary's stands out: it is on its way, or something holds it up.")]
+A stamp that is not the primary's stands out: a change is on its way, or something holds it up.")]
 pub struct Args {
     /// The collection, which is a tracked table's name, such as products.
     collection: String,
@@ -156,8 +156,11 @@ fn push_node(table: &mut Table, said: &Whereabouts, newest: Option<Stamp>) {
     let local = said.local.as_ref();
     let expires = local.map(|local| format!("expires in {}", lasting(local.expires_s as f64)));
     push(table, "L1", local.map(|local| &local.held), newest, &[expires]);
-    let floor = said.floor.clone().unwrap_or_else(|| "-".into());
-    table.push(["floor".into(), floor.into(), Cell::default(), "nothing older is answered".into()]);
+    let (floor, meaning) = match &said.floor {
+        Some(floor) => (floor.as_str(), "nothing older is answered"),
+        None => ("-", "any state is answered"),
+    };
+    table.push(["floor".into(), floor.into(), Cell::default(), meaning.into()]);
     table.push(["filter".into(), Cell::default(), Cell::default(), (&said.filter).into()]);
     let watchers = match said.watchers {
         0 => "none".to_owned(),
@@ -237,7 +240,7 @@ node web1:8081
 
 node web2:8081
   L1                1.6     absent  expires in 5.0 s
-  floor             -               nothing older is answered
+  floor             -               any state is answered
   filter                            denies
   subscriptions               none
   feed                              all is applied up to 9,000 ms ago, mark 0

@@ -48,7 +48,7 @@ use std::{
 use bytesize::ByteSize;
 use prometheus::{IntCounter, IntCounterVec};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
@@ -148,6 +148,8 @@ struct Inner {
     started: Instant,
     answers: IntCounterVec,
     turned_away: IntCounter,
+    /// Records that are being looked for on behalf of operators.
+    whereabouts: Semaphore,
 }
 
 /// What a request handler gets to work with: the gateway, and the tasks and the end of the listener it came through.
@@ -178,6 +180,7 @@ impl Gateway {
             answers: telemetry.counters("freshet_gateway_answers_total", "HTTP requests answered.", &["status"]),
             turned_away: telemetry
                 .counter("freshet_gateway_turned_away_total", "Sockets closed because there were too many."),
+            whereabouts: Semaphore::new(whereabouts::AT_ONCE_MAX),
             telemetry,
         };
         Gateway { inner: Arc::new(inner) }

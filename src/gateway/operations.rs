@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{RawQuery, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 
@@ -14,6 +14,7 @@ use super::{
     readiness::{Check, Outcome},
     refusal::Refusal,
 };
+use crate::protocol::Code;
 
 /// 200 as long as the process answers at all.
 pub(super) async fn livez() -> Response {
@@ -45,6 +46,22 @@ fn line(check: &Check) -> String {
 /// Prometheus, "Exposition formats", text-based format 0.0.4.
 pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
     text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", edge.gateway.telemetry.text())
+}
+
+/// Refuses a request that a page has made: it would use the network position of the operator who looks at it.
+///
+/// # Source
+/// RFC 6454, section 7; W3C, "Fetch Metadata Request Headers", section 2.3.
+pub(super) fn refuse_pages(headers: &HeaderMap) -> Result<(), Refusal> {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let is_of_page = headers.contains_key(header::ORIGIN) || site.is_some_and(|site| site != b"none");
+    match is_of_page {
+        true => {
+            let message = "pages may not ask this; use \"freshet where\" or \"freshet switch\"";
+            Err(Refusal::new(StatusCode::FORBIDDEN, Code::Forbidden, "origin", message))
+        }
+        false => Ok(()),
+    }
 }
 
 /// An answer for programs, which nothing keeps.

@@ -3,14 +3,14 @@
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 
 use super::{
     Edge,
     body::{self, Declared},
-    operations,
+    operations::{self, refuse_pages},
     refusal::Refusal,
 };
 use crate::{protocol::Code, shared::SwitchChange, tiers::Tiers};
@@ -22,10 +22,7 @@ pub(super) async fn get(State(edge): State<Edge>) -> Result<Response, Refusal> {
 
 /// Changes those that the body names, and answers how all stand then. No page may do that.
 pub(super) async fn patch(State(edge): State<Edge>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
-    if headers.contains_key(header::ORIGIN) {
-        let message = "pages may not change how a node works; use \"freshet switch\"";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, Code::Forbidden, "origin", message));
-    }
+    refuse_pages(&headers)?;
     body::check_type(&headers, &["application/json"], Declared::Required, "accept-patch")?;
     let text = body::text(&edge.gateway.config, body).await?;
     let refused = |message: String| Refusal::bad_request("switches", message);

@@ -1,14 +1,22 @@
 //! `/where/{collection}/{key}` of the operations listener: where a record stands, as seen from this node.
 
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
 use serde::Serialize;
 
 use super::{
-    Edge, operations,
+    Edge,
+    operations::{self, refuse_pages},
     refusal::Refusal,
     rest::{RecordPath, Segments},
 };
-use crate::{service, tiers::whereabouts::Whereabouts};
+use crate::{protocol::Code, service, tiers::whereabouts::Whereabouts};
+
+/// Records that are looked for at once: each look takes connections that clients' reads need as well.
+pub(super) const AT_ONCE_MAX: usize = 2;
 
 /// What the tiers know, and the hub.
 #[derive(Serialize)]
@@ -26,7 +34,13 @@ struct Answer {
 pub(super) async fn get(
     State(edge): State<Edge>,
     Segments((collection, key)): Segments<RecordPath>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    refuse_pages(&headers)?;
+    let Ok(_permit) = edge.gateway.whereabouts.try_acquire() else {
+        let message = format!("{AT_ONCE_MAX} records are being looked for already; ask again");
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, "overloaded", message));
+    };
     let service = edge.gateway.service();
     let id = service.record(&collection, &key)?;
     let whereabouts = service.tiers().whereabouts(&id).await.map_err(service::Error::from)?;

@@ -93,6 +93,11 @@ impl Hints {
         self.streams.len()
     }
 
+    /// Passes over what has come so far.
+    pub fn skip(&mut self) {
+        self.seen = None;
+    }
+
     /// The entries that have come since; none if that takes half a second. What is no entry is passed over.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What of Redis a node uses: an operator turns it off and on while the node runs.
 //!
-//! They act on this node alone and are not kept: a node begins with those of its configuration.
+//! They apply to this node alone and are not kept: a node starts with those of its configuration. What is under way when one is
+//! turned off is finished.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -75,7 +76,7 @@ impl Board {
         *self.0.borrow()
     }
 
-    /// Makes a change, which is logged; returns how they stand. One with a value that makes no sense changes nothing.
+    /// Makes a change, which is logged; returns the state of all switches. One with a value that makes no sense changes nothing.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_is_none_changes_nothing() {
+    fn an_impossible_share_changes_nothing() {
         let board = Board::new(Switches::default());
         for shadow in [-0.1, 1.1, f64::NAN] {
             let refused = board.change(Change { reads: Some(false), shadow: Some(shadow), ..Change::default() });

@@ -8,17 +8,20 @@
 //! same where the stamps are equal. Something newer is compared with another read of the primary. Between the read and the proof
 //! the record may change as it likes: only what the tier must have seen counts against it.
 //!
-//! Promises: at most [`Config::per_second_max`] audits begin in a second, whatever is read, and no tier takes another's turn;
-//! a read waits for none of them. What is found wrong is counted, logged and removed from the tier.
+//! Promises: at most [`Config::per_second_max`] audits begin in a second, whatever is read, and each tier gets its share of them;
+//! a read waits for none of them. What is found wrong is counted, logged and removed, but for what watchers have been sent.
 //!
 //! # Source
-//! docs/coherence.md, invariants I5, I7 and I12: the first must hold for L1 and Redis, the last for the filter.
+//! docs/coherence.md, section 8b, and invariants I5, I12 and I15, which speak of L1, the filter and Redis.
 
 mod comparison;
 mod examination;
 mod sampling;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -37,7 +40,7 @@ use crate::{
 pub struct Config {
     /// The share of reads after which the record is compared; 0 audits nothing.
     pub share: f64,
-    /// The most audits of this node in a second; each costs a read on a primary.
+    /// The most audits of this node in a second; each costs a read on a primary, and some more where something is wrong.
     pub per_second_max: u32,
 }
 
@@ -122,6 +125,8 @@ pub(super) struct Audits {
     pause: Duration,
     /// The next of each tier. Others are not audited meanwhile.
     next: Mutex<[Option<RecordId>; 4]>,
+    /// Whether there is one, for readers that have one to offer.
+    is_taken: [AtomicBool; 4],
     is_next: Notify,
     outcomes: [[IntCounter; 4]; 4],
     last: Mutex<Option<Finding>>,
@@ -136,6 +141,7 @@ impl Audits {
             sampler: Sampler::new(config.share),
             pause: Duration::from_secs(1) / config.per_second_max.max(1),
             next: Mutex::default(),
+            is_taken: Default::default(),
             is_next: Notify::new(),
             outcomes: Tier::ALL.map(|tier| Outcome::ALL.map(|outcome| counter(tier, outcome))),
             last: Mutex::default(),
@@ -144,16 +150,17 @@ impl Audits {
 
     /// A tier has answered a read; now and then the record is audited.
     pub(super) fn sample(&self, tier: Tier, record: RecordRef<'_>) {
-        if self.sampler.picks(tier) {
+        if self.sampler.picks(tier) && !self.is_taken[tier as usize].load(Ordering::Relaxed) {
             self.offer(tier, RecordId::new(record.collection, Key::from_database(record.key)));
         }
     }
 
-    /// Has a record audited, unless another one of its tier is still to be.
+    /// Has a record audited, unless another record of the tier is waiting.
     pub(super) fn offer(&self, tier: Tier, id: RecordId) {
         let mut next = self.next.lock();
         if next[tier as usize].is_none() {
             next[tier as usize] = Some(id);
+            self.is_taken[tier as usize].store(true, Ordering::Relaxed);
             drop(next);
             self.is_next.notify_one();
         }
@@ -163,7 +170,11 @@ impl Audits {
     async fn next(&self, after: Tier) -> (Tier, RecordId) {
         loop {
             let turns = (1..=Tier::ALL.len()).map(|step| Tier::ALL[(after as usize + step) % Tier::ALL.len()]);
-            let take = |tier: Tier| Some((tier, self.next.lock()[tier as usize].take()?));
+            let take = |tier: Tier| {
+                let taken = self.next.lock()[tier as usize].take()?;
+                self.is_taken[tier as usize].store(false, Ordering::Relaxed);
+                Some((tier, taken))
+            };
             match turns.into_iter().find_map(take) {
                 Some(taken) => return taken,
                 None => self.is_next.notified().await,

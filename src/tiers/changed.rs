@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     Tiers,
+    audit::Tier,
     batch::Loaded,
     shared::{LOOKS, SharedReads},
 };
@@ -106,8 +107,9 @@ impl Tiers {
     }
 
     fn take(&self, chain: &Chain, changed: &mut Changed<'_>, at: usize, slot: Slot, begun: Instant) {
-        let (database, shard) = (changed.database, changed.shard);
-        if let Some(state) = self.judge(&changed.id(at), chain, slot).filter(|_| self.is_usable(database, chain)) {
+        let (database, shard, id) = (changed.database, changed.shard, changed.id(at));
+        if let Some(state) = self.judge(&id, chain, slot).filter(|_| self.is_usable(database, chain)) {
+            self.inner.audits.sample(Tier::Shared, id.as_ref());
             let position = chain.applied;
             changed.found[at] = Some(Loaded { state, database, position, origin: Origin::Shared, shard, begun });
         }
@@ -127,7 +129,7 @@ impl Tiers {
         let read = self.read_primary(changed, granted.iter().map(|(_, at)| *at).collect()).await;
         for (name, at) in granted {
             let loaded = changed.found[at].as_ref();
-            let admitted = loaded.and_then(|loaded| self.install(&changed.id(at), loaded));
+            let admitted = loaded.and_then(|loaded| self.admitted(&changed.id(at), loaded));
             let slot = admitted.map(|state| Slot { incarnation: chain.incarnation, state });
             shared.fills.offer(slice.clone(), name, token, slot);
         }

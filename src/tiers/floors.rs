@@ -16,7 +16,7 @@ use std::{
 };
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use self::part::Part;
 use super::base::Base;
@@ -76,8 +76,7 @@ impl Floors {
         let mut part = self.part(id).lock();
         let is_news = part.get(id).is_none_or(|floor| floor.stamp < stamp);
         let is_more = part.raise(id, stamp, live, seen.0 + 2);
-        drop(part);
-        self.count(is_more);
+        self.count(part, is_more);
         is_news
     }
 
@@ -118,8 +117,7 @@ impl Floors {
             _ => self.applied.load(Ordering::Acquire).max(position.0) + 2,
         };
         let is_more = part.raise(id, state.stamp, state.value.is_some(), bucket);
-        drop(part);
-        self.count(is_more);
+        self.count(part, is_more);
         Some(state)
     }
 
@@ -176,16 +174,21 @@ impl Floors {
         }
     }
 
-    /// Drops the floor of a key that was raised by what is no state of it: reads above it would never come. The base rises first,
-    /// past all changes that the floor may have swallowed.
-    pub fn forget(&self, id: &RecordId) {
-        let mut part = self.part(id).lock();
-        let Some(floor) = part.get(id) else { return };
-        self.base.raise(floor.bucket);
-        // Under the lock, as where floors leave the window.
+    /// Accepts no more what shows less than mark `position`, unless it is of a read of the primary that begins later.
+    pub fn raise_position(&self, position: Position) {
         self.base.raise_moment(Instant::now());
+        self.base.raise(position.0);
+    }
+
+    /// Drops the floor of a key if it is `stamp`, which is of no state that the key ever had: reads above it would never come. The
+    /// base rises first, past all changes that the floor may have swallowed: those of polls, which have lifted its bucket, and
+    /// own writes. `position` is that of a mark whose snapshot is taken after this call.
+    pub fn forget(&self, id: &RecordId, stamp: Stamp, position: Position) {
+        let mut part = self.part(id).lock();
+        let Some(floor) = part.get(id).filter(|floor| floor.stamp == stamp) else { return };
+        // Under the lock, as where floors leave the window.
+        self.raise_position(Position(position.0.max(floor.bucket)));
         part.remove(id);
-        drop(part);
         self.held.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -194,8 +197,11 @@ impl Floors {
         self.held.load(Ordering::Acquire)
     }
 
-    fn count(&self, is_more: bool) {
-        if is_more && self.held.fetch_add(1, Ordering::AcqRel) >= self.floors_max {
+    /// Counts a floor more under its part's lock, so that it is not taken off before; drops others, if there are too many.
+    fn count(&self, part: MutexGuard<'_, Part>, is_more: bool) {
+        let is_too_many = is_more && self.held.fetch_add(1, Ordering::AcqRel) >= self.floors_max;
+        drop(part);
+        if is_too_many {
             self.shed();
         }
     }
@@ -318,13 +324,15 @@ mod tests {
         assert!(floors.admit(&id("a"), &live(99), Position(3), Some(earlier)).is_some());
         // Swallowed by the higher floor.
         floors.raise(&id("a"), Stamp::new(1, 7), true, Position(6));
-        floors.forget(&id("a"));
+        floors.forget(&id("a"), Stamp::new(1, 98), Position(20));
+        assert_eq!((floors.get(&id("a")), floors.len()), (Some(Stamp::new(1, 99)), 1), "it is another floor");
+        floors.forget(&id("a"), Stamp::new(1, 99), Position(20));
         assert_eq!((floors.get(&id("a")), floors.len()), (None, 0));
         assert_eq!(floors.admit(&id("a"), &live(6), Position(5), Some(earlier)), None, "it may lack the change");
-        assert_eq!(floors.admit(&id("a"), &live(6), Position(7), None), None, "and so may a replica");
+        assert_eq!(floors.admit(&id("a"), &live(6), Position(19), None), None, "and so may a replica");
         std::thread::sleep(Duration::from_millis(1));
         assert!(floors.admit(&id("a"), &live(7), Position(5), Some(Instant::now())).is_some());
-        assert!(floors.admit(&id("a"), &live(7), Position(8), None).is_some());
+        assert!(floors.admit(&id("a"), &live(7), Position(20), None).is_some());
     }
 
     #[test]

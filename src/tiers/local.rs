@@ -124,11 +124,13 @@ impl Local {
         }
     }
 
-    /// Removes an entry, whatever its stamp.
-    pub fn remove(&self, id: &RecordId) {
+    /// Removes an entry, whatever its stamp, after `refuse`, during which no other thread changes the entry: what it makes
+    /// floors refuse is not put back.
+    pub fn remove(&self, id: &RecordId, refuse: impl FnOnce()) {
         let record = id.as_ref();
         let _stripe = self.lock_stripe(&record);
         let _changing = self.caches.change(&record);
+        refuse();
         self.entries.invalidate(&record);
     }
 

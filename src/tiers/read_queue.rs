@@ -27,13 +27,15 @@ pub(super) struct Caller {
     pub(super) deadline: Deadline,
     /// What a replica must show to answer it.
     pub(super) needed: Position,
+    /// It wants to know what Redis has, and no database is to be asked for it alone.
+    pub(super) is_shadow: bool,
 }
 
 impl Caller {
     /// A caller that any server may answer.
     pub(super) fn new(deadline: Deadline, answer: impl FnOnce(Result<Loaded, Error>) + Send + Sync + 'static) -> Self {
         let answer = Completion::new(|| Err(Error::shutting_down()), answer);
-        Caller { answer, deadline, needed: Position::default() }
+        Caller { answer, deadline, needed: Position::default(), is_shadow: false }
     }
 }
 
@@ -172,7 +174,7 @@ mod tests {
             let (give, answered) = mpsc::channel();
             let deadline = Deadline::after(Duration::from_millis(after));
             let answer = Completion::new(|| Err(Error::Overloaded), move |answer| drop(give.send(answer)));
-            self.join(key, join, Caller { answer, deadline, needed: Position::default() });
+            self.join(key, join, Caller { answer, deadline, needed: Position::default(), is_shadow: false });
             (deadline, answered)
         }
     }

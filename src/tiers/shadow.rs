@@ -28,7 +28,8 @@ impl Tiers {
         self.inner.shared.as_ref().map(|shared| shared.cache.switch(change))
     }
 
-    /// Looks a record up beside a read that a database answers, and has what Redis says compared.
+    /// Looks a record up beside a read that a database answers, and has what Redis says compared. Where many are looked up already,
+    /// or Redis has no answer, nothing is done.
     pub(super) fn shadow(&self, id: &RecordId) {
         let (tiers, record) = (self.clone(), id.clone());
         let compare = move |loaded: Result<Loaded, Error>| {
@@ -36,6 +37,7 @@ impl Tiers {
                 tiers.inner.audits.offer(Tier::Shadow, record);
             }
         };
-        self.load_shared(id, Caller::new(Deadline::after(LEASE), compare));
+        let caller = Caller::new(Deadline::after(LEASE), compare);
+        self.load_shared(id, Caller { is_shadow: true, ..caller });
     }
 }

@@ -98,6 +98,7 @@ impl Tiers {
             Joined::Waiting => {}
             Joined::First => drop(tokio::spawn(self.clone().serve_shared(queue))),
             Joined::Resting(caller) => self.load_stored(id, [caller]),
+            Joined::Loading(caller) if caller.is_shadow => {}
             Joined::Loading(caller) => self.inner.batcher.join(id, Join::Any, Server::Primary, caller),
         }
     }
@@ -215,10 +216,13 @@ impl Tiers {
     fn hit(&self, queue: QueueId, wanted: &Wanted, state: State, position: Position, begun: Instant) {
         let Some(shared) = &self.inner.shared else { return };
         shared.lookups.count(Lookup::Hit, 1);
-        self.inner.audits.sample(Tier::Shared, wanted.id.as_ref());
         let (database, shard) = (queue.0, wanted.shard);
         let loaded = Loaded { state, database, position, origin: Origin::Shared, shard, begun };
-        for caller in shared.queued(queue, |waiting| waiting.settle(&wanted.id)) {
+        let callers = shared.queued(queue, |waiting| waiting.settle(&wanted.id));
+        if callers.iter().any(|caller| !caller.is_shadow) {
+            self.inner.audits.sample(Tier::Shared, wanted.id.as_ref());
+        }
+        for caller in callers {
             caller.answer.complete(Ok(loaded.clone()));
         }
     }
@@ -232,7 +236,8 @@ impl Tiers {
 
     fn load_stored(&self, id: &RecordId, callers: impl IntoIterator<Item = Caller>) {
         let route = self.stored_route(id);
-        callers.into_iter().for_each(|caller| self.load_at(id, Join::Any, route, caller));
+        let callers = callers.into_iter().filter(|caller| !caller.is_shadow);
+        callers.for_each(|caller| self.load_at(id, Join::Any, route, caller));
     }
 
     /// Asks for leases, and reads the records for which they are granted. For the others it looks again what the node has put
@@ -279,13 +284,22 @@ impl Tiers {
             let Some(shared) = &tiers.inner.shared else { return };
             // None wait, unless the queue was abandoned and begun anew.
             tiers.give_up(queue, &id);
-            let admitted = loaded.ok().and_then(|loaded| tiers.install(&id, &loaded));
+            let admitted = loaded.ok().and_then(|loaded| tiers.admitted(&id, &loaded));
             shared.fills.offer(slice, name, token, admitted.map(|state| Slot { incarnation, state }));
         };
         let filler = Caller::new(Deadline::after(LEASE), fill);
         for caller in std::iter::once(filler).chain(callers) {
             self.inner.batcher.join(&wanted.id, Join::Later, Server::Primary, caller);
         }
+    }
+}
+
+impl Tiers {
+    /// Installs what was read; returns it if it may be put into Redis. What stands here instead may be of this node alone.
+    pub(super) fn admitted(&self, id: &RecordId, loaded: &Loaded) -> Option<State> {
+        let is_absent = loaded.state.value.is_none();
+        let is_same = |state: &State| state.stamp == loaded.state.stamp || (is_absent && state.value.is_none());
+        self.install(id, loaded).filter(is_same)
     }
 }
 

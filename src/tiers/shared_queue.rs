@@ -69,7 +69,8 @@ pub(super) enum Joined {
 impl SharedQueue {
     /// Adds a caller. Where it is the first, whoever is told so serves the queue.
     pub(super) fn join(&mut self, id: &RecordId, caller: Caller) -> Joined {
-        if self.due.is_some_and(|due| Instant::now() < due) {
+        let is_crowded = caller.is_shadow && self.waiting.len() >= RECORDS.1;
+        if is_crowded || self.due.is_some_and(|due| Instant::now() < due) {
             return Joined::Resting(caller);
         }
         match self.wanted.get_mut(id) {

@@ -169,7 +169,9 @@ impl Tiers {
         let reason = match (&chain, &found) {
             (None, _) => Some("it is kept by no node"),
             (Some(chain), _) if !self.is_usable(database, chain) => Some("it is too far behind, or ahead of this node"),
-            (Some(chain), Some(found)) if found.incarnation != chain.incarnation => Some("it is of a former keeper"),
+            (Some(chain), Some(found)) if found.incarnation != chain.incarnation => {
+                Some("it is of an earlier life of the chain")
+            }
             (Some(chain), Some(found)) if self.judge(id, chain, found.clone()).is_none() => {
                 Some("it is older than the floor, or of another generation")
             }

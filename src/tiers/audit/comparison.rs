@@ -19,16 +19,21 @@ pub(super) enum Comparison {
 
 /// Compares what a tier holds with what the primary has.
 ///
-/// Absences are one state whatever their stamps: a tombstone is forgotten after the retention, and then reads as 0.
+/// An absence at version 0 is the same as any other: a tombstone is forgotten after the retention, and then reads as 0.
 pub(super) fn compare(held: &State, read: &State) -> Comparison {
     match () {
         () if held.stamp.generation != read.stamp.generation => Comparison::Incomparable,
-        () if held.value.is_none() && read.value.is_none() => Comparison::Same,
+        () if is_absence_of_any_age(held, read) => Comparison::Same,
         () if held.stamp < read.stamp => Comparison::Older,
         () if held.stamp > read.stamp => Comparison::Newer,
         () if held.value == read.value => Comparison::Same,
         () => Comparison::Differs,
     }
+}
+
+fn is_absence_of_any_age(held: &State, read: &State) -> bool {
+    let are_absent = held.value.is_none() && read.value.is_none();
+    are_absent && (held.stamp.version == 0 || read.stamp.version == 0)
 }
 
 #[cfg(test)]
@@ -53,6 +58,8 @@ mod tests {
             (state(1, 8, Some("a")), state(1, 7, Some("a")), Comparison::Newer),
             (state(1, 8, Some("a")), state(1, 0, None), Comparison::Newer),
             (state(1, 8, None), state(1, 0, None), Comparison::Same),
+            (state(1, 0, None), state(1, 8, None), Comparison::Same),
+            (state(1, 9, None), state(1, 8, None), Comparison::Newer),
             (state(1, 8, Some("a")), state(2, 9, Some("a")), Comparison::Incomparable),
             (state(2, 8, None), state(1, 9, None), Comparison::Incomparable),
         ] {

@@ -149,3 +149,33 @@ async fn records_that_change_all_the_time_are_never_called_wrong() {
     assert_eq!(outcome(&node, "wrong"), 0, "{:?}", node.tiers().findings());
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_past_the_triggers_is_found_in_l1_and_in_the_filter() {
+    let database = database().await;
+    database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'x', 1)").await;
+    let mut config = crate::harness::node::config();
+    (config.tiers.audit.share, config.tiers.audit.per_second_max) = (1.0, 50);
+    let node = Node::over(&database.url(), config).await;
+    let mut socket = Socket::open(&node).await;
+    let denied = || node.metrics().where_label("freshet_tiers_answers_total", "source", "filter");
+    let mut tried = 0;
+    until("L1 has the one, and the filter denies the other", async || {
+        price(&mut socket, "a").await;
+        // One that was read, and not denied, is absent in L1.
+        tried += 1;
+        price(&mut socket, &format!("n{tried}")).await;
+        denied() > 0
+    })
+    .await;
+    let other = format!("n{tried}");
+    let past = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica; UPDATE products SET price = 9 WHERE sku = 'a'; \
+         INSERT INTO products (sku, name, price, freshet_version) VALUES ('{other}', 'x', 5, 1); COMMIT"
+    );
+    database.run(&past).await;
+    until("the change is shown", async || price(&mut socket, "a").await == json!(9)).await;
+    until("the filter lets the key pass", async || price(&mut socket, &other).await == json!(5)).await;
+    assert!(node.tiers().findings().wrong >= 2, "{:?}", node.tiers().findings());
+    node.stop().await;
+}

@@ -117,6 +117,9 @@ impl Shared {
                 return self.read(shard, collection, keys, deadline).await.map_err(|error| error.to_string());
             }
             let rows = self.try_replica(at, shard, collection, keys, deadline).await.map_err(Failed::into_words)?;
+            if !rows.first().is_some_and(is_placed) {
+                return Err(Failed::Promoted.into_words());
+            }
             let read = fetched(&rows, self.id, shard, keys.len()).map_err(|error| error.to_string())?;
             Ok(Fetched { origin: Origin::Replica, ..read })
         });
