@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::{
     pace::Pace,
-    server::freshet,
-    writes::{Ended, silent},
+    process::{Ended, freshet, silent},
 };
 
 /// The core of the client; servers have the first.

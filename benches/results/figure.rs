@@ -24,6 +24,11 @@ impl Samples {
     pub fn max(&self) -> f64 {
         self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
+
+    /// A median with the least and the most of the rounds.
+    pub fn spread(&self) -> String {
+        format!("{:.2} ({:.2} to {:.2})", self.median(), self.min(), self.max())
+    }
 }
 
 /// What was asked for: the least that will do, and the aim.
@@ -37,6 +42,20 @@ pub enum Goal {
     AtMost(f64, f64),
     /// Shown for what it is.
     None,
+}
+
+impl Goal {
+    /// In words.
+    pub fn text(self) -> String {
+        match self {
+            Goal::RatioAtLeast(goal, aim) if goal == aim => format!("at least {goal}x"),
+            Goal::RatioAtLeast(goal, aim) => format!("at least {goal}x, aim {aim}x"),
+            Goal::RatioAtMost(goal, _) => format!("at most {goal}x"),
+            Goal::AtMost(goal, aim) if goal == aim => format!("at most {goal}"),
+            Goal::AtMost(goal, aim) => format!("at most {goal}, aim {aim}"),
+            Goal::None => String::new(),
+        }
+    }
 }
 
 /// A measured figure.
@@ -85,4 +104,37 @@ impl Figure {
             (false, false) => "**not reached**",
         }
     }
+    /// Its line in a table of goals, with what limits it.
+    pub fn row(&self, limit: &str) -> String {
+        let (name, other) = match &self.yardstick {
+            Some((name, samples)) => (name.as_str(), rounded(samples.median())),
+            None => ("", String::new()),
+        };
+        format!(
+            "| {} | {} {} | {other} {name} | {} | {} | {} | {limit} |\n",
+            self.title,
+            rounded(self.freshet.median()),
+            self.unit,
+            self.measure().spread(),
+            self.goal.text(),
+            self.verdict(),
+        )
+    }
+}
+
+/// Three digits that count, the thousands apart.
+pub fn rounded(number: f64) -> String {
+    if number.abs() < 1000.0 {
+        return if number.abs() < 10.0 { format!("{number:.2}") } else { format!("{number:.0}") };
+    }
+    let unit = 10_f64.powf(number.abs().log10().floor() - 2.0);
+    let digits = format!("{:.0}", (number / unit).round() * unit);
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -20,11 +20,14 @@ mod latency;
 mod limits;
 mod link;
 mod machine;
+mod markers;
 #[path = "../naive/mod.rs"]
 mod naive;
 mod notes;
 mod pace;
 mod plots;
+mod process;
+mod prose;
 mod server;
 mod writes;
 

@@ -2,13 +2,12 @@
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{client::Cores, database::SHARDS};
+use super::{client::Cores, database::SHARDS, process::freshet};
 
 /// How long a server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -98,11 +97,6 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// The program that is measured, and measures.
-pub fn freshet() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_freshet"))
 }
 
 fn free_address() -> SocketAddr {

@@ -1,8 +1,6 @@
 //! Durable writes at the defaults that are shipped, at moderate load and at high: both cores for everybody, 64 shards,
 //! beside pgbench's same UPDATE of a plain table, neither partitioned nor tracked, on the same server.
 
-use std::process::{Child, Command, Stdio};
-
 use super::{
     client::{self, Cores, Report, bench_on},
     database::{Database, Script, Transactions},
@@ -226,19 +224,4 @@ impl Writes<'_> {
         }
         Ok(figures)
     }
-}
-
-/// A process that is ended with its value.
-pub struct Ended(pub Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Nothing is read of it.
-pub fn silent(command: &mut Command) -> Result<Ended, String> {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Ended).map_err(|error| error.to_string())
 }
