@@ -12,7 +12,7 @@ use std::{
 pub const FRESHET: &str = env!("CARGO_BIN_EXE_freshet");
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A node in a process of its own.
+/// A node in a process of its own, ended with this value.
 pub struct Running {
     child: Child,
     address: SocketAddr,
@@ -47,7 +47,14 @@ impl Running {
         format!("ws://{}/v1/ws", self.address)
     }
 
-    pub fn stop(mut self) {
+    /// Ends it.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
     }

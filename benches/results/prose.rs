@@ -7,6 +7,8 @@ plots:
 
     cargo bench --bench results
 
+but for [its last part](#many-nodes-and-redis), which `cargo bench --bench nodes` makes.
+
 ";
 
 pub const METHOD: &str = "\
