@@ -2,7 +2,7 @@
 //!
 //! One private PostgreSQL, one private Redis, and nodes as processes of the release binary, at the defaults that ship; only
 //! where a figure is about Redis is L1 made too small, and the line says so. All servers have the first core, so each node has
-//! one thread (default: one for each core), and clients have the second. What a figure is compared with is measured in the same
+//! one thread (default: one for each core), and clients have the second; lines that say so give all cores to everybody. What a figure is compared with is measured in the same
 //! run and in turns. A wrong answer fails the run.
 //!
 //! The tables go to docs/results.md, between its markers; with `-- --quick` they are only printed, unless `--write` is given

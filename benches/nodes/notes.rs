@@ -15,7 +15,6 @@ pub fn limit_of(id: &str) -> &'static str {
         "commits-p50" | "psql-p50" => {
             "the keeper's polls, 5 ms apart while changes come, the step in Redis, and the read of what changed"
         }
-        "commits-p99" | "psql-p99" => "who has the processor: all servers share one core",
         "outage-others" => {
             "five operations are given up after 30 ms each before Redis is asked no more, and gets that are due meanwhile wait"
         }

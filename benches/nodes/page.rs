@@ -92,16 +92,21 @@ impl Results {
             true => "**The short form**: one round of each, in which p99s and ratios are rough. ".to_owned(),
             false => format!("Up to {} rounds of each. ", self.rounds),
         };
+        let busy = if load_before.parse::<f64>().is_ok_and(|load| load > QUIET) { BUSY } else { "" };
         format!(
             "`cargo bench --bench nodes`, {date}: {processor}, {cores} cores, {memory}; {kernel}; PostgreSQL {postgres}, Redis \
-             {redis}, Freshet {freshet}, {rustc}; the load of the machine was {load_before} before.\n\n{form}{METHOD}",
+             {redis}, Freshet {freshet}, {rustc}; the load of the machine was {load_before} before.\n\n{busy}{form}{METHOD}",
             redis = self.redis,
         )
     }
 
     fn shares_of_cores(&self) -> String {
         let mut text = String::from("\nShares of a core in the last round:\n\n| | |\n|---|---|\n");
+        let mut last = "";
         for figure in self.figures.iter().filter(|figure| !figure.usage.is_empty()) {
+            if std::mem::replace(&mut last, &figure.usage) == figure.usage {
+                continue;
+            }
             let beside = figure.yardstick.as_ref().filter(|_| matches!(figure.goal, Goal::RatioAtLeast(..)));
             let beside = beside.map_or_else(String::new, |(name, _)| format!(" (beside: {name})"));
             let _ = writeln!(text, "| {}{beside} | {} |", figure.title, figure.usage);
@@ -160,12 +165,18 @@ fn tier_name(tier: Tier) -> &'static str {
     }
 }
 
+/// A machine whose load is not above this was the run's own.
+const QUIET: f64 = 1.5;
+const BUSY: &str =
+    "**Others used the machine meanwhile**, so times, rates and their ratios say little; counts are right. ";
+
 const _: () = assert!(NODES == 3, "the texts say so");
 
 const METHOD: &str = "\
 One private PostgreSQL and one private Redis, both with their defaults, and three nodes as processes, at the
 defaults that ship, over 25,000 records of about 600 bytes in 64 shards. All servers together have the first core, so each node
-has one thread (default: one for each core); clients, `redis-benchmark` included, have the second. L1 has its default room (256
+has one thread (default: one for each core); clients, `redis-benchmark` included, have the second; where a line says *both cores*,
+everybody has both. L1 has its default room (256
 MiB) but in the lines of *reads answered by Redis* (64 KiB, so that next to nothing is in it), of *Redis stopped* (4 MiB) and in
 the table of traces. What a figure is compared with is measured in the same run and in turns, and a ratio is taken round by
 round. Every answer is matched with its request; a wrong one fails the run. Reads and looks of the database are PostgreSQL's own
@@ -197,5 +208,6 @@ has one. *Model*: 50 nodes on 8 databases; each database has keeper + 50 × node
 ";
 
 const MODEL: &str = "
-The leader's marks, 20 a second on each database whatever the number of nodes, are not in it.
+The leader's marks, 20 a second on each database whatever the number of nodes, are not in it. Above
+100 % a database would answer polls later than they are due.
 ";
