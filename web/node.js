@@ -77,6 +77,7 @@ export class NodeView {
   }
 
   #lost() {
+    this.#rates.restart();
     this.#parts.node.dataset.live = "lost";
     write(this.#parts["node-fresh"], "No longer heard");
   }

@@ -1,7 +1,8 @@
 // The node's counters as they come, and the rates between them.
 //
 // Promises: a rate is what happened in the last few seconds, over the time between the snapshots it is taken from; a
-// node that was restarted starts its counts anew, and so do the rates. A page that nobody looks at asks for nothing.
+// node that was restarted starts its counts anew, and so do the rates; the same holds when the stream was lost, because
+// behind a balancer another node may go on with it. A page that nobody looks at asks for nothing.
 
 // What a rate is taken over: long enough to be readable, short enough to be called now.
 const RATE_OVER_MS = 3_000;
@@ -59,6 +60,11 @@ export class Rates {
     if (last && (snapshot.uptime_s < last.snapshot.uptime_s || at - last.at > SILENCE_MS)) this.#snapshots = [];
     this.#snapshots.push({ at, snapshot });
     if (this.#snapshots.length > KEPT) this.#snapshots.shift();
+  }
+
+  /** What comes next may be another node's, whose counts have nothing to do with those before. */
+  restart() {
+    this.#snapshots = [];
   }
 
   /** How much `read(snapshot)` rose each second, lately; null before there are two snapshots. */

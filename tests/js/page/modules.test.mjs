@@ -83,7 +83,7 @@ test("a search ranks the code, then beginnings of words, then anything within", 
   assert.deepEqual(found, ["CAKE", "22423", "21212", "84991"]);
 });
 
-test("a rate is what rose lately over the time it took, and a restarted node starts anew", async () => {
+test("a rate is what rose lately over the time it took, and a restarted or another node starts anew", async () => {
   const rates = await within("/stats.js", ({ Rates }) => {
     const rates = new Rates();
     const read = ({ pushes }) => pushes;
@@ -98,9 +98,12 @@ test("a rate is what rose lately over the time it took, and a restarted node sta
     add(6000, 2, 6);
     add(60000, 3, 700);
     add(61000, 4, 702);
+    rates.restart();
+    add(62000, 50, 9000);
+    add(63000, 51, 9003);
     return seen;
   });
-  assert.deepEqual(rates.map((rate) => rate && Math.round(rate)), [null, null, 10, 15, 10, 7, null, 1, null, 2]);
+  assert.deepEqual(rates.map((rate) => rate && Math.round(rate)), [null, null, 10, 15, 10, 7, null, 1, null, 2, null, 3]);
 });
 
 test("of several databases the one that is not fresh is named, and more are counted", async () => {
