@@ -1,6 +1,6 @@
 //! What the demonstration page is told of the shop that is played beside the node.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The shop that is played beside the node, so that a viewer can tell what is simulated.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -16,7 +16,7 @@ pub struct Shop {
 }
 
 /// Whether the shop sells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hours {
     /// Nothing is replayed.

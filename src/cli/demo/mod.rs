@@ -2,6 +2,8 @@
 
 pub mod catalogue;
 mod import;
+mod lease;
+mod play;
 mod readers;
 mod redis;
 mod replay;
@@ -9,13 +11,13 @@ pub mod sales;
 pub mod schedule;
 pub mod stock;
 
-use std::{io::Write as _, num::NonZeroU32};
+use std::{io::Write as _, num::NonZeroU32, path::PathBuf, sync::Once};
 
 use bytesize::ByteSize;
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use self::{catalogue::Product, readers::Readers, replay::Replay};
+use self::{lease::Lease, play::Play};
 use super::{
     Error,
     database::Named,
@@ -25,7 +27,6 @@ use crate::{
     app::{self, App, Place},
     config::Config,
     gateway::{Page, Shop},
-    service::Service,
     shared,
     store::postgres::{server, session},
 };
@@ -70,19 +71,25 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let redis = redis::start(&place, &mut config).await;
     let app = App::build(&config, &place, Some(page)).await?;
     let addresses = app.addresses();
-    let (service, store) = (app.service().clone(), app.store().clone());
+    let lease = Lease::new(position_file(&place, args.node.config), matches!(place, Place::Private(_)), shop.clone());
+    let play = Play {
+        service: app.service().clone(),
+        store: app.store().clone(),
+        products: &products,
+        readers: NonZeroU32::new(args.readers),
+        speed: (!args.no_replay).then_some(args.speed),
+        // Of several databases, one may be away.
+        needs_catalogue: !matches!(place, Place::Databases(_)),
+        lease,
+        shop,
+        ready: || say_ready(&place, config.redis.as_ref(), addresses),
+        said: Once::new(),
+    };
     // The node's own stop comes after the replay's: its last sales are ordinary writes and want their answers.
     let node_stop = CancellationToken::new();
     let mut node = tokio::spawn(app.run(node_stop.clone()));
     let playing = async {
-        match stop.run_until_cancelled(import::run(&service, &store, &products)).await {
-            None => {}
-            Some(Err(error)) => return Err(error),
-            Some(Ok(())) => {
-                say_ready(&place, config.redis.as_ref(), addresses);
-                play(&args, service.clone(), &products, position_file(&place), shop, &stop).await?;
-            }
-        }
+        play.run(&stop).await?;
         stop.cancelled().await;
         eprintln!("\nstopping: finishing answers, then PostgreSQL");
         Ok(())
@@ -111,27 +118,6 @@ fn place(node: &NodeArgs, config: &Config) -> Place {
     }
 }
 
-/// Lets the shop have its visitors and its sales, until `stop` or until the sales end.
-async fn play(
-    args: &Args,
-    service: Service,
-    products: &[Product],
-    position_file: Option<std::path::PathBuf>,
-    shop: watch::Sender<Shop>,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    let rate = NonZeroU32::new(args.readers);
-    let readers = rate.and_then(|rate| Readers::new(service.clone(), products, rate));
-    let readers = readers.map(|readers| tokio::spawn(readers.run(stop.clone())));
-    if !args.no_replay {
-        Replay::new(service, products, args.speed, position_file, shop).run(stop.clone()).await?;
-    }
-    match readers {
-        Some(readers) => readers.await.map_err(|_| Error::Demo("the visitors are gone; the log says why".into())),
-        None => Ok(()),
-    }
-}
-
 /// How the node ended.
 fn settled(ended: Result<Result<(), app::Error>, JoinError>) -> Result<(), Error> {
     match ended {
@@ -140,11 +126,11 @@ fn settled(ended: Result<Result<(), app::Error>, JoinError>) -> Result<(), Error
     }
 }
 
-/// Where the replay notes how far it has come.
-fn position_file(place: &Place) -> Option<std::path::PathBuf> {
+/// Where the replay notes how far it has come: nodes that share a configuration share it.
+fn position_file(place: &Place, config: Option<PathBuf>) -> Option<PathBuf> {
     match place {
         Place::Private(folder) => Some(folder.with_extension("replay")),
-        Place::Databases(_) => Some(default_folder().join("demo.replay")),
+        Place::Databases(_) => Some(config.unwrap_or_else(|| default_folder().join("demo")).with_extension("replay")),
         Place::Memory => None,
     }
 }

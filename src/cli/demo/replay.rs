@@ -2,9 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
     num::NonZeroU32,
-    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,7 +31,7 @@ use crate::{
 
 /// Sales under way at once, of different products.
 const IN_FLIGHT: usize = 64;
-/// How often the position is noted and the status line drawn.
+/// How often the position is set and the status line drawn.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 type Sold = (u64, String, Result<(), crate::service::Error>);
@@ -39,7 +41,8 @@ pub(super) struct Replay {
     service: Service,
     skus: HashSet<String>,
     speed: NonZeroU32,
-    position_file: Option<PathBuf>,
+    /// The last line before which every sale has been answered.
+    position: Arc<AtomicU64>,
     /// Lines handed over and not answered, with their products: the next sale of a product waits for the one before.
     under_way: HashMap<String, u64>,
     done: u64,
@@ -54,12 +57,12 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// `shop` is told what time it is there.
+    /// Goes on from `position`, and sets it. `shop` is told what time it is there.
     pub(super) fn new(
         service: Service,
         products: &[Product],
         speed: NonZeroU32,
-        position_file: Option<PathBuf>,
+        position: Arc<AtomicU64>,
         shop: watch::Sender<Shop>,
     ) -> Self {
         let bar = ProgressBar::new_spinner();
@@ -70,9 +73,9 @@ impl Replay {
             service,
             skus: products.iter().map(|product| product.sku.clone()).collect(),
             speed,
-            position_file,
+            done: position.load(Relaxed),
+            position,
             under_way: HashMap::new(),
-            done: 0,
             sold: 0,
             refused: 0,
             failed: 0,
@@ -83,13 +86,12 @@ impl Replay {
         }
     }
 
-    /// Replays from where the last run ended until the file ends or `stop`.
+    /// Replays until the file ends or `stop`.
     ///
     /// # Errors
     /// [`Error::Demo`] when the shipped file is corrupt.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut sales = Sales::embedded().map_err(|error| Error::Demo(error.to_string()))?;
-        self.done = self.noted_position();
         sales.skip_to(self.done).map_err(|error| Error::Demo(error.to_string()))?;
         let mut writes: FuturesUnordered<BoxFuture<'static, Sold>> = FuturesUnordered::new();
         let mut schedule = None;
@@ -111,11 +113,13 @@ impl Replay {
             writes.push(self.sell(&sale));
             self.note(&sale);
         }
-        self.shop.send_modify(|shop| shop.hours = Hours::Over);
+        if !stop.is_cancelled() {
+            self.shop.send_modify(|shop| shop.hours = Hours::Over);
+        }
         while let Some(sold) = writes.next().await {
             self.settle(sold);
         }
-        self.write_position();
+        self.set_position();
         self.bar.finish_and_clear();
         Ok(())
     }
@@ -179,7 +183,7 @@ impl Replay {
             return;
         }
         self.noted = Instant::now();
-        self.write_position();
+        self.set_position();
         if let Some((count, error)) = self.failure.take() {
             tracing::warn!(count, %error, "sales failed; the last of them with this error");
         }
@@ -189,29 +193,9 @@ impl Replay {
         self.bar.tick();
     }
 
-    /// The last line before which every sale has been answered.
-    fn position(&self) -> u64 {
-        self.under_way.values().min().map_or(self.done, |first| self.done.min(first - 1))
-    }
-
-    fn write_position(&self) {
-        let Some(file) = &self.position_file else { return };
-        if let Err(error) = fs::write(file, self.position().to_string()) {
-            tracing::warn!(%error, file = %file.display(), "could not note the replay's position");
-        }
-    }
-
-    fn noted_position(&self) -> u64 {
-        let read = self.position_file.as_ref().map(fs::read_to_string);
-        match read {
-            None => 0,
-            Some(Ok(text)) => text.trim().parse().unwrap_or(0),
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => 0,
-            Some(Err(error)) => {
-                tracing::warn!(%error, "could not read the replay's position; it starts over, and no sale counts twice");
-                0
-            }
-        }
+    fn set_position(&self) {
+        let position = self.under_way.values().min().map_or(self.done, |first| self.done.min(first - 1));
+        self.position.store(position, Relaxed);
     }
 }
 
