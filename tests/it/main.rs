@@ -50,6 +50,7 @@ mod standbys;
 mod subscriptions;
 mod supervision;
 mod survey;
+mod three_nodes;
 mod tracking;
 mod two_nodes;
 mod verify;

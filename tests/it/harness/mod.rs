@@ -26,6 +26,7 @@ mod server;
 pub mod socket;
 pub mod tampering;
 pub mod terminal;
+pub mod three_nodes;
 pub mod watcher;
 
 pub(crate) use both::both;
@@ -41,6 +42,7 @@ pub use redis_cluster::RedisCluster;
 pub use replicated::Replicated;
 pub use server::{durable_server, folder, migrate};
 pub use socket::Socket;
+pub use three_nodes::ThreeNodes;
 pub use watcher::Watcher;
 
 /// The number of logical shards of [`database`].

@@ -189,7 +189,7 @@ async fn start_on_a_free_port(options: &mut Options) -> (PrivateRedis, u16) {
 ///
 /// # Source
 /// Linux, `ip_local_port_range`: from 32,768.
-fn next_port() -> u16 {
+pub(super) fn next_port() -> u16 {
     const FIRST: u16 = 12_000;
     const PORTS: u16 = 10_000;
     static STEPS: AtomicU16 = AtomicU16::new(0);

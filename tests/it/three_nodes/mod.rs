@@ -1,0 +1,5 @@
+//! Three nodes with Redis as one service, behind the balancer of `examples/cluster`.
+
+mod faults;
+mod restart;
+mod shop;
