@@ -48,8 +48,9 @@ pub async fn carry_out(deployment: &mut Deployment, line: &str) -> Result<String
         _ => {}
     }
     let is_command = if let Some(place) = deployment.nodes.place(object) {
+        let was_running = deployment.nodes.all[place].is_running();
         let is_command = tell_node(&mut deployment.nodes.all[place], verb).await?;
-        if verb == "start" {
+        if verb == "start" && !was_running {
             deployment.nodes.wait_until_ready(place).await?;
         }
         is_command
