@@ -110,11 +110,12 @@ impl Deployment {
         let mut text = String::new();
         for (place, stats) in nodes.into_iter().enumerate() {
             let doing = self.node_does(place);
-            let stats = stats.map_or_else(|_| String::new(), |stats| stats.describe());
-            text.push_str(&line(self.nodes.all[place].name(), "node", doing, &stats));
+            let (clients, tiers) = stats.map_or_else(|_| Default::default(), |stats| (stats.clients(), stats.tiers()));
+            text.push_str(&line(self.nodes.all[place].name(), doing, &clients, &tiers));
         }
         if let Some(redis) = &self.redis {
-            text.push_str(&line("redis", "Redis", "", &redis.describe().await));
+            let (doing, keys, memory) = redis.describe().await;
+            text.push_str(&line("redis", doing, &keys, &memory));
         }
         for (pair, databases) in self.cluster.pairs() {
             let held = format!("{} to {}", databases[0], databases[databases.len() - 1]).replace('_', "-");
@@ -147,8 +148,8 @@ impl Deployment {
     }
 }
 
-fn line(name: &str, what: &str, role: &str, said: &str) -> String {
-    format!("  {name:<7}{what:<18}{role:<17}{said}\n").trim_end().to_owned() + "\n"
+fn line(name: &str, what: &str, how: &str, said: &str) -> String {
+    format!("  {name:<7}{what:<18}{how:<12}{said}").trim_end().to_owned() + "\n"
 }
 
 fn configuration(folder: &Path) -> PathBuf {

@@ -97,14 +97,14 @@ impl Redis {
         self.signal(Signal::SIGCONT)
     }
 
-    /// In words, what it does and holds.
-    pub async fn describe(&self) -> String {
+    /// In words: what it does, how many keys it has, and how much memory they take.
+    pub async fn describe(&self) -> (&'static str, String, String) {
         if self.running.is_none() {
-            return "down".to_owned();
+            return ("down", String::new(), String::new());
         }
         match (self.ask::<u64>(&["DBSIZE"]).await, self.info("used_memory_human").await) {
-            (Ok(keys), Ok(memory)) => format!("answers, {keys} keys in {memory}"),
-            _ => "does not answer".to_owned(),
+            (Ok(keys), Ok(memory)) => ("answers", format!("{keys} keys"), format!("{memory} of memory")),
+            _ => ("does not answer", String::new(), String::new()),
         }
     }
 

@@ -41,17 +41,20 @@ impl Stats {
         }
     }
 
-    /// In words.
-    pub fn describe(&self) -> String {
-        let tier = |(name, shown): (&str, &str)| {
-            let share = self.hit_rates.get(name).copied().unwrap_or_default() * 100.0;
-            (share >= 0.05).then(|| format!("{shown} {share:.1} %"))
-        };
-        let tiers: Vec<_> = TIERS.into_iter().filter_map(tier).collect();
-        let clients = if self.connections == 1 { "client" } else { "clients" };
-        match tiers.is_empty() {
-            true => format!("{} {clients}", self.connections),
-            false => format!("{} {clients}, reads: {}", self.connections, tiers.join(", ")),
+    /// How many clients it has, in words.
+    pub fn clients(&self) -> String {
+        match self.connections {
+            1 => "1 client".to_owned(),
+            more => format!("{more} clients"),
         }
+    }
+
+    /// The share of each tier, in words; one that answers next to nothing is left out.
+    pub fn tiers(&self) -> String {
+        let tier = |(name, shown): (&str, &str)| {
+            let percent = self.hit_rates.get(name).copied().unwrap_or_default() * 100.0;
+            (percent >= 0.5).then(|| format!("{shown} {percent:.0} %"))
+        };
+        TIERS.into_iter().filter_map(tier).collect::<Vec<_>>().join(", ")
     }
 }

@@ -81,12 +81,13 @@ impl Lease {
         while !stop.is_cancelled() {
             let free = self.wait_until_free(stop).await?;
             self.line.store(free.line, Relaxed);
+            self.shop.send_modify(|shop| (shop.at, shop.hours) = (free.at, free.hours));
             self.write(Some(self.own), free.beat + 1);
             if self.is_alone || self.file.is_none() {
                 return Some(());
             }
             // Nodes that are started together find it free together; the last one that wrote has it.
-            stop.run_until_cancelled(sleep(SETTLE)).await?;
+            stop.run_until_cancelled(sleep(SETTLE)).await;
             if !self.is_taken() {
                 return Some(());
             }
@@ -107,7 +108,7 @@ impl Lease {
         Some(seen)
     }
 
-    /// Renews it until `stop`, then gives it back. When another node has taken it, fires `stop` itself.
+    /// Renews it until `stop`. When another node has taken it, fires `stop` itself.
     pub(super) async fn keep(&self, stop: CancellationToken) {
         while stop.run_until_cancelled(sleep(BEAT)).await.is_some() {
             let seen = self.read();
