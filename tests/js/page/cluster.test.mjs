@@ -23,7 +23,8 @@ test("the page stays right while nodes are killed, drained, stopped and woken", 
   await cluster.call("put", { collection: "products", key: KEY, value: { name: "A new thing", price: 250, stock: 1000 } });
   const viewer = await Viewer.of(browser, cluster, { outage: true });
   const page = await viewer.open(`/#${KEY}`);
-  await until("a node plays the sales", async () => /20\d\d/.test(await page.textContent("#shop-clock")));
+  // It imports the catalogue first.
+  await until("a node plays the sales", async () => /20\d\d/.test(await page.textContent("#shop-clock")), { within: 120_000 });
   const [versions, stocks] = await Promise.all(["#version", "#stock"].map((selector) => watchNumbers(page, selector)));
   let stock = 1000;
   // Sold by somebody else, once, however often it is asked for.
