@@ -346,16 +346,22 @@ mod tests {
             ),
             (
                 "urls = [\"http://u:secret@h\"]",
-                "redis.urls: has \"http://u:***@h\", which is no URL of Redis: write it as redis://host:6379 or redis+unix:///path",
+                "redis.urls: has \"http://u:***@h\", which is no URL of Redis: write it as redis://host:6379, rediss://host:6379 \
+                 with TLS, or redis+unix:///path",
             ),
             (
                 "urls = [\"h:6379\"]",
-                "redis.urls: has \"h:6379\", which is no URL of Redis: write it as redis://host:6379 or redis+unix:///path",
+                "redis.urls: has \"h:6379\", which is no URL of Redis: write it as redis://host:6379, rediss://host:6379 \
+                 with TLS, or redis+unix:///path",
             ),
             (
-                "urls = [\"rediss://u:secret@h\"]",
-                "redis.urls: has \"rediss://u:***@h\", and this release speaks no TLS: reach Redis over a private network, or \
-                 through a tunnel",
+                "urls = [\"rediss://u:secret@h/#insecure\"]",
+                "redis.urls: has \"rediss://u:***@h/#insecure\", and a server that nothing vouches for is not used: name the \
+                 certificate of its CA in redis.ca",
+            ),
+            (
+                "urls = [\"redis://u:secret@h\"]\nca = \"ca.pem\"",
+                "redis.ca: is of no use for \"redis://u:***@h\", which is reached without TLS: write it as rediss://host:6379",
             ),
             (
                 "urls = [\"redis://a\", \"redis+unix:///s\"]\ncluster = true",

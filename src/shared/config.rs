@@ -1,9 +1,10 @@
 //! `[redis]` of the configuration.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, fs, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, io::tcp::TcpSettings};
+use memchr::memmem;
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates, io::tcp::TcpSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, switches::Switches};
@@ -15,7 +16,7 @@ const SLICES_MAX: u32 = 1_024;
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `redis://host:port/number`, or `redis+unix:///path`; of a cluster, some of its nodes.
+    /// `redis://host:port/number`, `rediss://` with TLS, or `redis+unix:///path`; of a cluster, some of its nodes.
     #[serde(default)]
     pub urls: Vec<String>,
     /// Whether it is a Redis Cluster.
@@ -27,6 +28,10 @@ pub struct Config {
     /// The user's password; it wins over that of the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// A file of the certificates, in PEM, one of which vouches for each server that is reached by `rediss://`; `None`: those
+    /// that the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Shares of each database that are kept apart, and so may lie on different masters of a cluster: 1, or 16 in a cluster. The
     /// same on all nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +61,7 @@ impl Config {
             cluster: false,
             user: None,
             password: None,
+            ca: None,
             slices: None,
             limit: Self::limit_default(),
             value_max: Self::value_max_default(),
@@ -95,6 +101,7 @@ impl Config {
     pub fn misconfigured(&self) -> Option<(&'static str, String)> {
         match () {
             () if let Some(message) = self.wrong_urls() => Some(("redis.urls", message)),
+            () if let Some(message) = self.wrong_ca() => Some(("redis.ca", message)),
             () if self.slices() > SLICES_MAX => Some((
                 "redis.slices",
                 format!(
@@ -124,13 +131,15 @@ impl Config {
 
     fn wrong_url(&self, url: &str) -> Option<String> {
         let has = |what: &str| Some(format!("has \"{}\", {what}", without_password(url)));
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            return has("and this release speaks no TLS: reach Redis over a private network, or through a tunnel");
-        }
         let Ok(server) = self.server(url) else {
-            return has("which is no URL of Redis: write it as redis://host:6379 or redis+unix:///path");
+            return has(
+                "which is no URL of Redis: write it as redis://host:6379, rediss://host:6379 with TLS, or redis+unix:///path",
+            );
         };
         match server.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => {
+                has("and a server that nothing vouches for is not used: name the certificate of its CA in redis.ca")
+            }
             ConnectionAddr::Unix(_) if self.cluster => {
                 has("and the nodes of a cluster are reached over TCP: write them as redis://host:6379")
             }
@@ -138,6 +147,31 @@ impl Config {
                 has("and a cluster has no numbered databases: leave the number out")
             }
             _ => None,
+        }
+    }
+
+    /// A file of certificates for a server that shows none promises what is not kept.
+    fn wrong_ca(&self) -> Option<String> {
+        self.ca.as_ref()?;
+        let is_encrypted = |server: ConnectionInfo| matches!(server.addr(), ConnectionAddr::TcpTls { .. });
+        let is_plain = |url: &&String| !self.server(url).is_ok_and(is_encrypted);
+        let plain = without_password(self.urls.iter().find(is_plain)?);
+        Some(format!("is of no use for \"{plain}\", which is reached without TLS: write it as rediss://host:6379"))
+    }
+
+    /// What vouches for the servers, if [`Self::ca`] does.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when the file cannot be read, or holds none.
+    pub(super) fn certificates(&self) -> Result<Option<TlsCertificates>, Error> {
+        let Some(path) = &self.ca else { return Ok(None) };
+        let refused =
+            |what: String| Error::Url { url: self.shown(), reason: format!("redis.ca, {}, {what}", path.display()) };
+        let read = fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        // A file without one would vouch for no server, and be told of as the servers' fault.
+        match memmem::find(&read, b"-----BEGIN CERTIFICATE-----") {
+            Some(_) => Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(read) })),
+            None => Err(refused("holds no certificate in PEM".into())),
         }
     }
 
@@ -178,6 +212,7 @@ impl fmt::Debug for Config {
             .field("urls", &self.shown())
             .field("cluster", &self.cluster)
             .field("user", &self.user)
+            .field("ca", &self.ca)
             .field("slices", &self.slices())
             .field("limit", &self.limit)
             .field("value_max", &self.value_max)

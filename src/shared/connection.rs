@@ -1,4 +1,8 @@
 //! Connections to one server or to a cluster.
+//!
+//! A server that is named by `rediss://` is reached with TLS or not at all, and must show a certificate for its name that
+//! [`Config::ca`] or the system vouches for. The cryptography is `ring`: `aws-lc-rs`, which rustls would take by itself, has a
+//! part under a licence that deny.toml does not allow. (`tests/it/shared_cache/tls.rs`)
 
 use std::time::Duration;
 
@@ -66,7 +70,7 @@ pub(super) enum Purpose {
 
 /// Where connections lead.
 pub(super) enum Target {
-    Single(Client),
+    Single(Box<Client>),
     /// The client for operations, and one for those that block: its time limits hold for every command.
     Cluster(Box<[ClusterClient; 2]>),
 }
@@ -77,7 +81,7 @@ impl Target {
     /// # Errors
     /// [`Error::Url`].
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let servers = config.servers()?;
+        let (servers, certificates) = (config.servers()?, config.certificates()?);
         let refused = |reason: String| Error::Url { url: config.shown(), reason };
         Ok(match config.cluster {
             true => {
@@ -87,13 +91,21 @@ impl Target {
                         .connection_timeout(CONNECT_LIMIT)
                         .response_timeout(limit)
                         .tcp_settings(TcpSettings::default().set_nodelay(true));
+                    let cluster = match &certificates {
+                        Some(certificates) => cluster.certs(certificates.clone()),
+                        None => cluster,
+                    };
                     cluster.build().map_err(|error| refused(error.to_string()))
                 };
                 Target::Cluster(Box::new([client(config.limit)?, client(BLOCKED_LIMIT)?]))
             }
             false => {
                 let server = servers.into_iter().next().ok_or_else(|| refused("it names no server".into()))?;
-                Target::Single(Client::open(server).map_err(|error| refused(error.to_string()))?)
+                let client = match certificates {
+                    Some(certificates) => Client::build_with_tls(server, certificates),
+                    None => Client::open(server),
+                };
+                Target::Single(Box::new(client.map_err(|error| refused(error.to_string()))?))
             }
         })
     }

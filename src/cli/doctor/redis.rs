@@ -92,7 +92,7 @@ fn of_away(error: &Error) -> Finding {
     Finding::warn(
         "reach",
         format!("{error}; nodes read from the databases in its place"),
-        "start it, or look at urls, user and password of [redis] and at the network",
+        "start it, or look at urls, user, password and ca of [redis] and at the network",
     )
 }
 

@@ -3,6 +3,7 @@
 //! The server starts with the first test that asks and ends with the process, its data removed. A database
 //! is a copy of a template, so a test costs no migration. Without PostgreSQL every test fails and says so.
 
+mod authority;
 mod both;
 pub mod cluster;
 pub mod command;
@@ -29,6 +30,7 @@ pub mod terminal;
 pub mod three_nodes;
 pub mod watcher;
 
+pub use authority::Authority;
 pub(crate) use both::both;
 pub use database::{TestDatabase, blank_database, database, empty_database};
 pub use events::Events;

@@ -60,8 +60,19 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
+    /// The same with TLS, where its settings are an [`Authority`](super::Authority)'s.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}", self.tls_port().expect("it listens with TLS"))
+    }
+
+    /// The port that other members of a cluster know it by.
+    pub fn cluster_port(&self) -> String {
+        self.tls_port().map_or_else(|| self.port.to_string(), str::to_owned)
+    }
+
+    fn tls_port(&self) -> Option<&str> {
+        let mut settings = self.options.settings.iter();
+        settings.find(|(name, _)| name == TLS_PORT).map(|(_, port)| port.as_str())
     }
 
     /// The process that serves, or served last.
@@ -169,12 +180,16 @@ impl Redis {
 }
 
 const REPLICAOF: &str = "replicaof";
+/// The setting whose value is chosen at the start.
+pub const TLS_PORT: &str = "tls-port";
 
 /// Redis cannot have the system choose a port, so ports are tried until one is free.
 async fn start_on_a_free_port(options: &mut Options) -> (PrivateRedis, u16) {
     for _ in 0..100 {
         let port = next_port();
         options.port = Some(port);
+        let tls = options.settings.iter_mut().filter(|(name, _)| name == TLS_PORT);
+        tls.for_each(|(_, port)| *port = next_port().to_string());
         match PrivateRedis::start(options.clone()).await {
             Ok(running) => return (running, port),
             Err(Error::Ended { output, .. }) if output.contains("in use") => {}

@@ -84,7 +84,7 @@ impl RedisCluster {
 
     async fn meet(&self) {
         for other in &self.masters[1..] {
-            let port = other.port().to_string();
+            let port = other.cluster_port();
             self.masters[0].command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port]).await;
         }
     }

@@ -11,6 +11,7 @@ mod state;
 mod stream;
 mod switches;
 mod tampering;
+mod tls;
 mod whereabouts;
 
 use std::time::Duration;
