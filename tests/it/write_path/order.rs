@@ -1,10 +1,12 @@
 //! The writes of one key that one connection sends are carried out in the order it sent them.
 
+use freshet::service::Conditions;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::node_with_products;
-use crate::harness::{Node, Socket};
+use crate::harness::{Node, Socket, until};
 
 const KEYS: usize = 40;
 const PUTS: usize = 200;
@@ -95,6 +97,40 @@ async fn every_kind_of_write_keeps_its_place_in_the_line() {
         let read = socket.ok("get", json!(["products", "new"])).await;
         assert_eq!((&read["value"]["price"], &read["value"]["stock"]), (&json!(100 * round + 7), &json!(5)));
         socket.ok("delete", json!(["products", "new"])).await;
+    }
+    node.stop().await;
+}
+
+/// The deletion finds nothing and waits for nothing; the put behind it waits for a key that somebody else inserts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_that_does_not_wait_keeps_its_place_before_one_of_its_key_that_does() {
+    let (node, database) = node_with_products(64, 1).await;
+    for round in 0..20 {
+        let key = format!("new{round}");
+        let id = || node.service().record("products", &key).expect("a key");
+        let mut session = database.connect().await;
+        let mut inserting = session.begin().await.expect("begin");
+        let insert = format!("INSERT INTO products (sku, name, price) VALUES ('{key}', 'theirs', 1)");
+        inserting.execute(AssertSqlSafe(insert)).await.expect("insert");
+        let writes = async {
+            let deletion = node.service().delete(id(), Conditions::default()).into_future();
+            let put = node.service().put(id(), r#"{"name": "ours", "price": 2}"#, Conditions::default()).into_future();
+            let (deleted, put) = tokio::join!(deletion, put);
+            (deleted.expect("a deletion").stamp, put.expect("a put").stamp)
+        };
+        let holding = async {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'freshet waiting writes'
+                         AND wait_event_type = 'Lock' AND datname = current_database()";
+            until("the put waits", async || database.value::<i64>(waits).await > 0).await;
+            inserting.rollback().await.expect("let go");
+        };
+        let ((deleted, put), ()) = tokio::join!(writes, holding);
+        assert!(
+            deleted < put,
+            "round {round}: the deletion, sent first, was carried out at {deleted}, the put at {put}"
+        );
+        let standing = format!("SELECT count(*) FROM products WHERE sku = '{key}'");
+        assert_eq!(database.value::<i64>(&standing).await, 1, "round {round}: the put was the last");
     }
     node.stop().await;
 }

@@ -8,23 +8,29 @@
 //! A group ends by the deadline of its oldest write. Only that one is answered then: nothing was committed, and the
 //! others go into the next group.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use crate::store::{
-    Error,
-    postgres::{
-        failure,
-        pool::Pool,
-        write::{
-            Common, Job,
-            explain::explain,
-            group::{self, Mode, Placed, SeenGenerations},
-            held::HeldWrites,
-            lanes::{Progress, answer_all, answer_late},
-            outcome::{Aborted, Outcome},
+use crate::{
+    record::RecordId,
+    store::{
+        Error,
+        postgres::{
+            failure,
+            pool::Pool,
+            write::{
+                Common, Job,
+                explain::explain,
+                group::{self, Mode, Placed, SeenGenerations},
+                held::HeldWrites,
+                lanes::{Progress, answer_all, answer_late},
+                outcome::{Aborted, Outcome},
+            },
         },
     },
 };
@@ -201,11 +207,14 @@ impl Attempts {
         }
     }
 
-    /// Hands the writes at `places` to the held ones, and with them all others of their keys; returns those that are left.
+    /// Hands the writes at `places` to the held ones, and with them all others of their keys, in their order: one that does not
+    /// wait itself would come to its queue behind those that do. Returns those that are left.
+    /// (`tests/it/write_path/order.rs`)
     fn set_aside(&self, jobs: Vec<Job>, places: &[usize], insert: bool) -> Vec<Job> {
-        let (locked, others): (Vec<_>, Vec<_>) = jobs.into_iter().enumerate().partition(|(at, _)| places.contains(at));
-        self.held.lock(locked.into_iter().map(|(_, job)| job).collect(), insert);
-        others.into_iter().filter_map(|(_, job)| self.held.divert(job)).collect()
+        let keys: HashSet<RecordId> = places.iter().map(|&at| jobs[at].write.id.clone()).collect();
+        let (locked, others) = jobs.into_iter().partition(|job| keys.contains(&job.write.id));
+        self.held.lock(locked, insert);
+        others.into_iter().filter_map(|job| self.held.divert(job)).collect()
     }
 
     /// A constraint that is looked at in the commit tells of no row: each write goes by itself, in their order.
