@@ -13,6 +13,9 @@ use crate::{record::RecordId, resilience::Backoff};
 /// Records that Redis is asked for at once, at the least and at the most, and about how many bytes.
 const RECORDS: (usize, usize) = (8, 256);
 const BYTES: usize = 1 << 20;
+/// Tasks that serve a slice, and waiting records for which a second one is started.
+const TASKS_MAX: usize = 2;
+const MANY: usize = 32;
 /// So many requests about the slice in a row may come to nothing; then Redis is not asked about it for a while.
 const FAILURES_MAX: u32 = 5;
 const REST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
@@ -22,7 +25,8 @@ pub(super) struct SharedQueue {
     wanted: HashMap<RecordId, Wanted, RandomState>,
     /// Those that Redis was not asked for yet, in the order they were first wanted.
     waiting: VecDeque<RecordId>,
-    is_served: bool,
+    /// Tasks that serve it, each with a request in flight.
+    tasks: usize,
     /// Of a slot, on an average of late.
     bytes: usize,
     /// In a row.
@@ -37,7 +41,7 @@ impl Default for SharedQueue {
         SharedQueue {
             wanted: HashMap::default(),
             waiting: VecDeque::new(),
-            is_served: false,
+            tasks: 0,
             bytes: 0,
             failures: 0,
             rest: REST,
@@ -58,7 +62,7 @@ enum Wanted {
 pub(super) enum Joined {
     /// It waits.
     Waiting,
-    /// It waits, and nobody serves the queue.
+    /// It waits, and one more task is to serve the queue.
     First,
     /// The database is asked for the record already.
     Loading(Caller),
@@ -67,7 +71,8 @@ pub(super) enum Joined {
 }
 
 impl SharedQueue {
-    /// Adds a caller. Where it is the first, whoever is told so serves the queue.
+    /// Adds a caller. Where one more task is worth its while, whoever is told so serves the queue: a second one keeps Redis busy while
+    /// this node takes in what the first has read, and leaves few waiting records to the first, which asks for them together.
     pub(super) fn join(&mut self, id: &RecordId, caller: Caller) -> Joined {
         let is_crowded = caller.is_shadow && self.waiting.len() >= RECORDS.1;
         if is_crowded || self.due.is_some_and(|due| Instant::now() < due) {
@@ -81,15 +86,28 @@ impl SharedQueue {
                 self.waiting.push_back(id.clone());
             }
         }
-        if std::mem::replace(&mut self.is_served, true) { Joined::Waiting } else { Joined::First }
+        let is_enough = match self.tasks {
+            0 => false,
+            TASKS_MAX.. => true,
+            _ => self.waiting.len() < MANY,
+        };
+        if is_enough {
+            return Joined::Waiting;
+        }
+        self.tasks += 1;
+        Joined::First
     }
 
-    /// The next records to ask for, fewer where slots are large; `None` when there are none, and the queue is served no more.
+    /// The next records to ask for, fewer where slots are large; `None` when there are none, and the task that asks serves the queue
+    /// no more.
     pub(super) fn next(&mut self) -> Option<Vec<RecordId>> {
         let records_max = (BYTES / self.bytes.max(1)).clamp(RECORDS.0, RECORDS.1);
         let next: Vec<RecordId> = self.waiting.drain(..self.waiting.len().min(records_max)).collect();
-        self.is_served = !next.is_empty();
-        self.is_served.then_some(next)
+        if next.is_empty() {
+            self.tasks -= 1;
+            return None;
+        }
+        Some(next)
     }
 
     /// A request was answered, with slots of so many bytes each, on an average.
@@ -125,10 +143,10 @@ impl SharedQueue {
         }
     }
 
-    /// All callers, where the task that served the queue is gone.
+    /// All callers, where a task that served the queue is gone; the other, if there is one, goes on with those that come.
     pub(super) fn abandon(&mut self) -> Vec<Callers> {
         self.waiting.clear();
-        self.is_served = false;
+        self.tasks = self.tasks.saturating_sub(1);
         let abandoned = self.wanted.drain().map(|(_, wanted)| match wanted {
             Wanted::Asked(callers) => callers,
             Wanted::Loading => Callers::new(),
@@ -168,6 +186,24 @@ mod tests {
         assert!(matches!(queue.join(&id("a"), caller()), Joined::Loading(_)));
         assert_eq!((queue.settle(&id("a")).len(), queue.settle(&id("b")).len()), (0, 1));
         assert!(matches!(queue.join(&id("a"), caller()), Joined::First), "the queue was served to its end");
+    }
+
+    #[test]
+    fn a_second_task_is_started_for_many_records_and_no_third() {
+        let mut queue = SharedQueue::default();
+        let started = |ids: std::ops::Range<usize>, queue: &mut SharedQueue| {
+            let joins = ids.filter(|n| matches!(queue.join(&id(&n.to_string()), caller()), Joined::First));
+            joins.collect::<Vec<_>>()
+        };
+        assert_eq!(started(0..1, &mut queue), [0]);
+        assert!(queue.next().is_some());
+        assert_eq!(started(1..200, &mut queue), [MANY], "the first task has its request in flight");
+        assert!(queue.next().is_some() && queue.next().is_none());
+        assert_eq!(started(200..300, &mut queue), [200 + MANY - 1]);
+        while queue.next().is_some() {}
+        assert!(started(300..301, &mut queue).is_empty(), "the other task is there");
+        while queue.next().is_some() {}
+        assert_eq!(started(301..302, &mut queue), [301]);
     }
 
     #[test]

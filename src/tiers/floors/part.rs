@@ -1,6 +1,6 @@
 //! A part of the floors, under one lock.
 
-use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
@@ -25,21 +25,16 @@ pub(super) struct Part {
 impl Part {
     /// Returns whether it is a floor more.
     pub(super) fn raise(&mut self, id: &RecordId, stamp: Stamp, live: bool, bucket: u64) -> bool {
-        match self.floors.entry(id.clone()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Floor { stamp, live, bucket });
-                self.enqueue(id.clone(), bucket);
-                true
-            }
-            Entry::Occupied(mut held) => {
-                let floor = held.get_mut();
-                if stamp > floor.stamp {
-                    (floor.stamp, floor.live) = (stamp, live);
-                }
-                floor.bucket = floor.bucket.max(bucket);
-                false
-            }
+        let Some(floor) = self.floors.get_mut(id) else {
+            self.floors.insert(id.clone(), Floor { stamp, live, bucket });
+            self.enqueue(id.clone(), bucket);
+            return true;
+        };
+        if stamp > floor.stamp {
+            (floor.stamp, floor.live) = (stamp, live);
         }
+        floor.bucket = floor.bucket.max(bucket);
+        false
     }
 
     /// Lets no floor go before `bucket`.

@@ -4,7 +4,7 @@ use freshet::{record::Stamp, shared::Slot};
 use serde_json::json;
 
 use super::{node, price, without_local};
-use crate::harness::{Node, Redis, Socket, TestDatabase, database, until};
+use crate::harness::{Node, Redis, Socket, TestDatabase, database, node as nodes, until};
 
 /// A node that audits every read of Redis, which has `a` and `b`; with the name of the slot of `a`.
 async fn audited() -> (TestDatabase, Redis, Node, Socket, String) {
@@ -154,7 +154,7 @@ async fn records_that_change_all_the_time_are_never_called_wrong() {
 async fn what_came_past_the_triggers_is_found_in_l1_and_in_the_filter() {
     let database = database().await;
     database.run("INSERT INTO products (sku, name, price) VALUES ('a', 'x', 1)").await;
-    let mut config = crate::harness::node::config();
+    let mut config = nodes::config();
     (config.tiers.audit.share, config.tiers.audit.per_second_max) = (1.0, 50);
     let node = Node::over(&database.url(), config).await;
     let mut socket = Socket::open(&node).await;
