@@ -47,8 +47,12 @@ impl Process {
         let mut child = command.spawn().expect("start a node");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let (public, operations) = within("the node says where it serves", async {
+            let mut said = String::new();
             loop {
-                let line = lines.next_line().await.expect("text").expect("the node ended");
+                let line = lines.next_line().await.expect("text");
+                let line = line.unwrap_or_else(|| panic!("the node ended, and said:\n{said}"));
+                said.push_str(&line);
+                said.push('\n');
                 if let (Some(public), Some(operations)) = (field(&line, "public="), field(&line, "operations=")) {
                     return (public, operations);
                 }

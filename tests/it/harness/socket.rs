@@ -18,7 +18,12 @@ pub struct Socket {
 impl Socket {
     /// Connects to `node`.
     pub async fn open(node: &Node) -> Self {
-        let (stream, _) = within("connect", connect_async(node.url())).await.expect("connect");
+        Self::at(&node.url()).await
+    }
+
+    /// Connects to the node whose WebSocket is at `url`.
+    pub async fn at(url: &str) -> Self {
+        let (stream, _) = within("connect", connect_async(url)).await.expect("connect");
         Socket { stream, next_id: 1, pushed: std::collections::VecDeque::new() }
     }
 
