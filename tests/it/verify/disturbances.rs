@@ -8,13 +8,13 @@ use nix::{
 };
 use serde_json::Value;
 
-use super::{RUN, rows, verify};
+use super::{RUN, is_written, rows, verify};
 use crate::harness::{
     Kind, Link, Node, Proxy, database,
     node::config,
     tampering::{Lie, Tampering},
     terminal::freshet,
-    until, within,
+    within,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +27,7 @@ async fn nodes_that_drain_and_come_back_and_links_that_break_are_no_violations()
     again.gateway.listen = b.address();
     let run = ["--seconds", "14", "--keys", "24", &first, &second, "--database-url", &url];
     let faults = async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        is_written(&database).await;
         b.stop().await;
         let b = Node::over(&database.url(), again).await;
         link.set(Link::Cut);
@@ -57,7 +57,7 @@ async fn a_node_that_stays_away_is_named_and_its_subscriptions_are_not_judged() 
     let (first, second, url) = (a.url(), b.url(), database.url());
     let run = [&RUN[..], &[&second, &first, "--database-url", &url, "--settle", "1s"]].concat();
     let death = async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        is_written(&database).await;
         b.stop().await;
     };
     let (ran, ()) = tokio::join!(verify(&run), death);
@@ -72,8 +72,7 @@ async fn ctrl_c_ends_the_run_early_which_is_judged_and_cleaned_up() {
     let words = ["--format", "json", "verify", "--seconds", "600", &url, "--database-url", &base];
     let mut command = tokio::process::Command::from(freshet(&words));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
-    let changed = "SELECT count(*) FROM products WHERE freshet_version > 100";
-    until("it writes", async || node.database().value::<i64>(changed).await > 0).await;
+    is_written(node.database()).await;
     let id = child.id().expect("it runs").cast_signed();
     kill(Pid::from_raw(id), Signal::SIGINT).expect("signal");
     let output = within("it ends", child.wait_with_output()).await.expect("an output");

@@ -8,7 +8,7 @@ mod healthy;
 
 use serde_json::Value;
 
-use crate::harness::{TestDatabase, terminal::freshet, within};
+use crate::harness::{TestDatabase, terminal::freshet, until, within};
 
 /// What a run came to.
 pub struct Ran {
@@ -54,6 +54,12 @@ impl Ran {
 
 async fn rows(database: &TestDatabase) -> i64 {
     database.value("SELECT count(*) FROM products").await
+}
+
+/// Waits until a run has made its records, however long that takes, and writes.
+async fn is_written(database: &TestDatabase) {
+    let changed = "SELECT count(*) FROM products WHERE freshet_version > 100";
+    until("it writes", async || database.value::<i64>(changed).await > 0).await;
 }
 
 /// Of a short run: after it every key is read once more, when no write is young any more.
