@@ -227,8 +227,10 @@ impl Follower {
     /// # Source
     /// docs/coherence.md, section 5c.
     fn meet_hint(&mut self, hint: &Hint) -> bool {
-        let since = self.tiers.freshness_of(self.database).proven();
-        let since = since.unwrap_or_else(Instant::now);
+        let proven = self.tiers.freshness_of(self.database).proven();
+        let since = proven.unwrap_or_else(Instant::now);
+        // For the time to the screen, which counts from the commit; what is owed counts from what is proven.
+        let committed = self.hinted.told_before(hint.slice).map_or(since, |told| told.max(since));
         for told in &hint.changes {
             let Some(collection) = self.store.catalogue().find(&told.collection) else { continue };
             let id = RecordId::new(collection.id, Key::from_database(told.key.as_str()));
@@ -238,7 +240,7 @@ impl Follower {
             // A write of this node brings its own state.
             if is_known && is_wanted && !self.store.is_writing(&id) {
                 self.hub.owe(&id, since);
-                self.owe(id, since);
+                self.owe(id, committed);
             }
         }
         self.hinted.meet(hint, Instant::now())

@@ -7,6 +7,9 @@ use crate::shared::{Hint, Incarnation};
 /// Keepers tell something four times a second; one that has been silent for so long may be gone.
 const SILENCE: Duration = Duration::from_millis(600);
 
+/// What a keeper has read of the outbox is here within this time, as a rule.
+const UNDER_WAY: Duration = Duration::from_millis(25);
+
 /// What each slice's keeper told last.
 pub(super) struct Hinted {
     slices: Vec<Option<(Incarnation, Instant)>>,
@@ -23,6 +26,13 @@ impl Hinted {
         let Some(told) = self.slices.get_mut(hint.slice) else { return false };
         let before = told.replace((hint.incarnation, now));
         hint.is_partial || before.is_some_and(|(incarnation, _)| incarnation != hint.incarnation)
+    }
+
+    /// When the keeper of a slice last told something, less the time that its word may have taken: what it tells next was committed
+    /// after that.
+    pub(super) fn told_before(&self, slice: usize) -> Option<Instant> {
+        let (_, at) = (*self.slices.get(slice)?)?;
+        at.checked_sub(UNDER_WAY)
     }
 
     /// Whether the keepers of all slices tell what changes.
@@ -43,7 +53,9 @@ mod tests {
         let mut hinted = Hinted::new(2);
         let begun = Instant::now();
         let hint = |slice, life| Hint { slice, incarnation: Incarnation(life), changes: vec![], is_partial: false };
+        assert_eq!(hinted.told_before(0), None);
         assert!(!hinted.meet(&hint(0, 1), begun) && !hinted.is_told(begun));
+        assert_eq!((hinted.told_before(0), hinted.told_before(1)), (begun.checked_sub(UNDER_WAY), None));
         assert!(!hinted.meet(&hint(1, 1), begun) && hinted.is_told(begun));
         assert!(!hinted.is_told(begun + SILENCE));
         assert!(hinted.meet(&hint(1, 2), begun + SILENCE), "another life");
