@@ -92,6 +92,14 @@ pub async fn bad_hints(field: Field) -> Field {
     field
 }
 
+/// No node may read what is told, for eight seconds.
+pub async fn no_hints(field: Field) -> Field {
+    field.redis.command::<()>(&["ACL", "SETUSER", "default", "-xread"]).await;
+    sleep(Duration::from_secs(8)).await;
+    field.redis.command::<()>(&["ACL", "SETUSER", "default", "+xread"]).await;
+    field
+}
+
 /// Slots are cut, filled with those of other keys, or given a higher version.
 pub async fn bad_slots(field: Field) -> Field {
     for n in 0..80 {

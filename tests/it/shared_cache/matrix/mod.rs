@@ -20,7 +20,7 @@ use sqlx::Executor as _;
 use tempfile::TempDir;
 
 use self::faults::{
-    back_in_time, bad_hints, bad_links, bad_slots, crowded, failed_over, killed_keeper, killed_node, lost,
+    back_in_time, bad_hints, bad_links, bad_slots, crowded, failed_over, killed_keeper, killed_node, lost, no_hints,
     paused_replay, promotion, silence, stopped_keeper, stopped_node,
 };
 use super::hits;
@@ -206,6 +206,7 @@ long! {
     redis_silent_for_thirty_seconds: &[], 36, Serving::All, CONVERGES, |field| silence(field, 30);
     links_broken_for_thirty_seconds: &[], 44, Serving::All, CONVERGES, |field| bad_links(field, 7);
     hints_broken: &[], 12, Serving::All, CONVERGES, bad_hints;
+    hints_dropped: &[], 12, Serving::All, CONVERGES, no_hints;
     slots_broken: &[], 12, Serving::All, CONVERGES, bad_slots;
     keeper_stopped_and_woken: &[], 16, Serving::AllButKeeper, CONVERGES_LATE, |field| stopped_keeper(field, 10);
     keeper_killed: &[], 16, Serving::AllButKeeper, CONVERGES_LATE, killed_keeper;
