@@ -3,17 +3,21 @@
 /// The note on the figure `id`, if there is something to say.
 pub fn limit_of(id: &str) -> &'static str {
     match id {
-        "cold-key" => "the node that gets the lease reads; the others wait for what it puts there",
+        "cold-key" => {
+            "the node that gets the lease reads; the others wait for what it puts there. The audit of one answer in a thousand is \
+             the second read"
+        }
         "cold-node" => "Redis was brought forward while all were quiet",
         "cold-node-scans" => "the node's first reads, before it has applied a poll",
         "watched" | "watched-scans" => "the node that gets the lease reads; the others find what it has put there",
         "hits" => {
-            "the node, which takes about 5 µs for a record where Redis takes 1.6: L1's insert and eviction, floors, names, the \
-             checksum, and a request and an answer of the client's. It has one MGET under way, so Redis waits for it, and it for Redis"
+            "the node, which takes 5 to 6 µs for a record where Redis takes 1.6: L1's insert and eviction, floors, names, the \
+             checksum, and a request and an answer of the client's"
         }
         "hits-misses" => "the node: PostgreSQL's part of a miss falls away, and its own hardly becomes smaller",
-        "commits-p50" | "psql-p50" => {
-            "the keeper's polls, 5 ms apart while changes come, the step in Redis, and the read of what changed"
+        "commits-p50" | "commits-p99" | "psql-p50" | "psql-p99" => {
+            "a follower reads changes in batches, and a batch waits up to 45 ms for records that another node is reading under its \
+             lease, with those it has found"
         }
         "outage-others" => {
             "five operations are given up after 30 ms each before Redis is asked no more, and gets that are due meanwhile wait"

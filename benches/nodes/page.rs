@@ -182,8 +182,8 @@ the table of traces. What a figure is compared with is measured in the same run 
 round. Every answer is matched with its request; a wrong one fails the run. Reads and looks of the database are PostgreSQL's own
 counts (`pg_stat_user_indexes`); *loads* are records that nodes have read for a change. The time of a commit begins when its
 writer has the answer. `redis-benchmark` gets values of the same size under names of the same length, as many in an MGET as the
-node's own on an average (records looked up, by the node's counters, for each MGET that Redis has counted), and has as many
-under way as a node: one.
+node's own on an average (records looked up, by the node's counters, for each MGET that Redis has counted), and has one under way;
+a node has up to two.
 ";
 
 const TRACES: &str = "
