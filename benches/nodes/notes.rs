@@ -16,8 +16,7 @@ pub fn limit_of(id: &str) -> &'static str {
         }
         "hits-misses" => "the node: PostgreSQL's part of a miss falls away, and its own hardly becomes smaller",
         "commits-p50" | "commits-p99" | "psql-p50" | "psql-p99" => {
-            "a follower reads changes in batches, and a batch waits up to 45 ms for records that another node is reading under its \
-             lease, with those it has found"
+            "a follower has 4 reads under way, Redis included, and changes of 64 shards wait for their turn"
         }
         "outage-others" => {
             "five operations are given up after 30 ms each before Redis is asked no more, and gets that are due meanwhile wait"
