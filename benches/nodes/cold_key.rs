@@ -60,7 +60,7 @@ async fn reads(service: &Service, tier: Tier, round: usize) -> Result<Option<f64
     for (key, partition, before) in before {
         let reads = service.database.index_scans(Some(&partition)).await? - before;
         if reads == 0 {
-            return Err(format!("{key} was read by nobody: it was not cold"));
+            return Err(format!("no node read {key}: it was not cold"));
         }
         most = most.max(Some(reads));
     }

@@ -95,7 +95,7 @@ impl Address {
     /// Asks the node, and returns the document that it answers.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// The reason why the node gave no answer.
     async fn document<T: DeserializeOwned>(&self, asked: &Asked) -> Result<T, String> {
         let read = async {
             let body = self.ask(asked).await?;
@@ -109,7 +109,7 @@ impl Address {
     /// Asks the node, and returns the body of its answer.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// The reason why the node gave no answer.
     pub(super) async fn ask(&self, asked: &Asked) -> Result<Incoming, String> {
         let host = self.host.trim_matches(['[', ']']);
         let socket = TcpStream::connect((host, self.port)).await.map_err(|error| explained(&error))?;
@@ -138,20 +138,33 @@ impl Address {
     }
 }
 
-/// Asks nodes side by side; returns the answers with the nodes' names, and an error that names the nodes which gave none.
-pub(super) async fn ask_all<T: DeserializeOwned>(
-    nodes: &[Address],
-    asked: &Asked,
-) -> (Vec<(String, T)>, Result<(), Error>) {
-    let asking = nodes.iter().map(async |node| (node.to_string(), node.document::<T>(asked).await));
-    let (mut answers, mut unanswered) = (Vec::new(), Vec::new());
-    for (node, answer) in join_all(asking).await {
-        match answer {
-            Ok(answer) => answers.push((node, answer)),
-            Err(reason) => unanswered.push(format!("{node}: {reason}")),
+/// The nodes that a command asks.
+#[derive(Debug, clap::Args)]
+pub(super) struct NodesArgs {
+    /// The operations listeners of nodes.
+    #[arg(
+        long = "node",
+        value_name = "NODE",
+        env = "FRESHET_OPERATIONS",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8081"
+    )]
+    nodes: Vec<Address>,
+}
+
+impl NodesArgs {
+    /// Asks the nodes side by side; returns the answers with the nodes' names, and an error that names the nodes which gave none.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, asked: &Asked) -> (Vec<(String, T)>, Result<(), Error>) {
+        let asking = self.nodes.iter().map(async |node| (node.to_string(), node.document::<T>(asked).await));
+        let (mut answers, mut unanswered) = (Vec::new(), Vec::new());
+        for (node, answer) in join_all(asking).await {
+            match answer {
+                Ok(answer) => answers.push((node, answer)),
+                Err(reason) => unanswered.push(format!("{node}: {reason}")),
+            }
         }
+        (answers, if unanswered.is_empty() { Ok(()) } else { Err(Error::Unanswered(unanswered.join("; "))) })
     }
-    (answers, if unanswered.is_empty() { Ok(()) } else { Err(Error::Unanswered(unanswered.join("; "))) })
 }
 
 fn why(status: StatusCode, said: Option<String>) -> String {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Error, Output,
-    operations::{Address, Asked, ask_all},
+    operations::{Asked, NodesArgs},
     table::{Cell, Paint, Table},
 };
 use crate::shared::{SwitchChange, Switches};
@@ -34,15 +34,8 @@ pub struct Args {
     /// What to change; nothing shows all switches.
     #[arg(value_name = "SWITCH=VALUE", value_parser = parse)]
     changes: Vec<SwitchChange>,
-    /// The operations listeners of nodes.
-    #[arg(
-        long = "node",
-        value_name = "NODE",
-        env = "FRESHET_OPERATIONS",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:8081"
-    )]
-    nodes: Vec<Address>,
+    #[command(flatten)]
+    nodes: NodesArgs,
 }
 
 /// The switches of a node.
@@ -65,7 +58,7 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         }
         None => Asked::get(PATH),
     };
-    let (answers, asked) = ask_all(&args.nodes, &asked).await;
+    let (answers, asked) = args.nodes.ask(&asked).await;
     let standings: Vec<_> = answers.into_iter().map(|(node, switches)| Standing { node, switches }).collect();
     if !standings.is_empty() {
         output.each(&standings, table(&standings).lay_out(output.palette()).trim_end())?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Error, Output,
     figures::{grouped, lasting},
-    operations::{Address, Asked, ask_all},
+    operations::{Asked, NodesArgs},
     pretty::harmless,
     table::{Cell, Paint, Table},
 };
@@ -28,15 +28,8 @@ pub struct Args {
     /// The key.
     #[arg(allow_negative_numbers = true)]
     key: String,
-    /// The operations listeners of nodes.
-    #[arg(
-        long = "node",
-        value_name = "NODE",
-        env = "FRESHET_OPERATIONS",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:8081"
-    )]
-    nodes: Vec<Address>,
+    #[command(flatten)]
+    nodes: NodesArgs,
 }
 
 /// What a node answers; see `tiers/whereabouts.rs`. What another release leaves out is taken as nothing.
@@ -108,7 +101,7 @@ struct Answer {
 pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let asked = Asked::get(&format!("/where/{}/{}", encoded(&args.collection), encoded(&args.key)));
-    let (answers, asked) = ask_all(&args.nodes, &asked).await;
+    let (answers, asked) = args.nodes.ask(&asked).await;
     let answers: Vec<_> = answers.into_iter().map(|(node, said)| Answer { node, said }).collect();
     if !answers.is_empty() {
         let record = format!("{}/{}", harmless(&args.collection), harmless(&args.key));

@@ -70,7 +70,7 @@ impl Slot {
         Some(Slot { incarnation, state: State { stamp, value } })
     }
 
-    /// Up to which stamp a lease on a slot waits for a state; `None` where `stored` is none.
+    /// The lowest stamp that fills a leased slot; `None` if `stored` is not a lease.
     pub fn leased(stored: &[u8]) -> Option<Stamp> {
         let text = std::str::from_utf8(stored.get(..HEAD)?).ok().filter(|text| text.is_ascii())?;
         (&text[STAMP..KIND] == "l").then(|| stamp(text)).flatten()

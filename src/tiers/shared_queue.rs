@@ -71,8 +71,8 @@ pub(super) enum Joined {
 }
 
 impl SharedQueue {
-    /// Adds a caller. Where one more task is worth its while, whoever is told so serves the queue: a second one keeps Redis busy while
-    /// this node takes in what the first has read, and leaves few waiting records to the first, which asks for them together.
+    /// Adds a caller. [`Joined::First`] asks for one more task to serve the queue. A second task keeps Redis busy while this node takes
+    /// in what the first has read; while few records wait, the first asks for them together.
     pub(super) fn join(&mut self, id: &RecordId, caller: Caller) -> Joined {
         let is_crowded = caller.is_shadow && self.waiting.len() >= RECORDS.1;
         if is_crowded || self.due.is_some_and(|due| Instant::now() < due) {
