@@ -3,7 +3,7 @@
 use freshet::store::postgres;
 use serde_json::json;
 
-use super::with_redis;
+use super::{with_redis, without_local};
 use crate::harness::{Node, Redis, Replicated, Socket, command::freshet, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -12,7 +12,8 @@ async fn a_record_is_shown_in_each_tier_of_each_node_in_redis_and_on_each_server
     let settings =
         || postgres::Config { replicas: vec![servers.standby_url(0)], ..postgres::Config::at(servers.url()) };
     let first = Node::on(settings(), with_redis(&redis.url())).await;
-    let second = Node::on(settings(), with_redis(&redis.url())).await;
+    // Each of its reads goes to Redis, from the first that a keeper is there for.
+    let second = Node::on(settings(), without_local(&redis.url())).await;
     let mut sockets = [Socket::open(&first).await, Socket::open(&second).await];
     let written = sockets[0].ok("put", json!(["products", "a/ä", {"name": "x", "price": 7}])).await;
     let stamp = written["stamp"].as_str().expect("a stamp").to_owned();
