@@ -5,33 +5,24 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use prometheus::{IntCounter, IntGauge};
 use tokio::{
     sync::mpsc,
-    time::{Instant as Timer, sleep, sleep_until},
+    time::{Instant as Timer, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     hub::Hub,
     record::{Change, DatabaseId, Key, RecordId},
-    resilience::{Backoff, Deadline},
+    resilience::Backoff,
     shared::Hint,
     store::{Error, Poll, Store},
-    tiers::{Loaded, Tiers},
+    tiers::Tiers,
 };
 
-use super::{
-    counters::Counters,
-    hinted::Hinted,
-    owed::{Batch, Owed, PartitionId, Record},
-    pace::Pace,
-};
+use super::{counters::Counters, hinted::Hinted, pace::Pace, reads::Reads};
 
-/// The longest a read of changed records may take, and one of a shard that did not answer the last.
-const READ_LIMIT: Duration = Duration::from_secs(2);
-const SUSPECT_LIMIT: Duration = Duration::from_secs(5);
 /// Changes applied before the follower yields to other tasks. Chosen, not measured.
 const STEP: usize = 128;
 
@@ -48,13 +39,10 @@ pub struct Follower {
     store: Store,
     tiers: Tiers,
     hub: Hub,
-    /// Changed records whose state could not be read yet; their watchers are owed it. With each, the moment before which
-    /// it was not changed.
-    owed: Owed<Instant>,
+    /// Changed records whose watchers are owed their states.
+    reads: Reads,
     /// Changed records that this node was writing when the poll showed it: the writes' answers most likely bring the states.
     expected: Vec<Expected>,
-    /// Reads under way, and the rests of shards that did not answer.
-    in_flight: FuturesUnordered<BoxFuture<'static, Event>>,
     backoff: Backoff,
     pace: Pace,
     /// What keepers tell, and whether they do.
@@ -64,7 +52,6 @@ pub struct Follower {
     is_failing: bool,
     changes: IntCounter,
     resyncs: IntCounter,
-    statements: IntCounter,
     position: IntGauge,
     told: IntGauge,
 }
@@ -77,14 +64,6 @@ struct Expected {
     since: Instant,
 }
 
-/// What the follower waits for beside polls.
-enum Event {
-    /// A read of changed records has ended: their states, in the order of the batch.
-    Read(Batch<Instant>, Result<Vec<Loaded>, Error>),
-    /// A shard that did not answer has rested.
-    Rested(PartitionId),
-}
-
 impl Follower {
     /// A follower of `database` that keeps `tiers` current and tells `hub`.
     pub fn new(database: DatabaseId, store: Store, tiers: Tiers, hub: Hub, counters: &Counters) -> Self {
@@ -94,15 +73,19 @@ impl Follower {
             database,
             changes: counters.changes.with_label_values(&name),
             resyncs: counters.resyncs.with_label_values(&name),
-            statements: counters.statements.with_label_values(&name),
             position: counters.position.with_label_values(&name),
             told: counters.told.with_label_values(&name),
+            reads: Reads::new(
+                database,
+                store.clone(),
+                tiers.clone(),
+                hub.clone(),
+                counters.statements.with_label_values(&name),
+            ),
             store,
             tiers,
             hub,
-            owed: Owed::new(),
             expected: Vec::new(),
-            in_flight: FuturesUnordered::new(),
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(1)),
             pace: Pace::new(Instant::now()).within(fresh),
             hints: mpsc::channel(1).1,
@@ -123,11 +106,10 @@ impl Follower {
         let mut tail = self.store.tail(self.database);
         let mut due = Timer::now();
         loop {
-            self.begin_reads();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.tiers.reset_met(self.database) => self.owe_watched(),
-                Some(event) = self.in_flight.next() => self.meet(event),
+                Some(event) = self.reads.next() => self.reads.meet(event),
                 Some(hint) = self.hints.recv() => if self.meet_hint(&hint) { due = Timer::now() },
                 polled = async {
                     sleep_until(due).await;
@@ -217,7 +199,7 @@ impl Follower {
         if self.store.is_writing(&id) {
             self.expected.push(Expected { id, version: change.version, since: poll.since });
         } else {
-            self.owe(id, poll.since);
+            self.reads.owe(id, poll.since);
         }
     }
 
@@ -240,7 +222,7 @@ impl Follower {
             // A write of this node brings its own state.
             if is_known && is_wanted && !self.store.is_writing(&id) {
                 self.hub.owe(&id, since);
-                self.owe(id, committed);
+                self.reads.owe(id, committed);
             }
         }
         self.hinted.meet(hint, Instant::now())
@@ -254,7 +236,7 @@ impl Follower {
             let id = RecordId::new(change.collection, change.key.clone());
             if !self.hub.has_seen(id.as_ref(), change.version) {
                 self.hub.owe(&id, poll.since);
-                self.owe(id, poll.since);
+                self.reads.owe(id, poll.since);
             }
         }
     }
@@ -264,24 +246,11 @@ impl Follower {
         for Expected { id, version, since } in std::mem::take(&mut self.expected) {
             // An entry below the change's floor is gone, so one that stands is not older.
             if !self.tiers.holds(&id) || !self.hub.has_seen(id.as_ref(), version) {
-                self.owe(id, since);
+                self.reads.owe(id, since);
             } else {
-                self.settle(&id);
+                self.reads.settle(&id);
             }
         }
-    }
-
-    fn owe(&mut self, id: RecordId, since: Instant) {
-        // A key without a shard is in no table.
-        match self.store.shard_of(id.as_ref()) {
-            Ok(shard) => self.owed.add(shard, id, since),
-            Err(_) => self.settle(&id),
-        }
-    }
-
-    /// The record's watchers have the change that they were owed.
-    fn settle(&self, id: &RecordId) {
-        self.hub.settle(id.as_ref(), self.tiers.freshness_of(self.database).fresh());
     }
 
     /// It is not known what changed in this database, nor when: every watched record of it is owed. What its watchers have is
@@ -294,63 +263,8 @@ impl Follower {
                 && self.store.owner(shard).ok() == Some(self.database)
             {
                 self.hub.owe(&id, proven);
-                self.owed.add(shard, id, now);
+                self.reads.owe(id, now);
             }
-        }
-    }
-
-    /// Begins to read what is owed, as far as there is room.
-    fn begin_reads(&mut self) {
-        while let Some(batch) = self.owed.next(|collection| self.store.keys_at_once(self.database, collection)) {
-            self.statements.inc();
-            let (tiers, (collection, shard)) = (self.tiers.clone(), batch.partition);
-            self.in_flight.push(Box::pin(async move {
-                let keys: Vec<Key> = batch.records.iter().map(|record| record.key.clone()).collect();
-                let limit = if batch.is_suspect { SUSPECT_LIMIT } else { READ_LIMIT };
-                let read = tiers.read_changed(shard, collection, &keys, Deadline::after(limit)).await;
-                Event::Read(batch, read)
-            }));
-        }
-    }
-
-    fn meet(&mut self, event: Event) {
-        match event {
-            Event::Rested(partition) => self.owed.rested(partition),
-            Event::Read(batch, Ok(read)) => {
-                let partition = batch.partition;
-                let again = batch.records.into_iter().zip(&read).filter_map(|(record, loaded)| {
-                    self.pass_on(&RecordId::new(partition.0, record.key.clone()), loaded, record)
-                });
-                let again = again.collect();
-                self.owed.answered(partition, again);
-            }
-            // Another node serves the shard; its watchers ask there.
-            Event::Read(batch, Err(Error::NotOwned { .. })) => {
-                let ids = batch.records.iter().map(|record| RecordId::new(batch.partition.0, record.key.clone()));
-                ids.for_each(|id| self.settle(&id));
-                self.owed.answered(batch.partition, vec![]);
-            }
-            Event::Read(batch, Err(_)) => {
-                let partition = batch.partition;
-                let rest = self.owed.failed(partition, batch.records);
-                self.in_flight.push(Box::pin(async move {
-                    sleep(rest).await;
-                    Event::Rested(partition)
-                }));
-            }
-        }
-    }
-
-    /// Gives a state to the tiers and the watchers; returns the record if it has to be read again: it was overtaken, and the
-    /// change that did it is still to come, or was read by somebody else.
-    fn pass_on(&self, id: &RecordId, loaded: &Loaded, record: Record<Instant>) -> Option<Record<Instant>> {
-        match self.tiers.install(id, loaded) {
-            Some(state) => {
-                self.hub.publish(id, &state, record.about);
-                self.settle(id);
-                None
-            }
-            None => Some(record),
         }
     }
 }
@@ -366,7 +280,7 @@ mod tests {
         record::{CollectionId, Position, ShardId, Stamp, State},
         store::{Memory, Origin, Proof, memory::Schema},
         telemetry::Telemetry,
-        tiers::{Config, Window},
+        tiers::{Config, Loaded, Window},
     };
 
     const DATABASE: DatabaseId = DatabaseId(0);

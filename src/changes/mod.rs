@@ -9,6 +9,7 @@
 //!
 //! - [`relay`]: elected, one for each database: writes marks and deletes what is past its retention.
 //! - [`follower`]: every node: tails the outbox and applies what it finds.
+//! - `reads`: how it reads what has changed: `sought` in Redis, and `owed` by the primary.
 //! - [`listener`]: every node with Redis: takes what keepers tell of changes to its follower, which polls less often meanwhile.
 //! - [`keeper`]: one node for each slice: tails the outbox and keeps Redis current.
 
@@ -20,7 +21,9 @@ mod kept_slice;
 pub mod listener;
 mod owed;
 mod pace;
+mod reads;
 pub mod relay;
+mod sought;
 
 pub use counters::Counters;
 pub use follower::Follower;

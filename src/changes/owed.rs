@@ -8,8 +8,8 @@
 //! A record costs the same however many are owed: it enters and leaves a queue of its shard once for each read.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    time::Duration,
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    time::{Duration, Instant},
 };
 
 use foldhash::fast::RandomState;
@@ -17,10 +17,11 @@ use foldhash::fast::RandomState;
 use crate::{
     record::{CollectionId, Key, RecordId, ShardId},
     resilience::Backoff,
+    tiers::Grant,
 };
 
-/// Statements under way at once; suspects are one of them.
-const READS_AT_ONCE: usize = 4;
+/// Statements under way at once; suspects are one of them. As many as one collection may have of the default `read_connections`.
+const READS_AT_ONCE: usize = 6;
 const SUSPECTS_AT_ONCE: usize = 1;
 /// After so many failures in a row every shard of a collection is suspect: the whole table may be locked.
 const COLLECTION_FAILURES: u32 = 3;
@@ -30,9 +31,9 @@ const REST: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_se
 /// A shard of a collection.
 pub(super) type PartitionId = (CollectionId, ShardId);
 
-/// The records that are owed. `T` is what is remembered with each.
-pub(super) struct Owed<T> {
-    partitions: HashMap<PartitionId, Partition<T>, RandomState>,
+/// The records that are owed.
+pub(super) struct Owed {
+    partitions: HashMap<PartitionId, Partition, RandomState>,
     /// The shards that may be read, by the age of their oldest record.
     ready: BTreeMap<u64, PartitionId>,
     /// How often in a row reads of a collection have failed.
@@ -44,10 +45,10 @@ pub(super) struct Owed<T> {
 }
 
 /// The owed records of one shard.
-struct Partition<T> {
+struct Partition {
     /// In the order in which they came to be owed; each is in `owed`, and once.
     queue: VecDeque<(u64, Key)>,
-    owed: HashMap<Key, T, RandomState>,
+    owed: HashMap<Key, Owing, RandomState>,
     state: State,
     rest: Backoff,
     is_suspect: bool,
@@ -63,7 +64,7 @@ enum State {
     Resting,
 }
 
-impl<T> Default for Partition<T> {
+impl Default for Partition {
     fn default() -> Self {
         Partition {
             queue: VecDeque::new(),
@@ -76,21 +77,42 @@ impl<T> Default for Partition<T> {
 }
 
 /// What one statement is to read.
-pub(super) struct Batch<T> {
+pub(super) struct Batch {
     pub(super) partition: PartitionId,
-    pub(super) records: Vec<Record<T>>,
+    pub(super) records: Vec<Record>,
     /// The shard, or its collection, did not answer last time.
     pub(super) is_suspect: bool,
 }
 
 /// A record that is owed.
-pub(super) struct Record<T> {
+pub(super) struct Record {
     pub(super) key: Key,
     age: u64,
-    pub(super) about: T,
+    pub(super) owing: Owing,
 }
 
-impl<T> Owed<T> {
+/// What is remembered with a record that is owed.
+pub(super) struct Owing {
+    /// It was not changed before this.
+    pub(super) since: Instant,
+    /// It is read for all nodes.
+    pub(super) grant: Option<Grant>,
+}
+
+impl Owing {
+    /// A record for which no lease was granted.
+    pub(super) fn since(since: Instant) -> Self {
+        Owing { since, grant: None }
+    }
+
+    /// The same record, owed anew: a lease that was granted meanwhile has ended the one before.
+    fn join(&mut self, later: Owing) {
+        self.since = self.since.min(later.since);
+        self.grant = later.grant.or(self.grant.take());
+    }
+}
+
+impl Owed {
     pub(super) fn new() -> Self {
         Owed {
             partitions: HashMap::default(),
@@ -102,16 +124,18 @@ impl<T> Owed<T> {
         }
     }
 
-    /// Owes a record; one that is owed already keeps its place, and what is known about it.
-    pub(super) fn add(&mut self, shard: ShardId, id: RecordId, about: T) {
+    /// Owes a record; one that is owed already keeps its place.
+    pub(super) fn add(&mut self, shard: ShardId, id: RecordId, owing: Owing) {
         let (age, partition_id) = (self.next, (id.collection, shard));
         let partition = self.partitions.entry(partition_id).or_default();
-        if partition.owed.contains_key(&id.key) {
-            return;
+        match partition.owed.entry(id.key) {
+            Entry::Occupied(mut owed) => return owed.get_mut().join(owing),
+            Entry::Vacant(free) => {
+                partition.queue.push_back((age, free.key().clone()));
+                free.insert(owing);
+            }
         }
         self.next += 1;
-        partition.queue.push_back((age, id.key.clone()));
-        partition.owed.insert(id.key, about);
         if partition.queue.len() == 1 && partition.state == State::Idle {
             self.ready.insert(age, partition_id);
         }
@@ -119,7 +143,7 @@ impl<T> Owed<T> {
 
     /// Takes out what is to be read now, at most `keys_max` records of a collection; `None` while enough is in flight, or
     /// nothing can be read.
-    pub(super) fn next(&mut self, keys_max: impl FnOnce(CollectionId) -> usize) -> Option<Batch<T>> {
+    pub(super) fn next(&mut self, keys_max: impl FnOnce(CollectionId) -> usize) -> Option<Batch> {
         if self.reading >= READS_AT_ONCE {
             return None;
         }
@@ -131,8 +155,8 @@ impl<T> Owed<T> {
         let partition = self.partitions.get_mut(&id)?;
         let count = partition.queue.len().min(keys_max(id.0));
         let records = partition.queue.drain(..count).filter_map(|(age, key)| {
-            let about = partition.owed.remove(&key)?;
-            Some(Record { key, age, about })
+            let owing = partition.owed.remove(&key)?;
+            Some(Record { key, age, owing })
         });
         let records = records.collect();
         partition.state = State::Reading { suspect };
@@ -142,7 +166,7 @@ impl<T> Owed<T> {
     }
 
     /// Ends a read of a shard that was answered. `again` are the records that have to be read once more.
-    pub(super) fn answered(&mut self, id: PartitionId, again: Vec<Record<T>>) {
+    pub(super) fn answered(&mut self, id: PartitionId, again: Vec<Record>) {
         self.failures.remove(&id.0);
         self.end(id, again);
         if let Some(partition) = self.partitions.get_mut(&id) {
@@ -153,7 +177,7 @@ impl<T> Owed<T> {
 
     /// Ends a read of a shard that was not answered, and owes its records again; returns how long it rests, until
     /// [`Self::rested`].
-    pub(super) fn failed(&mut self, id: PartitionId, again: Vec<Record<T>>) -> Duration {
+    pub(super) fn failed(&mut self, id: PartitionId, again: Vec<Record>) -> Duration {
         *self.failures.entry(id.0).or_default() += 1;
         self.end(id, again);
         let partition = self.partitions.entry(id).or_default();
@@ -175,16 +199,23 @@ impl<T> Owed<T> {
     }
 
     /// Gives a read's place to the next, and puts its records back to where they were: at the front, in their order.
-    fn end(&mut self, id: PartitionId, again: Vec<Record<T>>) {
+    fn end(&mut self, id: PartitionId, again: Vec<Record>) {
         let partition = self.partitions.entry(id).or_default();
         if let State::Reading { suspect } = partition.state {
             self.reading -= 1;
             self.suspects -= usize::from(suspect);
         }
-        for Record { key, age, about } in again.into_iter().rev() {
-            // One that was owed anew meanwhile keeps its new place.
-            if partition.owed.insert(key.clone(), about).is_none() {
-                partition.queue.push_front((age, key));
+        for Record { key, age, mut owing } in again.into_iter().rev() {
+            match partition.owed.entry(key) {
+                // It was owed anew meanwhile, and keeps its new place.
+                Entry::Occupied(mut owed) => {
+                    std::mem::swap(owed.get_mut(), &mut owing);
+                    owed.get_mut().join(owing);
+                }
+                Entry::Vacant(free) => {
+                    partition.queue.push_front((age, free.key().clone()));
+                    free.insert(owing);
+                }
             }
         }
     }
@@ -202,8 +233,6 @@ impl<T> Owed<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     const KEYS_MAX: usize = 256;
@@ -211,11 +240,15 @@ mod tests {
     const A: CollectionId = CollectionId(0);
     const B: CollectionId = CollectionId(1);
 
-    fn add(owed: &mut Owed<()>, collection: CollectionId, shard: u32, key: impl ToString) {
-        owed.add(ShardId(shard), RecordId::new(collection, Key::from_database(key.to_string())), ());
+    fn add(owed: &mut Owed, collection: CollectionId, shard: u32, key: impl ToString) {
+        owed.add(
+            ShardId(shard),
+            RecordId::new(collection, Key::from_database(key.to_string())),
+            Owing::since(Instant::now()),
+        );
     }
 
-    fn keys(batch: &Batch<()>) -> Vec<&str> {
+    fn keys(batch: &Batch) -> Vec<&str> {
         batch.records.iter().map(|record| record.key.as_str()).collect()
     }
 

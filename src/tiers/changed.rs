@@ -1,41 +1,144 @@
 //! Reads of changed records for their watchers: of several nodes on which a record is watched, one reads the database.
+//!
+//! Two steps, for a caller who knows which changes to look for and when: [`Tiers::find_changed`] asks Redis, and
+//! [`Tiers::read_changed`] the primary.
 
 use std::time::{Duration, Instant};
-
-use tokio::time::sleep;
 
 use super::{
     Tiers,
     audit::Tier,
     batch::Loaded,
-    shared::{LOOKS, SharedReads},
+    shared::{LOOKS, QueueId, SharedReads},
 };
 use crate::{
     record::{CollectionId, DatabaseId, Key, RecordId, ShardId},
     resilience::Deadline,
-    shared::{Chain, Lease, Slice, Slot},
+    shared::{Chain, Incarnation, Lease, Slice, Slot},
     store::{Error, Origin},
 };
 
-/// The records of one shard, and what was found of them.
-struct Changed<'k> {
-    database: DatabaseId,
+/// What Redis says of a changed record.
+pub enum Found {
+    /// Another node has read it since the change.
+    State(Loaded),
+    /// Another node is reading it: Redis is to be asked again, after a pause.
+    Elsewhere,
+    /// The primary is to be asked. With a grant, for all nodes.
+    Primary(Option<Grant>),
+}
+
+/// The right to read a record for all nodes: a statement that begins after the lease was granted may fill the slot. The lease ends
+/// by itself.
+pub struct Grant {
+    slice: Slice,
+    name: String,
+    token: u64,
+    incarnation: Incarnation,
+}
+
+/// A record to look for, with its shard and its slot.
+struct Sought<'i> {
+    id: &'i RecordId,
     shard: ShardId,
-    collection: CollectionId,
-    keys: &'k [Key],
-    found: Vec<Option<Loaded>>,
-    deadline: Deadline,
+    name: String,
 }
 
 impl Tiers {
-    /// Reads `keys` of one shard, whose changes this node has taken note of; a state for each, in their order. What another node
-    /// has read since the change is taken from Redis, and the rest read on the primary.
+    /// The pauses before Redis is asked again for a record that another node reads.
+    pub const PAUSES: [Duration; 4] = LOOKS;
+
+    /// The slice of Redis in which changed records of a shard are to be looked for first; `None` where Redis is not asked.
+    pub fn slice_to_ask(&self, database: DatabaseId, shard: ShardId) -> Option<u32> {
+        let switches = self.switches_for(database)?;
+        self.inner.shared.as_ref().filter(|_| switches.reads).map(|shared| shared.slice_of(shard))
+    }
+
+    /// Looks in Redis for records of one slice, whose changes this node has taken note of; returns what it found of each, in their
+    /// order. Where Redis has no answer, all are for the primary.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost; leases that were granted end by themselves.
+    pub async fn find_changed(&self, queue: QueueId, ids: &[RecordId]) -> Vec<Found> {
+        let found = match (&self.inner.shared, self.switches_for(queue.0), self.slice(queue)) {
+            (Some(shared), Some(switches), Some(slice)) if switches.reads => {
+                let sought: Option<Vec<Sought<'_>>> = ids.iter().map(|id| self.seek(&slice, id)).collect();
+                match sought {
+                    Some(sought) if switches.fills => self.share(shared, &slice, queue.0, &sought).await,
+                    Some(sought) => self.look(shared, &slice, queue.0, &sought).await,
+                    None => None,
+                }
+            }
+            _ => None,
+        };
+        found.unwrap_or_else(|| ids.iter().map(|_| Found::Primary(None)).collect())
+    }
+
+    fn seek<'i>(&self, slice: &Slice, id: &'i RecordId) -> Option<Sought<'i>> {
+        let shard = self.inner.store.shard_of(id.as_ref()).ok()?;
+        let name = slice.slot(shard, &self.inner.store.catalogue().get(id.collection).name, &id.key);
+        Some(Sought { id, shard, name })
+    }
+
+    /// Finds what Redis has, and asks for leases on the rest.
+    async fn share(
+        &self,
+        shared: &SharedReads,
+        slice: &Slice,
+        database: DatabaseId,
+        sought: &[Sought<'_>],
+    ) -> Option<Vec<Found>> {
+        let stamps: Vec<_> = sought.iter().map(|sought| (sought.name.clone(), self.wanted_stamp(sought.id))).collect();
+        let (begun, token) = (Instant::now(), rand::random());
+        let (chain, leases) = shared.cache.lease(slice, &stamps, token).await.ok()??;
+        let grant =
+            |name: &str| Grant { slice: slice.clone(), name: name.to_owned(), token, incarnation: chain.incarnation };
+        let found = sought.iter().zip(leases).map(|(sought, lease)| match lease {
+            Lease::Granted => Found::Primary(Some(grant(&sought.name))),
+            Lease::Held => Found::Elsewhere,
+            Lease::Found(slot) => self.take(database, &chain, sought, slot, begun),
+            Lease::Unfit => Found::Primary(None),
+        });
+        Some(found.collect())
+    }
+
+    /// Finds what Redis has.
+    async fn look(
+        &self,
+        shared: &SharedReads,
+        slice: &Slice,
+        database: DatabaseId,
+        sought: &[Sought<'_>],
+    ) -> Option<Vec<Found>> {
+        let names: Vec<_> = sought.iter().map(|sought| sought.name.clone()).collect();
+        let begun = Instant::now();
+        let (chain, slots) = shared.cache.get(slice, &names).await.ok()?;
+        let chain = chain?;
+        let found = sought.iter().zip(slots).map(|(sought, slot)| match slot {
+            Some(slot) => self.take(database, &chain, sought, slot, begun),
+            None => Found::Primary(None),
+        });
+        Some(found.collect())
+    }
+
+    fn take(&self, database: DatabaseId, chain: &Chain, sought: &Sought<'_>, slot: Slot, begun: Instant) -> Found {
+        match self.judge(sought.id, chain, slot).filter(|_| self.is_usable(database, chain)) {
+            Some(state) => {
+                self.inner.audits.sample(Tier::Shared, sought.id.as_ref());
+                let (position, shard) = (chain.applied, sought.shard);
+                Found::State(Loaded { state, database, position, origin: Origin::Shared, shard, begun })
+            }
+            None => Found::Primary(None),
+        }
+    }
+
+    /// Reads records of one shard on its primary; a state for each, in their order.
     ///
     /// # Errors
     /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`], [`Error::Disputed`].
     ///
     /// # Cancel safety
-    /// Nothing is lost; a lease that was granted ends by itself.
+    /// Nothing is lost.
     pub async fn read_changed(
         &self,
         shard: ShardId,
@@ -43,124 +146,25 @@ impl Tiers {
         keys: &[Key],
         deadline: Deadline,
     ) -> Result<Vec<Loaded>, Error> {
-        let database = self.inner.store.owner(shard)?;
-        let found = vec![None; keys.len()];
-        let mut changed = Changed { database, shard, collection, keys, found, deadline };
-        if let Some(shared) = &self.inner.shared
-            && let Some(switches) = self.switches_for(database).filter(|switches| switches.reads)
-            && let Some(slice) = self.slice((database, shared.slice_of(shard)))
-        {
-            match switches.fills {
-                true => self.share(shared, &slice, &mut changed).await?,
-                false => self.look(shared, &slice, &mut changed).await,
-            }
-        }
-        self.read_rest(&mut changed).await?;
-        changed.found.into_iter().map(|found| found.ok_or_else(|| Error::broken("read a changed record"))).collect()
-    }
-
-    /// Finds what Redis has, and reads the records for which it grants leases. Whatever is left is for the database.
-    async fn share(&self, shared: &SharedReads, slice: &Slice, changed: &mut Changed<'_>) -> Result<(), Error> {
-        let mut wanted: Vec<usize> = (0..changed.keys.len()).collect();
-        for look in [Duration::ZERO].into_iter().chain(LOOKS) {
-            if !look.is_zero() {
-                sleep(look).await;
-            }
-            let slots: Vec<_> = wanted.iter().map(|at| (self.slot_name(slice, changed, *at), *at)).collect();
-            let stamps: Vec<_> =
-                slots.iter().map(|(name, at)| (name.clone(), self.wanted_stamp(&changed.id(*at)))).collect();
-            let (begun, token) = (Instant::now(), rand::random());
-            let Ok(Some((chain, leases))) = shared.cache.lease(slice, &stamps, token).await else { break };
-            let (mut granted, mut held) = (Vec::new(), Vec::new());
-            for ((name, at), lease) in slots.into_iter().zip(leases) {
-                match lease {
-                    Lease::Granted => granted.push((name, at)),
-                    Lease::Held => held.push(at),
-                    Lease::Found(slot) => self.take(&chain, changed, at, slot, begun),
-                    Lease::Unfit => {}
-                }
-            }
-            self.read_granted(shared, slice, &chain, changed, (granted, token)).await?;
-            wanted = held;
-            if wanted.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds what Redis has.
-    async fn look(&self, shared: &SharedReads, slice: &Slice, changed: &mut Changed<'_>) {
-        let names: Vec<_> = (0..changed.keys.len()).map(|at| self.slot_name(slice, changed, at)).collect();
         let begun = Instant::now();
-        let Ok((Some(chain), slots)) = shared.cache.get(slice, &names).await else { return };
-        for (at, slot) in slots.into_iter().enumerate() {
-            if let Some(slot) = slot {
-                self.take(&chain, changed, at, slot, begun);
-            }
-        }
+        let fetched = self.inner.store.read(shard, collection, keys, deadline).await?;
+        let loaded = fetched.rows.iter().map(|row| Loaded {
+            state: row.state(fetched.generation),
+            database: fetched.database,
+            position: fetched.position,
+            origin: fetched.origin,
+            shard,
+            begun,
+        });
+        Ok(loaded.collect())
     }
 
-    fn slot_name(&self, slice: &Slice, changed: &Changed<'_>, at: usize) -> String {
-        let collection = &self.inner.store.catalogue().get(changed.collection).name;
-        slice.slot(changed.shard, collection, &changed.keys[at])
-    }
-
-    fn take(&self, chain: &Chain, changed: &mut Changed<'_>, at: usize, slot: Slot, begun: Instant) {
-        let (database, shard, id) = (changed.database, changed.shard, changed.id(at));
-        if let Some(state) = self.judge(&id, chain, slot).filter(|_| self.is_usable(database, chain)) {
-            self.inner.audits.sample(Tier::Shared, id.as_ref());
-            let position = chain.applied;
-            changed.found[at] = Some(Loaded { state, database, position, origin: Origin::Shared, shard, begun });
-        }
-    }
-
-    async fn read_granted(
-        &self,
-        shared: &SharedReads,
-        slice: &Slice,
-        chain: &Chain,
-        changed: &mut Changed<'_>,
-        (granted, token): (Vec<(String, usize)>, u64),
-    ) -> Result<(), Error> {
-        if granted.is_empty() {
-            return Ok(());
-        }
-        let read = self.read_primary(changed, granted.iter().map(|(_, at)| *at).collect()).await;
-        for (name, at) in granted {
-            let loaded = changed.found[at].as_ref();
-            let admitted = loaded.and_then(|loaded| self.admitted(&changed.id(at), loaded));
-            let slot = admitted.map(|state| Slot { incarnation: chain.incarnation, state });
-            shared.fills.offer(slice.clone(), name, token, slot);
-        }
-        read
-    }
-
-    async fn read_rest(&self, changed: &mut Changed<'_>) -> Result<(), Error> {
-        let rest: Vec<usize> = (0..changed.keys.len()).filter(|at| changed.found[*at].is_none()).collect();
-        if rest.is_empty() { Ok(()) } else { self.read_primary(changed, rest).await }
-    }
-
-    async fn read_primary(&self, changed: &mut Changed<'_>, wanted: Vec<usize>) -> Result<(), Error> {
-        let keys: Vec<Key> = wanted.iter().map(|at| changed.keys[*at].clone()).collect();
-        let begun = Instant::now();
-        let fetched = self.inner.store.read(changed.shard, changed.collection, &keys, changed.deadline).await?;
-        for (at, row) in wanted.into_iter().zip(&fetched.rows) {
-            changed.found[at] = Some(Loaded {
-                state: row.state(fetched.generation),
-                database: fetched.database,
-                position: fetched.position,
-                origin: fetched.origin,
-                shard: changed.shard,
-                begun,
-            });
-        }
-        Ok(())
-    }
-}
-
-impl Changed<'_> {
-    fn id(&self, at: usize) -> RecordId {
-        RecordId::new(self.collection, self.keys[at].clone())
+    /// Ends a lease: the state that was read fills the slot, if this node admits it. Without a state another node may ask for the
+    /// lease.
+    pub fn end_lease(&self, grant: Grant, id: &RecordId, loaded: Option<&Loaded>) {
+        let Some(shared) = &self.inner.shared else { return };
+        let Grant { slice, name, token, incarnation } = grant;
+        let admitted = loaded.and_then(|loaded| self.admitted(id, loaded));
+        shared.fills.offer(slice, name, token, admitted.map(|state| Slot { incarnation, state }));
     }
 }

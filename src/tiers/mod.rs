@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batch::{Batcher, Loaded};
 pub use chains::{SharedDatabase, SharedState};
+pub use changed::{Found, Grant};
 pub use read::{Answer, ReadOptions, Source};
 pub use read_queue::Join;
 
