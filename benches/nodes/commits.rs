@@ -1,10 +1,10 @@
 //! How long a commit takes to sockets on another node.
 
 use super::{
-    client::{Report, bench},
+    client::{Cores, Report, bench_on},
     figure::{Figure, Goal, Samples},
     node::Node,
-    service::{DEFAULT, Service, Tier},
+    service::{DEFAULT, Service, Tier, place},
 };
 
 /// From a write's answer, which follows its commit, to the socket, in microseconds.
@@ -18,8 +18,19 @@ enum Writer {
     Psql,
 }
 
-/// Changes written through another node, and by psql, with Redis and without.
+/// Changes written through another node, and by psql, with Redis and without; on one core for the servers, and on all for
+/// everybody.
 pub async fn run(service: &Service) -> Result<Vec<Figure>, String> {
+    let mut figures = Vec::new();
+    for cores in [Cores::Own, Cores::All] {
+        service.have(cores)?;
+        figures.extend(on(service, cores).await?);
+    }
+    service.have(Cores::Own)?;
+    Ok(figures)
+}
+
+async fn on(service: &Service, cores: Cores) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     let ways = [
         (Writer::OtherNode, ["commits-p50", "commits-p99"], "written through a node, to sockets on another"),
@@ -30,7 +41,7 @@ pub async fn run(service: &Service) -> Result<Vec<Figure>, String> {
         let mut usage = String::new();
         for _ in 0..service.in_full(3, 1) {
             for (tier, times) in [Tier::None, Tier::Shared].into_iter().zip(&mut times) {
-                let report = measure(service, tier, writer).await?;
+                let report = measure(service, cores, tier, writer).await?;
                 TIMES.iter().zip(times).for_each(|(path, times)| times.0.push(report.number(path) / 1e3));
                 usage = report.usage();
             }
@@ -41,7 +52,7 @@ pub async fn run(service: &Service) -> Result<Vec<Figure>, String> {
         {
             figures.push(Figure {
                 id,
-                title: format!("1,000 changes/s {way}, {name}"),
+                title: format!("1,000 changes/s {way}, {}, {name}", place(cores)),
                 unit: "ms",
                 freshet: with,
                 yardstick: Some(("without Redis".into(), without)),
@@ -55,7 +66,7 @@ pub async fn run(service: &Service) -> Result<Vec<Figure>, String> {
 }
 
 /// 1,000 records, each watched by one connection.
-async fn measure(service: &Service, tier: Tier, writer: Writer) -> Result<Report, String> {
+async fn measure(service: &Service, cores: Cores, tier: Tier, writer: Writer) -> Result<Report, String> {
     let nodes = service.nodes(tier, DEFAULT).await?;
     let (write_url, database_url) = (nodes[0].url(), service.database.url());
     let mut words = match writer {
@@ -65,5 +76,5 @@ async fn measure(service: &Service, tier: Tier, writer: Writer) -> Result<Report
     words.extend(["--keys", "1000", "--rate", "1000"]);
     let mut pids: Vec<u32> = nodes.iter().map(Node::pid).collect();
     pids.extend([service.redis.pid(), service.database.pid()]);
-    bench(&nodes[1].url(), &words, &pids, &service.pace.lasting(5.0))
+    bench_on(cores, &nodes[1].url(), &words, &pids, &service.pace.lasting(5.0))
 }

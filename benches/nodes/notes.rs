@@ -16,7 +16,8 @@ pub fn limit_of(id: &str) -> &'static str {
         }
         "hits-misses" => "the node: PostgreSQL's part of a miss falls away, and its own hardly becomes smaller",
         "commits-p50" | "commits-p99" | "psql-p50" | "psql-p99" => {
-            "a follower has 4 reads under way, Redis included, and changes of 64 shards wait for their turn"
+            "PostgreSQL, which commits each change, answers the polls of the keeper and of three nodes, and reads each record once: on one \
+             core with all other servers it has no time left, and statements wait for each other"
         }
         "outage-others" => {
             "five operations are given up after 30 ms each before Redis is asked no more, and gets that are due meanwhile wait"

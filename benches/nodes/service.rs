@@ -117,6 +117,14 @@ async fn used(node: &Node) -> Result<u64, String> {
     Ok(of("hit") + of("filled"))
 }
 
+/// What a figure says of the cores that it was measured on.
+pub fn place(cores: Cores) -> &'static str {
+    match cores {
+        Cores::Own => "servers on one core",
+        Cores::All => "both cores for all (default)",
+    }
+}
+
 /// A client of a node.
 pub async fn connect(node: &Node) -> Result<Client, String> {
     Client::connect(&node.url(), Options::default()).await.map_err(|error| error.to_string())

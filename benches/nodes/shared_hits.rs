@@ -5,7 +5,7 @@ use super::{
     counters::Counters,
     figure::{Figure, Goal, Samples},
     node::Node,
-    service::{Service, Tier},
+    service::{Service, Tier, place},
 };
 
 /// So small an L1 keeps next to nothing of the records.
@@ -78,7 +78,7 @@ impl Hits<'_> {
             usage_of_misses = used(&report);
         }
         let Load { connections, in_flight } = load;
-        let (batch, place) = (batches.median(), self.place());
+        let (batch, place) = (batches.median(), place(self.cores));
         let title = format!(
             "reads answered by Redis, {connections} connections x {in_flight} in flight, {batch:.0} records an MGET, {place}"
         );
@@ -96,13 +96,6 @@ impl Hits<'_> {
             figure("hits", (format!("redis-benchmark, MGETs of {batch:.0}, one at a time"), alone), 0.8, usage),
             figure("hits-misses", ("PostgreSQL: the same without Redis".into(), misses), 3.0, usage_of_misses),
         ])
-    }
-
-    fn place(&self) -> &'static str {
-        match self.cores {
-            Cores::Own => "servers on one core",
-            Cores::All => "both cores for all (default)",
-        }
     }
 
     /// A measurement, and how many records an MGET was for.
