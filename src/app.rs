@@ -113,6 +113,7 @@ impl App {
         let public = listen(config.gateway.listen).await?;
         let operations = listen(config.gateway.operations).await?;
         let telemetry = Telemetry::new();
+        telemetry.add_process();
         let (store, private) = open_store(config, place, &telemetry).await?;
         let shared = shared_cache(config, place, &telemetry)?;
         let tiers = Tiers::new(&config.tiers, store.clone(), shared.clone(), &telemetry);

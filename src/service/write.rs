@@ -11,7 +11,7 @@ use crate::{
     completion, digest,
     record::{DatabaseId, Patch, Position, RecordId, ShardId, Stamp, State, patch::Members},
     store::{self, Operation, Origin, Token, Write, Written},
-    telemetry::Telemetry,
+    telemetry::{Latency, Telemetry},
     tiers::Loaded,
 };
 
@@ -61,7 +61,7 @@ impl WriteRequest<'_> {
         let deletes = matches!(write.operation, Operation::Delete);
         let owner = service.owner_of(&id);
         self.service.store.write(write, self.service.deadline(), move |result| {
-            service.outcomes.count(&result);
+            service.outcomes.count(&result, begun);
             if let Ok(written) = &result {
                 // The shard may have become another's, or disputed, while it was committed.
                 service.install(&id, service.owner_of(&id).or(owner), (written, deletes), begun);
@@ -149,19 +149,26 @@ impl Service {
     }
 }
 
-/// How many writes came to what. The counters are looked up by label once, not with each write.
+/// How many writes came to what, and how long they took. The metrics are looked up by label once, not with each write.
 #[derive(Clone)]
-pub(super) struct Outcomes([IntCounter; 5]);
+pub(super) struct Outcomes {
+    counts: [IntCounter; Outcomes::LABELS.len()],
+    times: [Latency; Outcomes::LABELS.len()],
+}
 
 impl Outcomes {
     const LABELS: [&str; 5] = ["committed", "conflict", "refused", "unknown", "failed"];
 
     pub(super) fn new(telemetry: &Telemetry) -> Self {
         let counters = telemetry.counters("freshet_service_writes_total", "Writes answered, by outcome.", &["outcome"]);
-        Outcomes(Self::LABELS.map(|label| counters.with_label_values(&[label])))
+        let help = "How long writes took, from request to answer, by outcome.";
+        Outcomes {
+            counts: Self::LABELS.map(|label| counters.with_label_values(&[label])),
+            times: telemetry.latencies("freshet_service_write_seconds", help, "outcome", Self::LABELS),
+        }
     }
 
-    fn count(&self, result: &Result<Written, store::Error>) {
+    fn count(&self, result: &Result<Written, store::Error>, begun: Instant) {
         let at = match result {
             Ok(_) => 0,
             Err(store::Error::Conflict { .. }) => 1,
@@ -169,6 +176,7 @@ impl Outcomes {
             Err(store::Error::OutcomeUnknown) => 3,
             Err(_) => 4,
         };
-        self.0[at].inc();
+        self.counts[at].inc();
+        self.times[at].observe(begun.elapsed());
     }
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, core::Metric as _};
+use prometheus::{Histogram, HistogramOpts, core::Metric as _};
 
 /// Upper bounds in seconds: three a decade, from 0.1 ms to 10 s.
-pub(super) const BUCKETS: [f64; 16] =
-    [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+const BUCKETS: [f64; 16] = [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// Of a distribution with these bounds.
+pub(super) fn options(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(BUCKETS.to_vec())
+}
 
 /// A distribution of durations. Cheap to clone.
 #[derive(Clone)]

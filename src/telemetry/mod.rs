@@ -7,7 +7,7 @@ pub mod latency;
 use std::collections::BTreeMap;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
     proto::{Metric, MetricFamily},
 };
@@ -48,7 +48,27 @@ impl Telemetry {
 
     /// A distribution of durations.
     pub fn latency(&self, name: &str, help: &str) -> Latency {
-        Latency(self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(latency::BUCKETS.to_vec()))))
+        Latency(self.add(Histogram::with_opts(latency::options(name, help))))
+    }
+
+    /// A family of distributions of durations, told apart by `label`, for each of `values`.
+    pub fn latencies<const N: usize>(&self, name: &str, help: &str, label: &str, values: [&str; N]) -> [Latency; N] {
+        let latencies = self.add(HistogramVec::new(latency::options(name, help), &[label]));
+        values.map(|value| Latency(latencies.with_label_values(&[value])))
+    }
+
+    /// Which release this is, and what the operating system says of the process: its processor time, memory, open files, and when
+    /// it was started.
+    ///
+    /// # Source
+    /// The names that Prometheus's client libraries share: "Writing client libraries", process metrics.
+    pub fn add_process(&self) {
+        let build = self.gauges("freshet_build_info", "The release that runs; always 1.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        self.registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+            .expect("a node has one registry, and is told once to add its process");
     }
 
     fn add<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {

@@ -4,6 +4,7 @@
 //! without an age reflects every change that was visible on the primary [`freshness::Config::fresh`] before it,
 //! absences included. Leaves to `changes` how changes arrive, and to `hub` who is told of them.
 
+mod answers;
 mod apply;
 pub mod audit;
 mod base;
@@ -43,9 +44,8 @@ pub use changed::{Found, Grant};
 pub use read::{Answer, ReadOptions, Source};
 pub use read_queue::Join;
 
-use read::Answers;
-
 use self::{
+    answers::Answers,
     audit::Audits,
     filter::Filters,
     freshness::Freshness,

@@ -6,14 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use prometheus::IntCounter;
-
 use crate::{
     completion,
     record::{RecordId, RecordRef, Stamp, State},
     resilience::Deadline,
     store::{Error, Origin},
-    telemetry::Telemetry,
 };
 
 use super::{
@@ -61,27 +58,6 @@ impl Source {
             Source::Store => "store",
             Source::Stale => "stale",
         }
-    }
-}
-
-/// How many reads each tier has answered. The counters are looked up by label once, not with each read.
-pub(super) struct Answers([IntCounter; 5]);
-
-impl Answers {
-    pub(super) fn new(telemetry: &Telemetry) -> Self {
-        let help = "Reads answered, by the tier that did.";
-        let counters = telemetry.counters("freshet_tiers_answers_total", help, &["source"]);
-        let sources = [Source::Local, Source::Filter, Source::Shared, Source::Store, Source::Stale];
-        Answers(sources.map(|source| counters.with_label_values(&[source.label()])))
-    }
-
-    /// All of them.
-    fn sum(&self) -> u64 {
-        self.0.iter().map(IntCounter::get).sum()
-    }
-
-    fn count(&self, source: Source) {
-        self.0[source as usize].inc();
     }
 }
 
@@ -170,11 +146,12 @@ impl Tiers {
         if let Some(denied) = self.deny(id, options) {
             return Ok(denied);
         }
+        let begun = Instant::now();
         // With something to fall back on, a database that does not answer at once is not waited for to the end.
         let patience = if self.get_stale(id, options).is_some() { deadline.at_most(PATIENCE) } else { deadline };
         match self.load(id, options, route, patience).await {
-            Ok(answer) => Ok(self.counted(answer)),
-            Err(error) => self.fall_back(id, options, error),
+            Ok(answer) => Ok(self.counted(answer, begun)),
+            Err(error) => self.fall_back(id, options, begun, error),
         }
     }
 
@@ -199,18 +176,18 @@ impl Tiers {
             return self.clone().get_in_task(id, route, deadline, answer);
         }
         self.inner.store_reads.inc();
-        let (tiers, record) = (self.clone(), id.clone());
+        let (tiers, record, begun) = (self.clone(), id.clone(), Instant::now());
         let route = self.route(&id, &ReadOptions::default());
         let other = self.other_route(&id, Route::Primary);
         let settle = move |loaded: Result<Loaded, Error>| {
             let settled = loaded.map(|loaded| tiers.settle(&record, &loaded, &ReadOptions::default()));
             match settled {
-                Ok(Some(settled)) => answer(Ok(tiers.counted(settled))),
+                Ok(Some(settled)) => answer(Ok(tiers.counted(settled, begun))),
                 Ok(None) => tiers.get_in_task(record, Route::Primary, deadline, answer),
                 Err(Error::Unavailable { .. }) if let Some(other) = other => {
                     tiers.get_in_task(record, other, deadline, answer);
                 }
-                Err(error) => answer(tiers.fall_back(&record, &ReadOptions::default(), error)),
+                Err(error) => answer(tiers.fall_back(&record, &ReadOptions::default(), begun, error)),
             }
         };
         self.load_at(&id, Join::Any, route, Caller::new(deadline, settle));
@@ -281,8 +258,8 @@ impl Tiers {
     }
 
     /// What L1 still has within the options, in place of the store's `error`.
-    fn fall_back(&self, id: &RecordId, options: &ReadOptions, error: Error) -> Result<Answer, Error> {
-        self.get_stale(id, options).map(|answer| self.counted(answer)).ok_or(error)
+    fn fall_back(&self, id: &RecordId, options: &ReadOptions, begun: Instant, error: Error) -> Result<Answer, Error> {
+        self.get_stale(id, options).map(|answer| self.counted(answer, begun)).ok_or(error)
     }
 
     /// The filter's answer, if it denies the record. Its word counts only while the node is fresh, and not against what a client has seen. The verdict comes
@@ -295,7 +272,8 @@ impl Tiers {
         denies.then(|| {
             self.inner.audits.sample(Tier::Filter, id.as_ref());
             let state = State::absent(Stamp::new(self.generation_of(id.as_ref()), 0));
-            self.counted(Answer { state, stale: None, source: Source::Filter })
+            self.inner.answers.count(Source::Filter);
+            Answer { state, stale: None, source: Source::Filter }
         })
     }
 
@@ -321,8 +299,9 @@ impl Tiers {
         age <= options.stale_max.unwrap_or_else(|| self.freshness().stale_max())
     }
 
-    fn counted(&self, answer: Answer) -> Answer {
-        self.inner.answers.count(answer.source);
+    /// The answer to a read that was `begun` when L1 and the filter had none.
+    fn counted(&self, answer: Answer, begun: Instant) -> Answer {
+        self.inner.answers.count_waited(answer.source, begun);
         answer
     }
 }

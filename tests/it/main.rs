@@ -26,6 +26,7 @@ mod joining;
 mod large_answers;
 mod load;
 mod locked_reads;
+mod metrics;
 mod openings;
 mod operator;
 mod outage;
