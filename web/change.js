@@ -1,6 +1,7 @@
-// The controls that change a product: a new price, one sold, some restocked.
+// The controls that change a product: a new price, one sold, some restocked. What was done here stays in words, with what others
+// have made of it since.
 
-import { currencySymbol, money, moneyInput, parseMoney } from "/format.js";
+import { count, currencySymbol, money, moneyInput, parseMoney, timeOfDay } from "/format.js";
 import { FreshetError, idempotencyKey } from "/freshet.js";
 
 const COLLECTION = "products";
@@ -11,9 +12,10 @@ export class Change {
   #roundtrip;
   #state = null;
   #sku = null;
+  #done = null; // The last change made here: { field, to or by, version }, and what the field became since.
   #editing = null; // What the price was, and its newest stamp, when somebody began to type another.
 
-  #parts = Object.fromEntries(["gauges", "message", "new-price", "new-price-unit", "price-form", "price-note"].map((id) => [id, document.getElementById(id)]));
+  #parts = Object.fromEntries(["gauges", "message", "new-price", "new-price-unit", "price-form", "price-note", "since"].map((id) => [id, document.getElementById(id)]));
 
   /** `roundtrip` measures how long each change takes. */
   constructor(client, roundtrip) {
@@ -33,6 +35,7 @@ export class Change {
   clear(sku) {
     this.#sku = sku;
     this.#state = null;
+    this.#done = null;
     this.#editing = null;
     this.#parts["new-price"].value = "";
     this.#parts["price-note"].hidden = true;
@@ -50,6 +53,7 @@ export class Change {
       this.#parts["new-price"].placeholder = moneyInput(price, currency);
     }
     this.#followEdit();
+    this.#followDone();
   }
 
   // A price is set on the condition that it is still the one that was there when typing began. Stock moves under a
@@ -78,7 +82,7 @@ export class Change {
       this.#say(`Enter a price such as ${input.placeholder}.`, "error");
       return input.focus();
     }
-    if (await this.#write(() => this.#patchPrice(price))) {
+    if (await this.#write({ field: "price", to: price }, () => this.#patchPrice(price))) {
       input.value = "";
       this.#edit();
     }
@@ -104,7 +108,7 @@ export class Change {
 
   #step(by) {
     const sku = this.#sku;
-    this.#write(() => this.#patch(sku, { increment: { stock: by } }));
+    this.#write({ field: "stock", by }, () => this.#patch(sku, { increment: { stock: by } }));
   }
 
   // Done once, whatever becomes of the connection: a write that is named may be repeated.
@@ -113,16 +117,20 @@ export class Change {
   }
 
   // Runs one write and tells how it went, unless another product is shown by then.
-  async #write(send) {
+  async #write(done, send) {
     const sku = this.#sku;
     const begun = performance.now();
     const committed = this.#roundtrip.begin(sku);
+    this.#done = null;
     this.#say("");
     try {
       const { version } = await send();
       committed(version);
       const ms = Math.max(1, Math.round(performance.now() - begun));
-      if (sku === this.#sku) this.#say(`Committed as version ${version}, in ${ms} ms.`, "done");
+      if (sku !== this.#sku) return true;
+      this.#done = { ...done, version };
+      this.#say(doneText(this.#done, ms, this.#state?.value?.currency), "done");
+      this.#followDone();
       return true;
     } catch (error) {
       committed();
@@ -132,9 +140,20 @@ export class Change {
     }
   }
 
+  // What others have made of the last change here; its own state may come before the answer, or after it.
+  #followDone() {
+    const [done, state] = [this.#done, this.#state];
+    if (!done || !state?.value || state.version < done.version) return;
+    const value = state.value[done.field];
+    done.first ??= value;
+    if (value !== done.now) [done.now, done.nowVersion, done.nowAt] = [value, state.version, Date.now()];
+    this.#parts.since.textContent = sinceText(done, state.value.currency);
+  }
+
   #say(text, kind = "") {
     const { message } = this.#parts;
     message.textContent = text;
+    this.#parts.since.textContent = "";
     message.dataset.kind = kind;
     const wrong = kind === "error" && document.activeElement === this.#parts["new-price"];
     this.#parts["new-price"].setAttribute("aria-invalid", String(wrong));
@@ -143,6 +162,18 @@ export class Change {
   #allow(allowed) {
     for (const control of this.#parts.gauges.querySelectorAll("input, button")) control.disabled = !allowed;
   }
+}
+
+function doneText({ field, to, by, version }, ms, currency) {
+  const what = field === "price" ? `You set ${money(to, currency)}` : by < 0 ? `You sold ${count(-by)}` : `You restocked ${count(by)}`;
+  return `${what} at ${timeOfDay(Date.now())}: committed as version ${version}, in ${ms} ms.`;
+}
+
+// The replayed sales leave a price alone that was set by hand, and take from the stock as any buyer does.
+function sinceText({ field, to, first, now, nowVersion, nowAt }, currency) {
+  if (field === "price") return now === to ? "" : `Another client set ${money(now, currency)} at ${timeOfDay(nowAt)}, as version ${nowVersion}.`;
+  if (now === first) return "";
+  return `${now < first ? `Sales and other clients took ${count(first - now)}` : `Other clients added ${count(now - first)}`} since, the last at ${timeOfDay(nowAt)}.`;
 }
 
 function failureText({ code, reason, message }) {

@@ -4,6 +4,7 @@ pub mod catalogue;
 mod import;
 mod lease;
 mod play;
+mod prices;
 mod readers;
 mod redis;
 mod replay;

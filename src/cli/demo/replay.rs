@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     COLLECTION,
     catalogue::Product,
+    prices::{self, Prices},
     sales::{Sale, Sales},
     schedule::Schedule,
 };
@@ -27,6 +28,7 @@ use crate::{
     record::{Patch, patch::Members},
     service::{Conditions, Service},
     store,
+    tiers::ReadOptions,
 };
 
 /// Sales under way at once, of different products.
@@ -34,13 +36,15 @@ const IN_FLIGHT: usize = 64;
 /// How often the position is set and the status line drawn.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
-type Sold = (u64, String, Result<(), crate::service::Error>);
+/// A sale that was answered: its line and product, and the price that it has set or found.
+type Sold = (u64, String, Result<Option<i64>, crate::service::Error>);
 
 /// A replay under way.
 pub(super) struct Replay {
     service: Service,
     skus: HashSet<String>,
     speed: NonZeroU32,
+    prices: Prices,
     /// The last line before which every sale has been answered.
     position: Arc<AtomicU64>,
     /// Lines handed over and not answered, with their products: the next sale of a product waits for the one before.
@@ -73,6 +77,10 @@ impl Replay {
             service,
             skus: products.iter().map(|product| product.sku.clone()).collect(),
             speed,
+            prices: match position.load(Relaxed) {
+                0 => Prices::of_catalogue(products),
+                _ => Prices::unknown(),
+            },
             done: position.load(Relaxed),
             position,
             under_way: HashMap::new(),
@@ -146,22 +154,13 @@ impl Replay {
         }
     }
 
-    /// One sale: stock goes down by what was sold, or up by what came back, and the price becomes what was paid.
+    /// One sale: stock goes down by what was sold, or up by what came back, and the price becomes what was paid, unless somebody else
+    /// has set another.
     fn sell(&self, sale: &Sale) -> BoxFuture<'static, Sold> {
-        let (service, sku, line) = (self.service.clone(), sale.sku.clone(), sale.line);
-        let mut patch = Patch::default();
-        patch.increment.insert("stock".into(), sale.stock_change().into());
-        if sale.unit_price_pence > 0 {
-            patch.merge = Members::default().with("price", &sale.unit_price_pence.to_string());
-        }
-        // A sale that was committed, and whose position was not noted before a crash, is not made twice.
-        let conditions = Conditions { if_stamp: None, idempotency_key: Some(format!("sale-{line}")) };
+        let (service, sale, known) = (self.service.clone(), sale.clone(), self.prices.of(&sale.sku));
         Box::pin(async move {
-            let result = match service.record(COLLECTION, &sku) {
-                Ok(id) => service.patch(id, patch, conditions).await.map(drop),
-                Err(error) => Err(error),
-            };
-            (line, sku, result)
+            let result = sell(&service, &sale, known).await;
+            (sale.line, sale.sku, result)
         })
     }
 
@@ -169,7 +168,12 @@ impl Replay {
         self.under_way.remove(&sku);
         self.done = self.done.max(line);
         match result {
-            Ok(()) => self.sold += 1,
+            Ok(price) => {
+                self.sold += 1;
+                price.into_iter().for_each(|pence| self.prices.set(&sku, pence));
+            }
+            // It was made before a crash, when the price was, or was not, another's.
+            Err(crate::service::Error::Store(store::Error::TokenReused)) => self.sold += 1,
             Err(crate::service::Error::Store(store::Error::InvalidValue { .. })) => self.refused += 1,
             Err(error) => {
                 self.failed += 1;
@@ -197,6 +201,24 @@ impl Replay {
         let position = self.under_way.values().min().map_or(self.done, |first| self.done.min(first - 1));
         self.position.store(position, Relaxed);
     }
+}
+
+async fn sell(service: &Service, sale: &Sale, known: Option<i64>) -> Result<Option<i64>, crate::service::Error> {
+    let id = service.record(COLLECTION, &sale.sku)?;
+    let current = service.get(&id, &ReadOptions::default()).await?.state.value;
+    let price = prices::after(sale, current.as_deref().and_then(price_of), known);
+    let mut patch = Patch::default();
+    patch.increment.insert("stock".into(), sale.stock_change().into());
+    if let Some(pence) = price {
+        patch.merge = Members::default().with("price", &pence.to_string());
+    }
+    // A sale that was committed, and whose position was not noted before a crash, is not made twice.
+    let conditions = Conditions { if_stamp: None, idempotency_key: Some(format!("sale-{}", sale.line)) };
+    service.patch(id, patch, conditions).await.map(|_| price)
+}
+
+fn price_of(record: &[u8]) -> Option<i64> {
+    serde_json::from_slice::<serde_json::Value>(record).ok()?.get("price")?.as_i64()
 }
 
 /// Unix seconds as `YYYY-MM-DD HH:MM`.

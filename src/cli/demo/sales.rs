@@ -46,11 +46,6 @@ impl Sale {
     pub fn stock_change(&self) -> i64 {
         -self.qty
     }
-
-    /// The product's new price, when this sale was made at one that differs from `current_pence`.
-    pub fn new_price(&self, current_pence: i64) -> Option<i64> {
-        (self.unit_price_pence > 0 && self.unit_price_pence != current_pence).then_some(self.unit_price_pence)
-    }
 }
 
 /// Reads sales one at a time; after an error there are no more.
@@ -289,15 +284,6 @@ mod tests {
             let next = sales.next().map(|sale| sale.expect("a sound line").sku);
             assert_eq!(next.as_deref(), expected, "after line {line}");
         }
-    }
-
-    #[test]
-    fn the_price_follows_a_sale_at_another_positive_price() {
-        let sale = Sale { line: 2, at: 0, invoice: "1".into(), sku: "A".into(), qty: 1, unit_price_pence: 100 };
-        assert_eq!(sale.new_price(99), Some(100));
-        assert_eq!(sale.new_price(100), None);
-        assert_eq!(Sale { unit_price_pence: 0, ..sale.clone() }.new_price(100), None);
-        assert_eq!(Sale { unit_price_pence: -5, ..sale }.new_price(100), None);
     }
 
     #[test]

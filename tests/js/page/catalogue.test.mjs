@@ -75,9 +75,25 @@ test("a price is set, and what is no price is refused in words", () => viewing({
   await page.fill("#new-price", "13.37");
   await page.keyboard.press("Enter");
   await reads(page, "#price", "£13.37");
-  await until("the commit is told", async () => (await page.textContent("#message")).startsWith("Committed as version"));
+  await until("the commit is told", async () => /^You set £13\.37 at .*: committed as version \d+, in \d+ ms\.$/.test(await page.textContent("#message")));
   await until("its time is measured", async () => /ms|s$/.test(await page.textContent("#own")));
   assert.equal((await server.call("get", { collection: "products", key: "22423" })).value.price, 1337);
+}));
+
+test("what was set by hand stays in words, and what another made of it since is named", () => viewing({}, async (viewer) => {
+  const page = await viewer.open("/#22086");
+  await page.fill("#new-price", "5.00");
+  await page.keyboard.press("Enter");
+  await until("the commit is told", async () => (await page.textContent("#message")).startsWith("You set £5.00"));
+  await server.call("patch", { collection: "products", key: "22086", increment: { stock: -3 } });
+  const { version } = await server.call("patch", { collection: "products", key: "22086", value: { price: 799 } });
+  await until("the other is named", async () => (await page.textContent("#since")).match(/^Another client set £7\.99 at .*, as version (\d+)\.$/)?.[1] === String(version));
+  assert.ok((await page.textContent("#message")).startsWith("You set £5.00"), "what was done here stays");
+  await page.click('[data-step="-1"]');
+  await until("one is sold", async () => (await page.textContent("#message")).startsWith("You sold 1 at"));
+  assert.equal(await page.textContent("#since"), "");
+  await server.call("patch", { collection: "products", key: "22086", increment: { stock: -7 } });
+  await until("the sales are counted", async () => (await page.textContent("#since")).startsWith("Sales and other clients took 7 since"));
 }));
 
 test("a product that does not exist is awaited, and appears once it is written", () => viewing({}, async (viewer) => {
