@@ -1,0 +1,262 @@
+"""The proxies' configurations, run by the real programs in front of two real nodes: HTTP, WebSocket, events, drain, readiness."""
+
+import http.server
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+import websockets.sync.client
+
+from conftest import DEPLOY, Node, Process, fetch, free_port, wait_until
+
+NAME = "shop.example"
+# The machines of the shipped configurations, here as addresses of loopback.
+MACHINES = {"10.0.0.1": "127.0.10.1", "10.0.0.2": "127.0.10.2"}
+NGINX = """
+daemon off; pid {folder}/nginx.pid; error_log stderr; worker_processes 1; user root;
+events {{ worker_connections 512; }}
+http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
+uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; include {file}; }}
+"""
+
+
+def written(name: str, folder, ports: dict):
+    """A shipped configuration with the addresses, ports and certificates of the test; nothing else differs."""
+    text = (DEPLOY / "proxies" / name).read_text()
+    for machine, address in MACHINES.items():
+        assert machine in text
+        text = text.replace(machine, address)
+    text = re.sub(r"\b8080\b", str(ports["public"]), re.sub(r"\b8081\b", str(ports["operations"]), text))
+    text = text.replace("/etc/ssl", str(folder))
+    (path := folder / name).write_text(text)
+    return path
+
+
+def nginx(folder, ports):
+    path = written("nginx.conf", folder, ports)
+    path.write_text(path.read_text().replace("listen 443 ssl", f"listen 127.0.0.1:{ports['tls']} ssl"))
+    (main := folder / "main.conf").write_text(NGINX.format(folder=folder, file=path))
+    return ["nginx", "-p", folder, "-c", main], {}
+
+
+def haproxy(folder, ports):
+    path = written("haproxy.cfg", folder, ports)
+    path.write_text(path.read_text().replace("bind :443", f"bind 127.0.0.1:{ports['tls']}"))
+    return ["haproxy", "-db", "-f", path], {}
+
+
+def caddy(folder, ports):
+    path = written("Caddyfile", folder, ports)
+    # No certificate of a public authority can be had here, and no port below 1024.
+    options = "{\n\tadmin off\n\tauto_https off\n\tstorage file_system " + str(folder / "caddy") + "\n}\n"
+    site = f"https://{NAME}:{ports['tls']} {{\n\tbind 127.0.0.1\n\ttls {folder}/{NAME}.pem {folder}/{NAME}.key"
+    path.write_text(options + path.read_text().replace(f"{NAME} {{", site))
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", path], {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+
+
+PROXIES = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A folder with a certificate for NAME and its key, apart and in one file."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate = folder / f"{NAME}.key", folder / "one.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+    (folder / f"{NAME}.pem").write_text(certificate.read_text() + key.read_text())
+    return folder
+
+
+class Front:
+    """A proxy before nodes, as a client of NAME sees it."""
+
+    def __init__(self, port: int, folder):
+        self.port = port
+        self.trust = ssl.create_default_context(cafile=folder / "one.pem")
+
+    def connect(self) -> ssl.SSLSocket:
+        return self.trust.wrap_socket(socket.create_connection(("127.0.0.1", self.port), timeout=10), server_hostname=NAME)
+
+    def request(self, method: str, path: str, body: str = "", headers: str = "") -> tuple[int, str]:
+        """Status and text of the answer on a connection of its own; the status is 0 where there is none."""
+        try:
+            with self.connect() as stream:
+                stream.sendall(f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n{headers}"
+                               f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+                answer = b"".join(iter(lambda: stream.recv(65536), b"")).decode()
+                return int(answer.split(" ", 2)[1]), answer
+        except OSError as error:
+            return 0, str(error)
+
+    def websocket(self, **options) -> websockets.sync.client.ClientConnection:
+        return websockets.sync.client.connect(f"wss://{NAME}/v1/ws", sock=socket.create_connection(("127.0.0.1", self.port)),
+                                              ssl=self.trust, **options)
+
+
+@pytest.fixture(params=PROXIES)
+def front(request, start, certificate, tmp_path):
+    """A function that puts the proxy before what listens at the two machines."""
+    ports = {"public": free_port(), "operations": free_port(), "tls": free_port()}
+
+    def before() -> Front:
+        for file in certificate.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        command, env = PROXIES[request.param](tmp_path, ports)
+        proxy = start(Process, command, env=env)
+        front = Front(ports["tls"], tmp_path)
+
+        def answers():
+            assert proxy.process.poll() is None, f"{request.param} ended:\n{proxy.text()}"
+            return front.request("GET", "/v1/products/none")[0] in (200, 404)
+
+        wait_until(f"{request.param} answers", answers)
+        return front
+
+    before.ports, before.name = ports, request.param
+    return before
+
+
+@pytest.fixture
+def nodes(front, start):
+    """Two nodes with records of their own, at the two machines."""
+    ports = (front.ports["public"], front.ports["operations"])
+    env = {"FRESHET__GATEWAY__HOSTS": f"['{NAME}']"}
+    return [start(Node, ["--memory"], address=address, ports=ports, env=env) for address in MACHINES.values()]
+
+
+def put(node: Node, key: str, price: int):
+    status, _, text = fetch(f"{node.public}/v1/products/{key}", "PUT", {"name": key, "price": price})
+    assert status in (200, 201), text
+
+
+def ask(client, method: str, **params):
+    client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+
+
+def take(client, method: str) -> dict:
+    """The next notification of `method`."""
+    while True:
+        message = json.loads(client.recv(timeout=10))
+        if message.get("method") == method:
+            return message["params"]
+
+
+def test_requests_sockets_and_events_pass(front, nodes):
+    before = front()
+    for node in nodes:
+        put(node, "a", 100)
+    status, answer = before.request("GET", "/v1/products/a")
+    stamp = re.search(r"^etag: (\S+)", answer, re.I | re.M)[1]
+    assert (status, stamp[0]) == (200, '"'), answer
+    assert before.request("GET", "/v1/products/a", headers=f"If-None-Match: {stamp}\r\n")[0] == 304
+    # The stamp is still a strong one, so it can be a condition.
+    assert before.request("PUT", "/v1/products/a", '{"name":"a","price":101}', f"If-Match: {stamp}\r\n")[0] == 200
+    with before.websocket(origin=f"https://{NAME}") as client:
+        ask(client, "subscribe", collection="products", key="b")
+        take(client, "freshet_subscription")
+        for node in nodes:
+            put(node, "b", 7)
+        assert take(client, "freshet_subscription")["result"]["value"]["price"] == 7
+    with before.connect() as stream:
+        stream.sendall(f"GET /v1/products/c/events HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+        seen = ""
+        while '"key":"c"' not in seen:
+            seen += stream.recv(65536).decode()
+        for node in nodes:
+            put(node, "c", 9)
+        began = time.monotonic()
+        while '"price":9' not in seen.replace(" ", ""):
+            seen += stream.recv(65536).decode()
+        assert time.monotonic() - began < 2, "events leave as they come"
+
+
+def test_what_is_not_for_clients_is_refused(front, nodes):
+    before = front()
+    assert before.request("GET", "/metrics")[0] == 404
+    assert before.request("GET", "/")[0] == 404
+    status, _ = before.request("PUT", "/v1/products/a", json.dumps({"name": "x" * (2 << 20)}))
+    assert status in (0, 413), "larger than gateway.body_max"
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        before.websocket(origin="https://evil.example")
+    assert refused.value.response.status_code == 403
+
+
+def test_a_drain_is_told_to_its_clients_and_not_felt_by_others(front, nodes):
+    before = front()
+    clients = [before.websocket() for _ in range(4)]
+    for client in clients:
+        ask(client, "subscribe", collection="products", key="a")
+        take(client, "freshet_subscription")
+    served = [fetch(f"{node.operations}/metrics")[2] for node in nodes]
+    assert all(re.search(r"^freshet_session_open 2$", text, re.M) for text in served), "connections are spread evenly"
+    answers, done = [], threading.Event()
+
+    def others():
+        while not done.is_set():
+            answers.append(before.request("GET", "/v1/products/none"))
+
+    asking = threading.Thread(target=others)
+    asking.start()
+    wait_until("others ask", lambda: len(answers) > 5)
+    nodes[0].tell(signal.SIGTERM)
+    nodes[0].process.wait(30)
+    after = len(answers)
+    wait_until("others go on", lambda: len(answers) > after + 20)
+    done.set()
+    asking.join()
+    assert [answer for answer in answers if answer[0] != 404] == [], "another node answers what the one that drains does not"
+    told = []
+    for client in clients:
+        ask(client, "get", collection="products", key="a")
+        try:
+            while True:
+                message = json.loads(client.recv(timeout=10))
+                if message.get("id") == 1 and "result" in message and message["result"] != "s1":
+                    break
+                if message.get("method") == "freshet_drain":
+                    told.append(message["params"]["reconnect_in_ms"])
+        except websockets.exceptions.ConnectionClosed as closed:
+            assert closed.rcvd.code == 1001
+    assert len(told) == 2, "half of them were on that node"
+    with before.websocket() as client:
+        ask(client, "get", collection="products", key="a")
+        client.recv(timeout=10)
+
+
+class Unready(http.server.BaseHTTPRequestHandler):
+    """A node whose only database is away: not ready, and still with an answer."""
+
+    def do_GET(self):
+        ready = not self.path.startswith("/readyz")
+        self.send_response(200 if ready else 503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_clients_are_sent_on_while_no_node_is_ready(front):
+    servers = [http.server.ThreadingHTTPServer((address, front.ports[port]), Unready)
+               for address in MACHINES.values() for port in ("public", "operations")]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        before = front()
+        began = time.monotonic()
+        # Longer than any of the proxies needs to take both nodes for unready.
+        while time.monotonic() - began < 4:
+            status, text = before.request("GET", "/v1/products/a")
+            assert status == 200, text
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
