@@ -1,5 +1,6 @@
 """The proxies' configurations, run by the real programs in front of two real nodes: HTTP, WebSocket, events, drain, readiness."""
 
+import contextlib
 import http.server
 import json
 import re
@@ -16,6 +17,8 @@ import websockets.sync.client
 from conftest import DEPLOY, Node, Process, fetch, free_port, wait_until
 
 NAME = "shop.example"
+# Between requests of one client, which the shipped limits allow.
+PACE = 0.05
 # The machines of the shipped configurations, here as addresses of loopback.
 MACHINES = {"10.0.0.1": "127.0.10.1", "10.0.0.2": "127.0.10.2"}
 NGINX = """
@@ -47,16 +50,18 @@ def nginx(folder, ports):
 
 def haproxy(folder, ports):
     path = written("haproxy.cfg", folder, ports)
-    path.write_text(path.read_text().replace("bind :443", f"bind 127.0.0.1:{ports['tls']}"))
+    # Two file descriptors for each: more than a test may have.
+    text = path.read_text().replace("maxconn 40000", "maxconn 4000")
+    path.write_text(text.replace("bind :443", f"bind 127.0.0.1:{ports['tls']}"))
     return ["haproxy", "-db", "-f", path], {}
 
 
 def caddy(folder, ports):
     path = written("Caddyfile", folder, ports)
     # No certificate of a public authority can be had here, and no port below 1024.
-    options = "{\n\tadmin off\n\tauto_https off\n\tstorage file_system " + str(folder / "caddy") + "\n}\n"
+    options = "admin off\n\tauto_https off\n\tstorage file_system " + str(folder / "caddy") + "\n\tgrace_period 1s"
     site = f"https://{NAME}:{ports['tls']} {{\n\tbind 127.0.0.1\n\ttls {folder}/{NAME}.pem {folder}/{NAME}.key"
-    path.write_text(options + path.read_text().replace(f"{NAME} {{", site))
+    path.write_text(path.read_text().replace("grace_period 10s", options).replace(f"{NAME} {{", site))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", path], {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
 
 
@@ -183,52 +188,58 @@ def test_what_is_not_for_clients_is_refused(front, nodes):
     assert before.request("GET", "/metrics")[0] == 404
     assert before.request("GET", "/")[0] == 404
     status, _ = before.request("PUT", "/v1/products/a", json.dumps({"name": "x" * (2 << 20)}))
-    assert status in (0, 413), "larger than gateway.body_max"
+    # Caddy finds out while it passes the body on, and says 502.
+    assert status in (0, 413, 502), "larger than gateway.body_max"
     with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
-        before.websocket(origin="https://evil.example")
+        before.websocket(origin="https://evil.example").__enter__()
     assert refused.value.response.status_code == 403
 
 
 def test_a_drain_is_told_to_its_clients_and_not_felt_by_others(front, nodes):
     before = front()
-    clients = [before.websocket() for _ in range(4)]
-    for client in clients:
-        ask(client, "subscribe", collection="products", key="a")
-        take(client, "freshet_subscription")
-    served = [fetch(f"{node.operations}/metrics")[2] for node in nodes]
-    assert all(re.search(r"^freshet_session_open 2$", text, re.M) for text in served), "connections are spread evenly"
-    answers, done = [], threading.Event()
+    with contextlib.ExitStack() as open_sockets:
+        clients = [open_sockets.enter_context(before.websocket()) for _ in range(4)]
+        for client in clients:
+            ask(client, "subscribe", collection="products", key="a")
+            take(client, "freshet_subscription")
+        served = [fetch(f"{node.operations}/metrics")[2] for node in nodes]
+        assert all(re.search(r"^freshet_session_open 2$", text, re.M) for text in served), "connections are spread evenly"
+        answers, done = [], threading.Event()
 
-    def others():
-        while not done.is_set():
-            answers.append(before.request("GET", "/v1/products/none"))
+        def others():
+            while not done.wait(PACE):
+                answers.append(before.request("GET", "/v1/products/none"))
 
-    asking = threading.Thread(target=others)
-    asking.start()
-    wait_until("others ask", lambda: len(answers) > 5)
-    nodes[0].tell(signal.SIGTERM)
-    nodes[0].process.wait(30)
-    after = len(answers)
-    wait_until("others go on", lambda: len(answers) > after + 20)
-    done.set()
-    asking.join()
-    assert [answer for answer in answers if answer[0] != 404] == [], "another node answers what the one that drains does not"
-    told = []
-    for client in clients:
-        ask(client, "get", collection="products", key="a")
-        try:
-            while True:
-                message = json.loads(client.recv(timeout=10))
-                if message.get("id") == 1 and "result" in message and message["result"] != "s1":
-                    break
-                if message.get("method") == "freshet_drain":
-                    told.append(message["params"]["reconnect_in_ms"])
-        except websockets.exceptions.ConnectionClosed as closed:
-            assert closed.rcvd.code == 1001
-    assert len(told) == 2, "half of them were on that node"
+        asking = threading.Thread(target=others)
+        asking.start()
+        wait_until("others ask", lambda: len(answers) > 5)
+        nodes[0].tell(signal.SIGTERM)
+        nodes[0].process.wait(30)
+        after = len(answers)
+        wait_until("others go on", lambda: len(answers) > after + 20)
+        done.set()
+        asking.join()
+        assert [answer for answer in answers if answer[0] != 404] == [], "another node answers what the one that drains does not"
+        assert sorted(map(last_words, clients)) == [False, False, True, True], "half of them were on that node"
     with before.websocket() as client:
         ask(client, "get", collection="products", key="a")
         client.recv(timeout=10)
+
+
+def last_words(client) -> bool:
+    """Whether the client was told to leave, and then closed with 1001; else it is still served."""
+    told = False
+    try:
+        with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+            ask(client, "describe", collection="products")
+        while True:
+            message = json.loads(client.recv(timeout=10))
+            if "columns" in message.get("result", ""):
+                return False
+            told = told or message.get("method") == "freshet_drain"
+    except websockets.exceptions.ConnectionClosed as closed:
+        assert told and closed.rcvd.code == 1001
+        return True
 
 
 class Unready(http.server.BaseHTTPRequestHandler):
@@ -254,8 +265,10 @@ def test_clients_are_sent_on_while_no_node_is_ready(front):
         began = time.monotonic()
         # Longer than any of the proxies needs to take both nodes for unready.
         while time.monotonic() - began < 4:
+            time.sleep(PACE)
+            asked = time.monotonic()
             status, text = before.request("GET", "/v1/products/a")
-            assert status == 200, text
+            assert status == 200 and time.monotonic() - asked < 2, text
     finally:
         for server in servers:
             server.shutdown()
