@@ -68,7 +68,8 @@ class Service:
         self.starting = []  # moments at which nodes become ready
         self.returning = []  # (moment, clients, failures in a row)
         self.history = []  # (connections, cores) a second
-        self.seen = {"refused": 0, "told": 0, "most nodes": replicas, "fullest": 0, "busiest": 0.0, "waited": 0, "full seconds": 0}
+        self.seen = {"refused": 0, "told": 0, "most nodes": replicas, "fullest": 0, "busiest": 0.0, "waited": 0, "most told in a minute": 0}
+        self.moves = []  # (moment, clients told to move)
 
     def connected(self) -> int:
         return sum(self.nodes)
@@ -83,12 +84,14 @@ class Service:
         groups = [(max(missing, 0), 0)] if missing > 0 else []
         while self.returning and self.returning[0][0] <= now:
             groups.append(heapq.heappop(self.returning)[1:])
-        arrived = sum(self._admit(now, clients, failures) for clients, failures in groups)
-        self._measure(now, arrived)
+        self.taken = [0] * len(self.nodes)
+        for clients, failures in groups:
+            self._admit(now, clients, failures)
+        self._measure()
         if now % SYNC_SECONDS == 0:
             self._scale(now)
 
-    def _admit(self, now: int, clients: int, failures: int) -> int:
+    def _admit(self, now: int, clients: int, failures: int):
         """Sends clients to the nodes that have the fewest, or to any; refuses those that meet a full one."""
         room = [max(CONNECTIONS_MAX - node, 0) for node in self.nodes]
         if self.random_balance:
@@ -97,12 +100,12 @@ class Service:
         else:
             take = self._level(min(clients, sum(room)))
         self.nodes = [node + more for node, more in zip(self.nodes, take)]
+        self.taken = [before + more for before, more in zip(self.taken, take)]
         refused = clients - sum(take)
         if refused:
             self.seen["refused"] += refused
             wait = 1 + round(random.uniform(0, min(20, 0.5 * 2 ** failures)))
             heapq.heappush(self.returning, (now + wait, refused, failures + 1))
-        return sum(take)
 
     def _level(self, clients: int) -> list[int]:
         """Fills the emptiest nodes up to a common level."""
@@ -121,15 +124,15 @@ class Service:
         every = self.connected()
         self.nodes = [node - round(clients * node / every) for node in self.nodes]
 
-    def _measure(self, now: int, arrived: int):
+    def _measure(self):
         surge, cost = self.surge, self.surge.node
-        cores = self.connected() * (surge.pushes * cost.push + surge.reads * cost.read) + arrived * cost.connect
-        self.history.append((self.connected(), cores))
+        each = surge.pushes * cost.push + surge.reads * cost.read
+        cores = [clients * each + new * cost.connect for clients, new in zip(self.nodes, self.taken)]
+        self.history.append((self.connected(), sum(cores)))
         self.seen["most nodes"] = max(self.seen["most nodes"], len(self.nodes))
         self.seen["fullest"] = max(self.seen["fullest"], *self.nodes)
-        self.seen["busiest"] = max(self.seen["busiest"], cores / len(self.nodes))
+        self.seen["busiest"] = max(self.seen["busiest"], *cores)
         self.seen["waited"] += sum(clients for _, clients, failures in self.returning if failures)
-        self.seen["full seconds"] += max(self.nodes) >= CONNECTIONS_MAX
 
     def _scale(self, now: int):
         connections, cores = self.history[max(now - self.surge.metric_seconds, 0)]
@@ -137,12 +140,18 @@ class Service:
         wanted = self.autoscaler.decide(now, replicas, connections, cores)
         self.starting += [now + self.surge.start_seconds] * (wanted - replicas)
         for _ in range(replicas - wanted):
-            self._drain(now)
+            # A node that is not ready yet goes first, and the youngest next, as a Deployment has it.
+            if self.starting:
+                self.starting.pop()
+            else:
+                self._drain(now)
 
     def _drain(self, now: int):
-        """A node goes: its clients come back, each at a moment of its own. The youngest goes first, as a Deployment has it."""
+        """A node goes: its clients come back, each at a moment of its own."""
         clients = self.nodes.pop()
         self.seen["told"] += clients
+        self.moves = [move for move in self.moves if move[0] > now - 60] + [(now, clients)]
+        self.seen["most told in a minute"] = max(self.seen["most told in a minute"], sum(clients for _, clients in self.moves))
         for second in range(SPREAD):
             heapq.heappush(self.returning, (now + 1 + second, (clients + second) // SPREAD, 0))
 
@@ -190,13 +199,13 @@ def cases() -> list[tuple[str, Surge, dict, bool]]:
 
 
 def main():
-    print("| case | nodes at most | fullest node | refused, client-seconds of waiting | cores of a node | told to move | back to 20 after |")
+    print("| case | nodes at most | fullest node | refused, client-seconds of waiting | cores of the busiest | told to move, most in a minute | back to 20 after |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, surge, settings, random_balance in cases():
         seen = run(copy.deepcopy(surge), settings, random_balance)
         back = "not within the run" if seen["back after"] is None else f"{seen['back after'] / 60:.0f} min"
         print(f"| {name} | {seen['most nodes']} | {seen['fullest']:,} | {seen['refused']:,}, {seen['waited']:,} "
-              f"| {seen['busiest']:.2f} | {seen['told']:,} | {back} |")
+              f"| {seen['busiest']:.2f} | {seen['told']:,}, {seen['most told in a minute']:,} | {back} |")
         sys.stdout.flush()
 
 

@@ -1,6 +1,7 @@
 """The chart, rendered by Helm's own library for each file in ci/, against the schemas of Kubernetes."""
 
 import re
+import subprocess
 import tomllib
 
 import helm_python as helm
@@ -11,7 +12,6 @@ import yaml
 
 from conftest import CHART, ROOT, binary
 from resources import SCHEMAS
-import subprocess
 
 CASES = sorted(CHART.glob("ci/*.yaml"), key=lambda path: path.name)
 # The oldest that the chart admits, and the newest that is known.

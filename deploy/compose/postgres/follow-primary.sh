@@ -9,7 +9,7 @@ if [ ! -e "$PGDATA" ]; then
     # A copy that was cut short is made anew; only a whole one gets the name.
     rm -rf "$PGDATA.part"
     PGPASSWORD=$REPLICATION_PASSWORD pg_basebackup --host="$PRIMARY" --username=replication \
-        --pgdata="$PGDATA.part" --wal-method=stream --write-recovery-conf
+        --pgdata="$PGDATA.part" --checkpoint=fast --wal-method=stream --write-recovery-conf
     mv "$PGDATA.part" "$PGDATA"
 fi
 exec "$@"
