@@ -6,10 +6,8 @@ A node is what `calibrate.py` measured on a real one. Clients hold a WebSocket e
 after a drain within session.reconnect_spread, after a refusal by backoff. The network, the proxy and the databases are not in it.
 """
 
-import copy
-import heapq
-import random
-import sys
+import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +24,9 @@ CONNECTIONS_MAX = 15_000  # session.connections_max
 class Node:
     """One core, measured by calibrate.py."""
 
-    connect: float = 60e-6  # seconds of the processor for a new WebSocket with a subscription
-    push: float = 3e-6  # for a state sent to a subscriber
-    read: float = 5e-6  # for a read that L1 answers
+    connect: float = 54e-6  # seconds of the processor for a new WebSocket with a subscription
+    push: float = 7.5e-6  # for a state sent to a subscriber
+    read: float = 5.6e-6  # for a read that L1 answers
 
 
 @dataclass
@@ -48,91 +46,86 @@ class Surge:
     start_seconds: int = 20  # from the decision to a ready node: scheduling, image, start
     metric_seconds: int = 30  # how old the figures are that the autoscaler sees: scrape, adapter
 
-    def wish(self, now: int) -> int:
+    def wish(self, now: int) -> float:
         past = now - self.begin
         if past < self.rise:
             share = max(past, 0) / self.rise
         else:
             share = 1 - min(max(past - self.rise - self.hold, 0) / self.fall, 1)
-        return round(self.least + (self.most - self.least) * share)
+        return self.least + (self.most - self.least) * share
 
 
 class Service:
-    """Nodes, the clients on them, and those that are waiting to come back."""
+    """Nodes, the clients on them, and those that are waiting to come back. Clients are a quantity: parts of one are no fault."""
 
     def __init__(self, surge: Surge, settings: dict, random_balance: bool):
         self.surge, self.random_balance = surge, random_balance
         self.autoscaler = Autoscaler(settings)
         replicas = settings["minReplicas"]
-        self.nodes = [surge.least // replicas] * replicas
+        self.nodes = [surge.least / replicas] * replicas
         self.starting = []  # moments at which nodes become ready
-        self.returning = []  # (moment, clients, failures in a row)
-        self.history = []  # (connections, cores) a second
-        self.seen = {"refused": 0, "told": 0, "most nodes": replicas, "fullest": 0, "busiest": 0.0, "waited": 0, "most told in a minute": 0}
+        self.returning = defaultdict(lambda: defaultdict(float))  # moment -> failures in a row -> clients
+        self.history = []  # (connections, cores) of each second
         self.moves = []  # (moment, clients told to move)
-
-    def connected(self) -> int:
-        return sum(self.nodes)
+        self.seen = {"most nodes": replicas, "fullest": 0, "busiest": 0, "refused": 0, "waited": 0, "told": 0, "told in a minute": 0}
 
     def step(self, now: int):
         ready = [moment for moment in self.starting if moment <= now]
         self.starting = [moment for moment in self.starting if moment > now]
         self.nodes += [0] * len(ready)
-        missing = self.surge.wish(now) - self.connected() - sum(clients for _, clients, _ in self.returning)
+        due = self.returning.pop(now, {})
+        away = sum(sum(clients.values()) for clients in self.returning.values())
+        missing = self.surge.wish(now) - sum(self.nodes) - away - sum(due.values())
         if missing < 0:
-            self._leave(-missing)
-        groups = [(max(missing, 0), 0)] if missing > 0 else []
-        while self.returning and self.returning[0][0] <= now:
-            groups.append(heapq.heappop(self.returning)[1:])
-        self.taken = [0] * len(self.nodes)
-        for clients, failures in groups:
-            self._admit(now, clients, failures)
-        self._measure()
+            stay = 1 + missing / sum(self.nodes)
+            self.nodes = [clients * stay for clients in self.nodes]
+        due[0] = due.get(0, 0) + max(missing, 0)
+        self._measure(self._admit(now, due))
         if now % SYNC_SECONDS == 0:
             self._scale(now)
 
-    def _admit(self, now: int, clients: int, failures: int):
-        """Sends clients to the nodes that have the fewest, or to any; refuses those that meet a full one."""
-        room = [max(CONNECTIONS_MAX - node, 0) for node in self.nodes]
+    def _admit(self, now: int, due: dict) -> list[float]:
+        """Sends clients to the nodes that have the fewest, or to any; refuses what they have no room for. New ones of each node."""
+        clients = sum(due.values())
         if self.random_balance:
-            share, rest = divmod(clients, len(self.nodes))
-            take = [min(share + (at < rest), free) for at, free in enumerate(room)]
+            taken = [min(clients / len(self.nodes), CONNECTIONS_MAX - node) for node in self.nodes]
         else:
-            take = self._level(min(clients, sum(room)))
-        self.nodes = [node + more for node, more in zip(self.nodes, take)]
-        self.taken = [before + more for before, more in zip(self.taken, take)]
-        refused = clients - sum(take)
-        if refused:
+            level = self._level(min(clients, sum(CONNECTIONS_MAX - node for node in self.nodes)))
+            taken = [max(level - node, 0) for node in self.nodes]
+        self.nodes = [node + new for node, new in zip(self.nodes, taken)]
+        refused = clients - sum(taken)
+        if refused > 1:
             self.seen["refused"] += refused
-            wait = 1 + round(random.uniform(0, min(20, 0.5 * 2 ** failures)))
-            heapq.heappush(self.returning, (now + wait, refused, failures + 1))
+            for failures, those in due.items():
+                self._send_back(now, those * refused / clients, failures + 1, 0.5 * 2**min(failures, 6))
+        return taken
 
-    def _level(self, clients: int) -> list[int]:
-        """Fills the emptiest nodes up to a common level."""
-        take = [0] * len(self.nodes)
-        order = sorted(range(len(self.nodes)), key=self.nodes.__getitem__)
-        for count in range(1, len(order) + 1):
-            level = (clients + sum(self.nodes[at] for at in order[:count])) / count
-            if count == len(order) or level <= self.nodes[order[count]]:
-                break
-        for at in order[:count]:
-            take[at] = min(max(round(level) - self.nodes[at], 0), CONNECTIONS_MAX - self.nodes[at])
-        return take
+    def _send_back(self, now: int, clients: float, failures: int, spread: float):
+        """They come back within `spread` seconds, evenly."""
+        seconds = math.ceil(min(spread, 20))
+        for second in range(seconds):
+            self.returning[now + 1 + second][failures] += clients / seconds
 
-    def _leave(self, clients: int):
-        """Those that go, evenly of all."""
-        every = self.connected()
-        self.nodes = [node - round(clients * node / every) for node in self.nodes]
+    def _level(self, clients: float) -> float:
+        """The common level to which the emptiest nodes are filled."""
+        order = sorted(self.nodes)
+        below = 0.0
+        for count, node in enumerate(order, 1):
+            below += node
+            level = (clients + below) / count
+            if count == len(order) or level <= order[count]:
+                return level
+        return 0.0
 
-    def _measure(self):
+    def _measure(self, taken: list[float]):
         surge, cost = self.surge, self.surge.node
         each = surge.pushes * cost.push + surge.reads * cost.read
-        cores = [clients * each + new * cost.connect for clients, new in zip(self.nodes, self.taken)]
-        self.history.append((self.connected(), sum(cores)))
-        self.seen["most nodes"] = max(self.seen["most nodes"], len(self.nodes))
-        self.seen["fullest"] = max(self.seen["fullest"], *self.nodes)
-        self.seen["busiest"] = max(self.seen["busiest"], *cores)
-        self.seen["waited"] += sum(clients for _, clients, failures in self.returning if failures)
+        cores = [clients * each + new * cost.connect for clients, new in zip(self.nodes, taken)]
+        self.history.append((sum(self.nodes), sum(cores)))
+        now = {"most nodes": len(self.nodes), "fullest": max(self.nodes), "busiest": max(cores)}
+        self.seen.update({name: max(self.seen[name], value) for name, value in now.items()})
+        waiting = (clients for those in self.returning.values() for failures, clients in those.items() if failures)
+        self.seen["waited"] += sum(waiting)
 
     def _scale(self, now: int):
         connections, cores = self.history[max(now - self.surge.metric_seconds, 0)]
@@ -149,23 +142,22 @@ class Service:
     def _drain(self, now: int):
         """A node goes: its clients come back, each at a moment of its own."""
         clients = self.nodes.pop()
-        self.seen["told"] += clients
+        self._send_back(now, clients, 0, SPREAD)
         self.moves = [move for move in self.moves if move[0] > now - 60] + [(now, clients)]
-        self.seen["most told in a minute"] = max(self.seen["most told in a minute"], sum(clients for _, clients in self.moves))
-        for second in range(SPREAD):
-            heapq.heappush(self.returning, (now + 1 + second, (clients + second) // SPREAD, 0))
+        self.seen["told"] += clients
+        self.seen["told in a minute"] = max(self.seen["told in a minute"], sum(clients for _, clients in self.moves))
 
 
 def run(surge: Surge, settings: dict, random_balance: bool = False) -> dict:
     """What happened, in figures."""
-    random.seed(1)
     service = Service(surge, settings, random_balance)
+    over = surge.begin + surge.rise + surge.hold + surge.fall
     back = None
     for now in range(surge.end):
         service.step(now)
-        if back is None and now > surge.begin + surge.rise and len(service.nodes) == settings["minReplicas"]:
-            back = now - (surge.begin + surge.rise + surge.hold + surge.fall)
-    return {**service.seen, "back after": back}
+        if back is None and now > over and len(service.nodes) == settings["minReplicas"]:
+            back = now - over
+    return {**{name: round(value, 2) for name, value in service.seen.items()}, "back after": back}
 
 
 def shipped() -> dict:
@@ -182,31 +174,46 @@ def kubernetes(settings: dict) -> dict:
 
 
 def cases() -> list[tuple[str, Surge, dict, bool]]:
-    steep = Surge(rise=120)
-    dip = Surge(hold=600, fall=120)
     base = shipped()
+    enough = {**base, "minReplicas": nodes_for(Surge())}
     return [
-        ("as shipped, to 1.1 million in 5 minutes", Surge(), base, False),
-        ("as shipped, in 2 minutes", steep, base, False),
-        ("as shipped, nodes start in 60 s", Surge(start_seconds=60), base, False),
-        ("as shipped, at random in place of the fewest", Surge(), base, True),
-        ("as shipped, gone within 2 minutes", dip, base, False),
-        ("target 12,000 connections", Surge(), {**base, "connections": 12_000}, False),
-        ("processor time alone", Surge(), {**base, "connections": 0}, False),
-        ("Kubernetes' own behavior", Surge(), kubernetes(base), False),
-        ("Kubernetes' own behavior, gone within 2 minutes", dip, kubernetes(base), False),
+        ("as shipped, 20 nodes at least", Surge(), base, False),
+        (f"as the rule says: {enough['minReplicas']} at least", Surge(), enough, False),
+        ("the same, to random nodes", Surge(), enough, True),
+        ("the same, nodes start in 60 s in place of 20", Surge(start_seconds=60), enough, False),
+        (f"nodes start in 60 s, by the rule {nodes_for(Surge(start_seconds=60))}", Surge(start_seconds=60),
+         {**base, "minReplicas": nodes_for(Surge(start_seconds=60))}, False),
+        (f"to 1.1 million within 2 minutes, by the rule {nodes_for(Surge(rise=120))}", Surge(rise=120),
+         {**base, "minReplicas": nodes_for(Surge(rise=120))}, False),
+        ("gone within 2 minutes", Surge(hold=600, fall=120), enough, False),
+        ("the same, Kubernetes' own behavior", Surge(hold=600, fall=120), kubernetes(enough), False),
+        ("12,000 connections in place of 6,000", Surge(), {**enough, "connections": 12_000}, False),
+        ("by processor time alone", Surge(), {**enough, "connections": 0}, False),
     ]
 
 
+def nodes_for(surge: Surge, target: int = 6_000) -> int:
+    """The least number of nodes at which none is full before help comes.
+
+    What is there and what comes until new nodes are ready must fit; and then, as each node may take `CONNECTIONS_MAX / target` times
+    what the autoscaler starts it for, so must what has come when the autoscaler's nodes, a step behind, overtake the least number.
+    """
+    slope = (surge.most - surge.least) / surge.rise
+    late = surge.metric_seconds + SYNC_SECONDS + surge.start_seconds
+    reserve = CONNECTIONS_MAX / target
+    overtaken = slope * (late + SYNC_SECONDS) * reserve / (reserve - 1)
+    return math.ceil(max(surge.least + slope * late, overtaken) / CONNECTIONS_MAX)
+
+
 def main():
-    print("| case | nodes at most | fullest node | refused, client-seconds of waiting | cores of the busiest | told to move, most in a minute | back to 20 after |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("| case | nodes at most | fullest node | refused attempts | waited, client-seconds | busiest node, cores | "
+          "told to move | of them in a minute | back to the least after |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name, surge, settings, random_balance in cases():
-        seen = run(copy.deepcopy(surge), settings, random_balance)
+        seen = run(surge, settings, random_balance)
         back = "not within the run" if seen["back after"] is None else f"{seen['back after'] / 60:.0f} min"
-        print(f"| {name} | {seen['most nodes']} | {seen['fullest']:,} | {seen['refused']:,}, {seen['waited']:,} "
-              f"| {seen['busiest']:.2f} | {seen['told']:,}, {seen['most told in a minute']:,} | {back} |")
-        sys.stdout.flush()
+        print(f"| {name} | {seen['most nodes']} | {seen['fullest']:,.0f} | {seen['refused']:,.0f} | {seen['waited']:,.0f} "
+              f"| {seen['busiest']:.2f} | {seen['told']:,.0f} | {seen['told in a minute']:,.0f} | {back} |")
 
 
 if __name__ == "__main__":
