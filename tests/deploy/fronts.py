@@ -4,7 +4,7 @@ import re
 import socket
 import ssl
 
-import websockets.sync.client
+import websocket
 
 from conftest import DEPLOY
 
@@ -79,6 +79,7 @@ class Front:
         except OSError as error:
             return 0, str(error)
 
-    def websocket(self, **options) -> websockets.sync.client.ClientConnection:
-        return websockets.sync.client.connect(f"wss://{NAME}/v1/ws", sock=socket.create_connection(("127.0.0.1", self.port)),
-                                              ssl=self.trust, **options)
+    def websocket(self, origin: str | None = None) -> websocket.WebSocket:
+        """Opens one, or raises what the handshake was answered."""
+        return websocket.create_connection(f"wss://{NAME}/v1/ws", socket=self.connect(), timeout=10, origin=origin,
+                                           suppress_origin=origin is None)

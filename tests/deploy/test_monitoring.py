@@ -1,11 +1,12 @@
 """Alert rules and dashboard: PromQL that is sound, rules that fire when they should, and metrics that a node exports."""
 
+import contextlib
 import json
 import re
 import subprocess
 
 import pytest
-import websockets.sync.client
+import websocket
 import yaml
 
 from conftest import CHART, DEPLOY, ROOT, Node, Process, fetch, free_port, wait_until
@@ -104,7 +105,7 @@ def busy_node(start, tmp_path):
     env = {"FRESHET__REDIS__URLS": f"['redis://127.0.0.1:{port}']", "FRESHET__TIERS__AUDIT__SHARE": "1.0"}
     node = start(Node, ["--data-dir", data], env=env)
     records = f"{node.public}/v1/products"
-    with websockets.sync.client.connect(node.public.replace("http", "ws") + "/v1/ws") as client:
+    with contextlib.closing(websocket.create_connection(node.public.replace("http", "ws") + "/v1/ws", timeout=10)) as client:
         ask = lambda method, params: client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
         ask("subscribe", {"collection": "products", "key": "a"})
         fetch(f"{records}/a", "PUT", {"name": "a", "price": 1})
@@ -112,7 +113,7 @@ def busy_node(start, tmp_path):
         for method, key in [("get", "a"), ("get", "none"), ("nothing", "a")]:
             ask(method, {"collection": "products", "key": key})
         for _ in range(6):
-            client.recv(timeout=10)
+            client.recv()
     return node
 
 
