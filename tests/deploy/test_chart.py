@@ -174,6 +174,13 @@ def test_the_migration_runs_before_the_release_with_what_is_there_by_then():
     assert "--folder=/etc/freshet-migrations" in pod["containers"][0]["args"]
 
 
+def test_monitoring_gets_the_rules_and_the_dashboard_as_they_are():
+    resources = render(values("monitoring"))
+    assert one(resources, "PrometheusRule")["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    dashboard = one(resources, "ConfigMap", "-dashboard")["data"]["freshet.json"]
+    assert dashboard == (CHART / "files" / "dashboard.json").read_text()
+
+
 def test_a_pod_has_time_for_the_whole_drain():
     source = (ROOT / "src" / "app.rs").read_text()
     limits = {name: int(seconds) for name, seconds in re.findall(r"const (\w+_LIMIT): Duration = Duration::from_secs\((\d+)\)", source)}
