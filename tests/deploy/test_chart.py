@@ -202,6 +202,11 @@ def test_a_changed_configuration_replaces_the_nodes_and_an_unchanged_one_does_no
     assert checksum({**values("minimal"), "config": "[session]\nbatch_max = 7\n"}) != first
 
 
+def test_the_chart_runs_this_release():
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == package["version"]
+
+
 def test_nodes_leave_slowly_and_come_fast():
     spec = one(render(values("hpa")), "HorizontalPodAutoscaler")["spec"]
     assert (spec["minReplicas"], spec["maxReplicas"]) == (20, 200)

@@ -181,34 +181,56 @@ def last_words(client) -> bool:
         told = told or message.get("method") == "freshet_drain"
 
 
-class Unready(http.server.BaseHTTPRequestHandler):
-    """A node whose only database is away: not ready, and still with an answer."""
+class Stub(http.server.BaseHTTPRequestHandler):
+    """A node that answers reads, and breaks the connection of a write."""
+
+    readyz = 200
+    writes: list[str] = []
 
     def do_GET(self):
-        ready = not self.path.startswith("/readyz")
-        self.send_response(200 if ready else 503)
+        self.send_response(Stub.readyz if self.path.startswith("/readyz") else 200)
         self.send_header("content-length", "0")
         self.end_headers()
+
+    def do_PUT(self):
+        self.writes.append(self.command)
+        self.close_connection = True
+
+    do_PATCH = do_PUT
 
     def log_message(self, *_):
         pass
 
 
-def test_clients_are_sent_on_while_no_node_is_ready(front):
-    servers = [http.server.ThreadingHTTPServer((address, front.ports[port]), Unready)
+@pytest.fixture
+def stubs(front):
+    """One at each of the two machines."""
+    Stub.readyz, Stub.writes = 200, []
+    servers = [http.server.ThreadingHTTPServer((address, front.ports[port]), Stub)
                for address in MACHINES.values() for port in ("public", "operations")]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        before = front()
-        began = time.monotonic()
-        # Longer than any of the proxies needs to take both nodes for unready.
-        while time.monotonic() - began < 3:
-            time.sleep(PACE)
-            asked = time.monotonic()
-            status, text = before.request("GET", "/v1/products/a")
-            assert status == 200 and time.monotonic() - asked < 2, text
-    finally:
-        for server in servers:
-            server.shutdown()
-            server.server_close()
+    yield
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_clients_are_sent_on_while_no_node_is_ready(front, stubs):
+    # As when the only database is away.
+    Stub.readyz = 503
+    before = front()
+    began = time.monotonic()
+    # Longer than any of the proxies needs to take both nodes for unready.
+    while time.monotonic() - began < 3:
+        time.sleep(PACE)
+        asked = time.monotonic()
+        status, text = before.request("GET", "/v1/products/a")
+        assert status == 200 and time.monotonic() - asked < 2, text
+
+
+@pytest.mark.parametrize(("method", "by_nginx"), [("PATCH", 1), ("PUT", 2)])
+def test_a_write_that_may_have_happened_is_repeated_only_where_the_guide_says_so(front, stubs, method, by_nginx):
+    status, text = front().request(method, "/v1/products/a", "{}")
+    assert status == 502, text
+    assert Stub.writes == [method] * (by_nginx if front.name == "nginx" else 1)
