@@ -23,9 +23,12 @@ LIMIT = 60
 def binary() -> Path:
     """The freshet that ./test has built, or the one that FRESHET names."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    named = Path(os.environ.get("FRESHET", target / "debug" / "freshet"))
-    assert named.exists(), f"{named} is missing: build it with cargo build, or name one in FRESHET"
-    return named
+    return Path(os.environ.get("FRESHET", target / "debug" / "freshet"))
+
+
+def pytest_sessionstart():
+    if not binary().exists():
+        pytest.exit(f"{binary()} is missing: build it with cargo build, or name one in FRESHET", returncode=1)
 
 
 def free_port(address: str = "127.0.0.1") -> int:
@@ -71,6 +74,9 @@ class Process:
             self.process = subprocess.Popen([str(argument) for argument in arguments], stdout=output, stderr=output,
                                             stdin=subprocess.DEVNULL, env=environment, cwd=log.parent)
 
+    def await_ready(self):
+        """Nothing to wait for."""
+
     def text(self) -> str:
         """What it printed, without colours."""
         return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace"))
@@ -107,6 +113,8 @@ class Node(Process):
         public, operations = (f"{address}:{port}" for port in ports)
         arguments = [binary(), "serve", "--listen", public, "--operations", operations, *options]
         super().__init__(arguments, log, env)
+
+    def await_ready(self):
         self.public = "http://" + self.find(r'public"?[=:]"?([\d.]+:\d+)')[1]
         self.operations = "http://" + self.find(r'operations"?[=:]"?([\d.]+:\d+)')[1]
         wait_until("the node is ready", lambda: fetch(f"{self.operations}/readyz")[0] == 200)
@@ -118,11 +126,17 @@ def start(tmp_path):
     started = []
 
     def begin(kind, *arguments, **options):
-        log = tmp_path / f"{len(started)}.log"
-        process = kind(*arguments, log=log, **options)
+        process = kind(*arguments, log=tmp_path / f"{len(started)}.log", **options)
         started.append(process)
+        process.await_ready()
         return process
 
     yield begin
+    hanging = []
     for process in reversed(started):
-        process.stop()
+        try:
+            process.stop()
+        except AssertionError as error:
+            hanging.append(error)
+    if hanging:
+        raise hanging[0]
