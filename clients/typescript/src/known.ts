@@ -26,17 +26,22 @@ export class Known {
   push(state: RecordState): boolean {
     const isSnapshot = !this.#isTold;
     this.#isTold = true;
-    return this.#accepts(state, isSnapshot) && this.#take(state);
+    return this.#isNews(state, isSnapshot) && this.#take(state);
   }
 
   /** Takes the state that an answer brought, if it is news; answers whether it was. */
   answer(state: RecordState): boolean {
-    return this.#accepts(state, false) && this.#take(state);
+    return this.accepts(state) && this.#take(state);
+  }
+
+  /** Whether `state` would be news if an answer brought it. */
+  accepts(state: RecordState): boolean {
+    return this.#isNews(state, false);
   }
 
   // A stamp must rise. Two states need not: one of another generation that is marked `reset`; and, as a snapshot
   // only, an absence at version 0, the answer for a deletion older than the store remembers.
-  #accepts(state: RecordState, isSnapshot: boolean): boolean {
+  #isNews(state: RecordState, isSnapshot: boolean): boolean {
     if (this.state === undefined || this.#seen === undefined || compareStamps(state.stamp, this.#seen) > 0) return true;
     const isReset = state.reset === true && generationOf(state.stamp) !== generationOf(this.#seen);
     const isForgotten = isSnapshot && state.version === 0 && state.value === null && this.state.value !== null;
