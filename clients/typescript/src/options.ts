@@ -83,6 +83,11 @@ export function addresses(urls: string | readonly string[]): string[] {
   return list.map(address);
 }
 
+/** Where HTTP is spoken at a socket's address: `http://host:port`. */
+export function httpAddress(url: string): string {
+  return new URL(address(url)).origin.replace(/^ws/, "http");
+}
+
 function address(given: string): string {
   const { location } = globalThis as { location?: { href: string; protocol: string } };
   if (isPath(given) && location === undefined) return given;
