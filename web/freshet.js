@@ -801,6 +801,61 @@ var Watch = class {
   }
 };
 
+// src/known.ts
+var Known = class {
+  /** The last state accepted. */
+  state;
+  // The highest stamp so far. A deletion that the store no longer remembers has none and leaves it as it was.
+  #seen;
+  // Whether a push came since the last `subscribe`: the first one is the snapshot.
+  #isTold = false;
+  /** `seen` is the highest stamp that was known of the key before, if any: nothing older is accepted. */
+  constructor(seen) {
+    this.#seen = seen;
+  }
+  /** The highest stamp so far. */
+  get seen() {
+    return this.#seen;
+  }
+  /** Where to resume from, if anywhere: version 0 is no state. */
+  get since() {
+    return this.state === void 0 || this.#seen?.endsWith(".0") ? void 0 : this.#seen;
+  }
+  /** Subscribed anew: the next push is a snapshot. */
+  resume() {
+    this.#isTold = false;
+  }
+  /** Takes a pushed state if it is news; answers whether it was. */
+  push(state) {
+    const isSnapshot = !this.#isTold;
+    this.#isTold = true;
+    return this.#isNews(state, isSnapshot) && this.#take(state);
+  }
+  /** Takes the state that an answer brought, if it is news; answers whether it was. */
+  answer(state) {
+    return this.accepts(state) && this.#take(state);
+  }
+  /** Whether `state` would be news if an answer brought it. */
+  accepts(state) {
+    return this.#isNews(state, false);
+  }
+  // A stamp must rise. Two states need not: one of another generation that is marked `reset`; and, as a snapshot
+  // only, an absence at version 0, the answer for a deletion older than the store remembers.
+  #isNews(state, isSnapshot) {
+    if (this.#seen === void 0) return true;
+    const order = compareStamps(state.stamp, this.#seen);
+    if (order > 0 || order === 0 && this.state === void 0) return true;
+    const isReset = state.reset === true && generationOf(state.stamp) !== generationOf(this.#seen);
+    const isForgotten = isSnapshot && state.version === 0 && state.value === null && this.state?.value !== null;
+    return isReset || isForgotten;
+  }
+  #take(state) {
+    if (state.version > 0 || this.#seen === void 0) this.#seen = state.stamp;
+    this.state = state;
+    return true;
+  }
+};
+
 // src/lingering.ts
 var TOGETHER_MS = 250;
 var Lingering = class {
@@ -817,7 +872,7 @@ var Lingering = class {
   }
   add(thing) {
     this.#dueAt.set(thing, Date.now() + this.#ms);
-    if (this.#dueAt.size > this.#max) this.#end([...this.#dueAt.keys()][0]);
+    if (this.#dueAt.size > this.#max) this.#end(this.#dueAt.keys().next().value);
     this.#timer ??= setTimeout(() => this.#sweep(), this.#ms);
   }
   /** It is in use again, or gone. */
@@ -850,60 +905,17 @@ var Lingering = class {
   }
 };
 
-// src/known.ts
-var Known = class {
-  /** The last state accepted. */
-  state;
-  // The highest stamp so far. A deletion that the store no longer remembers has none and leaves it as it was.
-  #seen;
-  // Whether a push came since the last `subscribe`: the first one is the snapshot.
-  #isTold = false;
-  /** Where to resume from, if anywhere: version 0 is no state. */
-  get since() {
-    return this.#seen?.endsWith(".0") ? void 0 : this.#seen;
-  }
-  /** Subscribed anew: the next push is a snapshot. */
-  resume() {
-    this.#isTold = false;
-  }
-  /** Takes a pushed state if it is news; answers whether it was. */
-  push(state) {
-    const isSnapshot = !this.#isTold;
-    this.#isTold = true;
-    return this.#isNews(state, isSnapshot) && this.#take(state);
-  }
-  /** Takes the state that an answer brought, if it is news; answers whether it was. */
-  answer(state) {
-    return this.accepts(state) && this.#take(state);
-  }
-  /** Whether `state` would be news if an answer brought it. */
-  accepts(state) {
-    return this.#isNews(state, false);
-  }
-  // A stamp must rise. Two states need not: one of another generation that is marked `reset`; and, as a snapshot
-  // only, an absence at version 0, the answer for a deletion older than the store remembers.
-  #isNews(state, isSnapshot) {
-    if (this.state === void 0 || this.#seen === void 0 || compareStamps(state.stamp, this.#seen) > 0) return true;
-    const isReset = state.reset === true && generationOf(state.stamp) !== generationOf(this.#seen);
-    const isForgotten = isSnapshot && state.version === 0 && state.value === null && this.state.value !== null;
-    return isReset || isForgotten;
-  }
-  #take(state) {
-    if (state.version > 0 || this.#seen === void 0) this.#seen = state.stamp;
-    this.state = state;
-    return true;
-  }
-};
-
 // src/topic.ts
 var Topic = class {
-  constructor(collection, key) {
+  /** `seen` is the highest stamp that was known of the key before. */
+  constructor(collection, key, seen) {
     this.collection = collection;
     this.key = key;
+    this.known = new Known(seen);
   }
   collection;
   key;
-  known = new Known();
+  known;
   freshness = UNKNOWN;
   /** Whether the server has said on this socket how the key stands. */
   isJudged = false;
@@ -951,12 +963,15 @@ function safely(act) {
 // src/watches.ts
 var RETRY_MS = 1e3;
 var LINGERING_MAX = 1e3;
+var SEEN_MAX = 1e4;
 var Watches = class {
   #requests;
   #isOpen;
   #topics = /* @__PURE__ */ new Map();
   #byId = /* @__PURE__ */ new Map();
   #lingering;
+  // A page that comes back to a key must not be handed an older state, by another node or from an old rendering.
+  #seen = /* @__PURE__ */ new Map();
   // When subscriptions without readers were ended for the sake of others.
   #madeRoomAt = -Infinity;
   #ended = null;
@@ -990,10 +1005,11 @@ var Watches = class {
   }
   /** What is known of a key, or would be to a reader that comes with `initial`. */
   peek(collection, key, initial) {
-    const topic = this.#topics.get(nameOf(collection, key));
-    if (topic === void 0) return { state: initial, freshness: UNKNOWN, isLive: false };
-    const state = initial && topic.known.accepts(initial) ? initial : topic.known.state;
-    return { state, freshness: topic.freshness, isLive: topic.id !== null };
+    const name = nameOf(collection, key);
+    const topic = this.#topics.get(name);
+    const known = topic?.known ?? new Known(this.#seen.get(name));
+    const state = initial && known.accepts(initial) ? initial : known.state;
+    return { state, freshness: topic?.freshness ?? UNKNOWN, isLive: topic !== void 0 && topic.id !== null };
   }
   /** Takes in what an answer brought of a key, if it is watched; answers the newest state of it. */
   answered(collection, asked, state) {
@@ -1035,8 +1051,9 @@ var Watches = class {
     for (const topic of [...this.#topics.values()]) this.#refuse(topic, error);
   }
   #open(collection, key) {
-    const topic = new Topic(collection, key);
-    this.#topics.set(nameOf(collection, key), topic);
+    const name = nameOf(collection, key);
+    const topic = new Topic(collection, key, this.#seen.get(name));
+    this.#topics.set(name, topic);
     return topic;
   }
   #subscribe(topic) {
@@ -1089,8 +1106,16 @@ var Watches = class {
   #forget(topic) {
     clearTimeout(topic.retry);
     this.#lingering.remove(topic);
-    if (this.#isCurrent(topic)) this.#topics.delete(nameOf(topic.collection, topic.key));
     if (topic.id !== null) this.#byId.delete(topic.id);
+    if (!this.#isCurrent(topic)) return;
+    const name = nameOf(topic.collection, topic.key);
+    this.#topics.delete(name);
+    this.#remember(name, topic.known.seen);
+  }
+  #remember(name, stamp) {
+    this.#seen.delete(name);
+    if (stamp !== void 0) this.#seen.set(name, stamp);
+    if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.keys().next().value);
   }
   // Nobody waits for the answer: the subscription ends with the socket at the latest.
   #unsubscribe(id) {

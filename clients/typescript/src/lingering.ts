@@ -18,7 +18,7 @@ export class Lingering<T> {
 
   add(thing: T): void {
     this.#dueAt.set(thing, Date.now() + this.#ms);
-    if (this.#dueAt.size > this.#max) this.#end([...this.#dueAt.keys()][0] as T);
+    if (this.#dueAt.size > this.#max) this.#end(this.#dueAt.keys().next().value as T);
     this.#timer ??= setTimeout(() => this.#sweep(), this.#ms);
   }
 

@@ -14,7 +14,7 @@ export interface Reader {
 
 /** A key with its readers: one subscription on the wire, however many they are. */
 export class Topic {
-  readonly known = new Known();
+  readonly known: Known;
   freshness = UNKNOWN;
   /** Whether the server has said on this socket how the key stands. */
   isJudged = false;
@@ -25,10 +25,14 @@ export class Topic {
   isAsking = false;
   retry: ReturnType<typeof setTimeout> | undefined;
 
+  /** `seen` is the highest stamp that was known of the key before. */
   constructor(
     readonly collection: string,
     readonly key: string,
-  ) {}
+    seen: string | undefined,
+  ) {
+    this.known = new Known(seen);
+  }
 
   /** Has the server's word on how the key stands. */
   judge(freshness: Freshness): void {

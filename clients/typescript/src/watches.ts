@@ -1,6 +1,7 @@
 import type { FreshetError } from "./errors.js";
 import { Freshness, UNKNOWN } from "./freshness.js";
 import { object } from "./json.js";
+import { Known } from "./known.js";
 import { Lingering } from "./lingering.js";
 import { type RecordState, stateOf, type WireRecord } from "./record.js";
 import type { Requests } from "./requests.js";
@@ -10,6 +11,8 @@ import { type Reader, Topic } from "./topic.js";
 const RETRY_MS = 1_000;
 // So many keys without a watch keep their subscriptions: they count on the server, which allows a connection 10,000.
 const LINGERING_MAX = 1_000;
+// Of so many keys that are watched no longer the highest stamp is remembered.
+const SEEN_MAX = 10_000;
 
 /** What is known of a key. */
 export interface Peek<T = unknown> {
@@ -30,6 +33,8 @@ export class Watches {
   readonly #topics = new Map<string, Topic>();
   readonly #byId = new Map<string, Topic>();
   readonly #lingering: Lingering<Topic>;
+  // A page that comes back to a key must not be handed an older state, by another node or from an old rendering.
+  readonly #seen = new Map<string, string>();
   // When subscriptions without readers were ended for the sake of others.
   #madeRoomAt = -Infinity;
   #ended: FreshetError | null = null;
@@ -67,10 +72,11 @@ export class Watches {
 
   /** What is known of a key, or would be to a reader that comes with `initial`. */
   peek(collection: string, key: string, initial?: RecordState): Peek {
-    const topic = this.#topics.get(nameOf(collection, key));
-    if (topic === undefined) return { state: initial, freshness: UNKNOWN, isLive: false };
-    const state = initial && topic.known.accepts(initial) ? initial : topic.known.state;
-    return { state, freshness: topic.freshness, isLive: topic.id !== null };
+    const name = nameOf(collection, key);
+    const topic = this.#topics.get(name);
+    const known = topic?.known ?? new Known(this.#seen.get(name));
+    const state = initial && known.accepts(initial) ? initial : known.state;
+    return { state, freshness: topic?.freshness ?? UNKNOWN, isLive: topic !== undefined && topic.id !== null };
   }
 
   /** Takes in what an answer brought of a key, if it is watched; answers the newest state of it. */
@@ -120,8 +126,9 @@ export class Watches {
   }
 
   #open(collection: string, key: string): Topic {
-    const topic = new Topic(collection, key);
-    this.#topics.set(nameOf(collection, key), topic);
+    const name = nameOf(collection, key);
+    const topic = new Topic(collection, key, this.#seen.get(name));
+    this.#topics.set(name, topic);
     return topic;
   }
 
@@ -182,8 +189,17 @@ export class Watches {
   #forget(topic: Topic): void {
     clearTimeout(topic.retry);
     this.#lingering.remove(topic);
-    if (this.#isCurrent(topic)) this.#topics.delete(nameOf(topic.collection, topic.key));
     if (topic.id !== null) this.#byId.delete(topic.id);
+    if (!this.#isCurrent(topic)) return;
+    const name = nameOf(topic.collection, topic.key);
+    this.#topics.delete(name);
+    this.#remember(name, topic.known.seen);
+  }
+
+  #remember(name: string, stamp: string | undefined): void {
+    this.#seen.delete(name);
+    if (stamp !== undefined) this.#seen.set(name, stamp);
+    if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.keys().next().value as string);
   }
 
   // Nobody waits for the answer: the subscription ends with the socket at the latest.

@@ -128,6 +128,33 @@ test("a state known beforehand is resumed, and neither it nor a newer one is und
   assert.deepEqual([heard, later], [[2, 3], [2, 3]]);
 });
 
+test("a key that was left is not handed an older state when it is watched again", async (t) => {
+  const { client, line } = await opened(t, { options: { lingerMs: 20 } });
+  const sku = key("A");
+  await put(sku, 1);
+  const old = await client.get("products", sku);
+  await put(sku, 2);
+  const watch = client.watch("products", sku, () => {});
+  await until("it is here", () => watch.state(sku)?.value?.price === 2);
+  const seen = watch.state(sku).stamp;
+  watch.close();
+  await line.untilAsked("unsubscribe");
+  assert.equal(client.peek("products", sku, old).state, undefined, "nor by an old rendering");
+  // A node that is behind: its snapshot is what the record was.
+  line.edit((message) => {
+    const { result } = message.params ?? {};
+    if (result?.stamp === seen) Object.assign(result, { stamp: old.stamp, version: old.version, value: old.value });
+    return message;
+  });
+  const heard = [];
+  client.watch("products", sku, ({ value }) => heard.push(value.price), { initial: old });
+  await until("the old snapshot has come", () => line.pushed(sku).length === 2);
+  assert.equal(line.asked("subscribe")[1].params.since, undefined, "it has no state to resume from");
+  await put(sku, 3);
+  await until("the next state has come", () => heard.length > 0);
+  assert.deepEqual(heard, [3]);
+});
+
 test("the watches of one turn travel in one message, and other calls do not overtake them", async (t) => {
   const { client, line } = await opened(t);
   const skus = Array.from({ length: 150 }, () => key("B"));

@@ -73,7 +73,8 @@ export class RecordStore<T> implements Store<UsedRecord<T>> {
   };
 
   readonly snapshot = (): UsedRecord<T> => {
-    const { state = this.#last, freshness, isLive } = this.#peek();
+    const { state: known, freshness, isLive } = this.#peek();
+    const state = known ?? (this.#isWatching ? this.#last : undefined);
     this.#last = state;
     const shown = state && Optimism.of(this.#client).over(this.#collection, this.#key, state);
     const record = shown ? (shown.state as RecordState<T>) : state;
