@@ -333,6 +333,36 @@ test("a write survives the loss of its connection, and stays shown meanwhile", a
   assert.deepEqual([...new Set(figures)], [10, 9].slice(figures.includes(10) ? 0 : 1), String(figures));
 });
 
+test("a write whose outcome is unknown is shown no longer, and comes as any change if it happened", async (t) => {
+  const sku = key("X");
+  await put(sku, { stock: 10 });
+  const page = await Page.open(t);
+  await page.show([["stock", { sku }]]);
+  await page.shows(`${sku}:10 `);
+  page.line.hold();
+  await page.patch(sku, { increment: { stock: -1 } }, { timeoutMs: 300 });
+  await page.shows(`${sku}:9~ pending `);
+  await page.shows(`${sku}:10 outcome_unknown `);
+  page.line.flow();
+  await page.shows(`${sku}:9 outcome_unknown `);
+  // What the program says itself is shown, or nothing.
+  page.line.hold();
+  await page.run((sku) => void globalThis.mutations[sku].patch({ increment: { stock: -1 } }, { optimistic: (row) => ({ ...row, stock: 77 }) }), sku);
+  await page.shows(`${sku}:77~ pending `);
+  page.line.flow();
+  await page.shows(`${sku}:8 `);
+  page.line.hold();
+  await page.run((sku) => void globalThis.mutations[sku].put({ name: "a lamp", price: 1, stock: 5 }, { optimistic: false }), sku);
+  await page.shows(`${sku}:8 pending `);
+  page.line.flow();
+  await page.shows(`${sku}:5 `);
+  page.line.hold();
+  await page.run((sku) => void globalThis.mutations[sku].delete(), sku);
+  await page.shows(`${sku}:none~ pending `);
+  page.line.flow();
+  await page.shows(`${sku}:none `);
+});
+
 test("a write goes on when its component leaves, and one who comes back finds it", async (t) => {
   const sku = key("U");
   await put(sku, { stock: 10 });
