@@ -1,5 +1,28 @@
 // The TypeScript client of Freshet, made from clients/typescript/src by `npm run build` there.
 
+// src/backoff.ts
+var Backoff = class {
+  #baseMs;
+  #capMs;
+  #random;
+  #attempt = 0;
+  constructor(baseMs, capMs, random = Math.random) {
+    this.#baseMs = baseMs;
+    this.#capMs = capMs;
+    this.#random = random;
+  }
+  /** The next wait, in milliseconds. */
+  next() {
+    const ceilingMs = Math.min(this.#capMs, this.#baseMs * 2 ** this.#attempt);
+    this.#attempt += 1;
+    return this.#random() * ceilingMs;
+  }
+  /** Starts over after a success. */
+  reset() {
+    this.#attempt = 0;
+  }
+};
+
 // src/errors.ts
 var DEADLINE = -32011;
 var OUTCOME_UNKNOWN = -32012;
@@ -110,8 +133,80 @@ function skipSeparator(text, at, separator) {
   return text[next] === separator ? skipBlank(text, next + 1) : next;
 }
 
+// src/calls.ts
+var REPEAT_MS = 500;
+var Calls = class {
+  #requests;
+  #timeoutMs;
+  /** Why no request can be answered any more, if so. */
+  #ended;
+  #writes = /* @__PURE__ */ new Set();
+  constructor(requests, timeoutMs, ended) {
+    this.#requests = requests;
+    this.#timeoutMs = timeoutMs;
+    this.#ended = ended;
+  }
+  ask({ kind, method, params, options }) {
+    const { signal, timeoutMs = this.#timeoutMs } = options;
+    const ended = this.#ended();
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (ended) return Promise.reject(ended);
+    return new Promise((resolve, reject) => {
+      const abort = () => giveUp(closed("the request was given up"));
+      const done = (result) => (signal?.removeEventListener("abort", abort), resolve(result));
+      const failed = (error) => {
+        signal?.removeEventListener("abort", abort);
+        reject(signal?.aborted ? signal.reason : error);
+      };
+      const giveUp = this.#requests.ask({ kind, method, params: object(params), timeoutMs, done, failed });
+      signal?.addEventListener("abort", abort);
+    });
+  }
+  write(method, params, options) {
+    const write = this.#repeat(method, params, options);
+    const over = () => void this.#writes.delete(write);
+    this.#writes.add(write);
+    write.then(over, over);
+    return write;
+  }
+  /** Resolves when the writes under way have come to an end, whichever. */
+  async settled() {
+    await Promise.allSettled(this.#writes);
+  }
+  async #repeat(method, params, options) {
+    const kind = options.idempotencyKey === void 0 ? "once" : "keyed";
+    const until = Date.now() + (options.timeoutMs ?? this.#timeoutMs);
+    for (; ; ) {
+      const timeoutMs = Math.max(1, until - Date.now());
+      try {
+        return await this.ask({ kind, method, params, options: { ...options, timeoutMs } });
+      } catch (error) {
+        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
+        const waitMs = isUnknown ? error.retryAfterMs ?? REPEAT_MS : 0;
+        const isOver = this.#ended() !== void 0 || Date.now() + waitMs >= until;
+        if (kind === "once" || !isUnknown || isOver) throw error;
+        await pause(waitMs, options.signal);
+      }
+    }
+  }
+};
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const abort = () => (clearTimeout(timer), reject(signal?.reason));
+    const timer = setTimeout(() => (signal?.removeEventListener("abort", abort), resolve()), ms);
+    signal?.addEventListener("abort", abort);
+  });
+}
+
+// src/dispose.ts
+var dispose = Symbol.dispose ?? /* @__PURE__ */ Symbol.for("Symbol.dispose");
+var asyncDispose = Symbol.asyncDispose ?? /* @__PURE__ */ Symbol.for("Symbol.asyncDispose");
+
 // src/incoming.ts
 function read(text, parse) {
+  return (text.startsWith("[") ? elements(text) : [text]).map((each) => readOne(each, parse));
+}
+function readOne(text, parse) {
   const { id, method, params, result, error } = JSON.parse(text);
   if (method === "freshet_subscription" && params?.subscription !== void 0 && params.result) {
     const record = reread(params.result, text, ["params", "result"], parse);
@@ -127,6 +222,7 @@ function read(text, parse) {
   if (method === void 0 && typeof id === "number") {
     return { kind: "answer", id, result: rereadResult(result, text, parse), error };
   }
+  if (method === void 0 && id === null && error) return { kind: "refused", reason: error.data?.reason };
   return { kind: "other" };
 }
 function rereadResult(result, text, parse) {
@@ -141,29 +237,6 @@ function reread(record, text, path, parse) {
   const value = slice(text, [...path, "value"]);
   return value === void 0 ? record : { ...record, value: parse(value) };
 }
-
-// src/backoff.ts
-var Backoff = class {
-  #baseMs;
-  #capMs;
-  #random;
-  #attempt = 0;
-  constructor(baseMs, capMs, random = Math.random) {
-    this.#baseMs = baseMs;
-    this.#capMs = capMs;
-    this.#random = random;
-  }
-  /** The next wait, in milliseconds. */
-  next() {
-    const ceilingMs = Math.min(this.#capMs, this.#baseMs * 2 ** this.#attempt);
-    this.#attempt += 1;
-    return this.#random() * ceilingMs;
-  }
-  /** Starts over after a success. */
-  reset() {
-    this.#attempt = 0;
-  }
-};
 
 // src/link.ts
 var STEADY_MS = 5e3;
@@ -204,6 +277,7 @@ var Link = class {
     this.#abandon();
     this.#enter({ status: "connecting" });
     const { WebSocket, connectTimeoutMs } = this.#settings;
+    if (WebSocket === void 0) return;
     const socket = new WebSocket(this.#urls[this.#turn % this.#urls.length]);
     this.#socket = socket;
     const own = (act) => (event) => void (socket === this.#socket && act(event));
@@ -229,6 +303,10 @@ var Link = class {
   wake() {
     if (this.state.status === "waiting" && this.#drainAt === null) this.connect();
     else if (this.state.status === "open") this.#probe();
+  }
+  /** Gives the socket up, as if it had been lost. */
+  renew(reason) {
+    this.#lost(reason);
   }
   /** Closes for good. */
   close(error = closed("the client is closed")) {
@@ -328,6 +406,7 @@ var DEFAULTS = {
   backoffCapMs: 2e4,
   heartbeatMs: 15e3,
   heartbeatTimeoutMs: 1e4,
+  lingerMs: 5e3,
   stringify: (value) => JSON.stringify(value)
 };
 function settings(options) {
@@ -337,13 +416,16 @@ function settings(options) {
       throw new TypeError(`${name} is ${String(value)}: give milliseconds, above 0 and below 2^31`);
     }
   }
-  const platform = globalThis.WebSocket;
-  const WebSocket = options.WebSocket ?? platform;
-  if (WebSocket === void 0) {
-    throw new TypeError("there is no WebSocket here: give one as options.WebSocket, such as that of the package ws");
-  }
+  const { WebSocket } = globalThis;
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== void 0));
-  return { ...DEFAULTS, ...given, WebSocket };
+  return { ...DEFAULTS, ...WebSocket && { WebSocket }, ...given };
+}
+function obstacle(urls, { WebSocket }) {
+  if (WebSocket === void 0) {
+    return "there is no WebSocket here: give one as options.WebSocket, such as that of the package ws";
+  }
+  const path = urls.find(isPath);
+  return path === void 0 ? void 0 : `there is no page here that ${path} could be of: give a URL such as wss://shop.example`;
 }
 function addresses(urls) {
   const list = typeof urls === "string" ? [urls] : urls;
@@ -351,19 +433,44 @@ function addresses(urls) {
   return list.map(address);
 }
 function address(given) {
-  const here = globalThis.location?.href;
+  const { location } = globalThis;
+  if (isPath(given) && location === void 0) return given;
+  const hasScheme = given.includes("://");
+  const scheme = location?.protocol === "https:" ? "wss" : "ws";
   let url;
   try {
-    url = new URL(given, here);
+    url = new URL(hasScheme || isPath(given) ? given : `${scheme}://${given}`, location?.href);
   } catch {
-    throw new TypeError(`${given} is no URL: give one such as wss://shop.example/v1/ws`);
+    throw new TypeError(`${JSON.stringify(given)} is no URL: give one such as wss://shop.example or 127.0.0.1:8080`);
   }
-  url.protocol = url.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(url.protocol))
-    throw new TypeError(`${given} is no WebSocket's URL: it begins with wss:// or ws://`);
+  const isHttp = /^https?:$/.test(url.protocol);
+  if (!isHttp && !/^wss?:$/.test(url.protocol)) {
+    throw new TypeError(`${given} is no WebSocket's URL: it begins with wss://, ws://, https:// or http://`);
+  }
+  if (isHttp) url.protocol = url.protocol.replace("http", "ws");
   if (url.pathname === "/") url.pathname = "/v1/ws";
   url.hash = "";
   return url.href;
+}
+function isPath(given) {
+  return given.startsWith("/");
+}
+
+// src/parameters.ts
+function place(collection, key) {
+  return { collection: JSON.stringify(collection), key: JSON.stringify(key) };
+}
+function places(collection, keys) {
+  return { collection: JSON.stringify(collection), keys: JSON.stringify([keys].flat()) };
+}
+function reading({ minStamp, maxStaleMs }) {
+  return { min_stamp: minStamp && JSON.stringify(minStamp), max_stale_ms: maxStaleMs?.toString() };
+}
+function writing({ ifStamp, idempotencyKey: idempotencyKey2 }) {
+  return {
+    if_stamp: ifStamp && JSON.stringify(ifStamp),
+    idempotency_key: idempotencyKey2 && JSON.stringify(idempotencyKey2)
+  };
 }
 
 // src/record.ts
@@ -392,10 +499,14 @@ function parts(stamp) {
 
 // src/requests.ts
 var MESSAGE_TOO_LARGE = 1009;
+var BATCH_MAX = 100;
 var Requests = class {
   #line;
   #calls = /* @__PURE__ */ new Map();
   #lastId = 0;
+  // Texts that leave at the end of this turn, or before the next other request.
+  #gathered = [];
+  #batchMax = BATCH_MAX;
   constructor(line) {
     this.#line = line;
   }
@@ -411,7 +522,12 @@ var Requests = class {
   }
   /** The line takes requests again. */
   resume() {
+    this.#flush();
     for (const [id, call] of this.#calls) this.#send(id, call);
+  }
+  /** The server takes no such batches: from now on each request travels alone. */
+  separate() {
+    this.#batchMax = 1;
   }
   /** Whether an answer is awaited on the present socket. */
   isBusy() {
@@ -425,6 +541,7 @@ var Requests = class {
   }
   /** The socket is gone, closed with `code` if it was closed. What may not be repeated ends here. */
   lost(code) {
+    this.#gathered = [];
     for (const [id, call] of [...this.#calls]) {
       const wasUnderWay = call.isSent;
       call.isSent = false;
@@ -441,7 +558,19 @@ var Requests = class {
   #send(id, call) {
     if (call.isSent || !this.#line.takes(call.kind !== "once")) return;
     call.isSent = call.wasSent = true;
-    this.#line.send(`{"jsonrpc":"2.0","id":${id},"method":"${call.method}","params":${call.params}}`);
+    const text = `{"jsonrpc":"2.0","id":${id},"method":"${call.method}","params":${call.params}}`;
+    if (call.kind === "bound") return this.#gather(text);
+    this.#flush();
+    this.#line.send(text);
+  }
+  #gather(text) {
+    if (this.#gathered.push(text) === 1) queueMicrotask(() => this.#flush());
+    if (this.#gathered.length >= this.#batchMax) this.#flush();
+  }
+  #flush() {
+    const texts = this.#gathered;
+    this.#gathered = [];
+    if (texts.length > 0) this.#line.send(texts.length === 1 ? texts[0] : `[${texts.join(",")}]`);
   }
   // Whatever ends a write that had left, it may have happened.
   #fail(id, error) {
@@ -494,6 +623,64 @@ var Freshness = class _Freshness {
 };
 var UNKNOWN = new Freshness(false);
 
+// src/states.ts
+var States = class {
+  #waiting = /* @__PURE__ */ new Map();
+  #takers = [];
+  #ended;
+  // The last state that came of each key, taken or not.
+  #last = /* @__PURE__ */ new Map();
+  #error;
+  #isOver = false;
+  /** @internal `ended` is called when the one who takes them has enough. */
+  constructor(ended) {
+    this.#ended = ended;
+  }
+  /** @internal */
+  add(asked, state) {
+    if (this.#isOver || this.#last.get(asked) === state) return;
+    this.#last.set(asked, state);
+    const taker = this.#takers.shift();
+    if (taker) return taker.resolve({ done: false, value: state });
+    const isReset = state.reset === true || this.#waiting.get(asked)?.reset === true;
+    this.#waiting.set(asked, isReset ? { ...state, reset: true } : state);
+  }
+  /** @internal Ends them, with `error` if there is one, behind the states that wait. */
+  end(error) {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const [first, ...rest] = this.#takers.splice(0);
+    if (error !== void 0 && first) first.reject(error);
+    else if (error !== void 0) this.#error = { cause: error };
+    else first?.resolve({ done: true, value: void 0 });
+    for (const taker of rest) taker.resolve({ done: true, value: void 0 });
+  }
+  next() {
+    for (const [key, value] of this.#waiting) {
+      this.#waiting.delete(key);
+      return Promise.resolve({ done: false, value });
+    }
+    const error = this.#error;
+    this.#error = void 0;
+    if (error) return Promise.reject(error.cause);
+    if (this.#isOver) return Promise.resolve({ done: true, value: void 0 });
+    return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+  }
+  return() {
+    this.#waiting.clear();
+    this.#error = void 0;
+    this.end();
+    this.#ended();
+    return Promise.resolve({ done: true, value: void 0 });
+  }
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+  async [asyncDispose]() {
+    await this.return();
+  }
+};
+
 // src/watch.ts
 var Watch = class {
   collection;
@@ -501,13 +688,18 @@ var Watch = class {
   #listener;
   #options;
   #readers = /* @__PURE__ */ new Map();
+  #iterated = /* @__PURE__ */ new Set();
+  #isClosed = false;
+  #refusal;
   /** @internal Made by `Client.watch`. */
   constructor(watches, collection, keys, listener, options) {
     this.#watches = watches;
     this.collection = collection;
     this.#listener = listener;
     this.#options = options;
-    this.show(typeof keys === "string" ? [keys] : keys);
+    const { initial } = options;
+    if (typeof keys === "string" && initial && "stamp" in initial) this.#open(keys, initial);
+    else this.show([keys].flat());
   }
   /** The keys watched. */
   get keys() {
@@ -515,7 +707,7 @@ var Watch = class {
   }
   /** Whether the server has confirmed the subscriptions to all keys on the present connection. */
   get isLive() {
-    return this.keys.every((key) => this.#watches.isLive(this.collection, key));
+    return this.keys.every((key) => this.#known(key).isLive);
   }
   /** Whether the server vouches for every key. While the connection is lost it is not so. */
   get isFresh() {
@@ -531,39 +723,81 @@ var Watch = class {
   }
   /** How far a watched key is proven. */
   freshness(key) {
-    return this.#readers.has(key) ? this.#watches.freshness(this.collection, key) : UNKNOWN;
+    return this.#readers.has(key) ? this.#known(key).freshness : UNKNOWN;
   }
   /** The newest state known of a watched key. */
   state(key) {
-    return this.#readers.has(key) ? this.#watches.state(this.collection, key) : void 0;
+    return this.#readers.has(key) ? this.#known(key).state : void 0;
   }
   /** Watches exactly `keys` from now on. Those that stay go on undisturbed. */
   show(keys) {
     const wanted = new Set(keys);
+    this.#isClosed = false;
     for (const key of wanted) if (!this.#readers.has(key)) this.#open(key);
     for (const key of this.keys) if (!wanted.has(key)) this.#close(key);
   }
   /** Ends the watch. Its listener is not called again. */
   close() {
     this.show([]);
+    this.#isClosed = true;
+    for (const states of this.#iterated) states.end();
+    this.#iterated.clear();
   }
-  #open(key) {
+  /** `using watch`: closes it. */
+  [dispose]() {
+    this.close();
+  }
+  /** The known states first, then every newer one. */
+  [Symbol.asyncIterator]() {
+    const states = new States(() => {
+      this.#iterated.delete(states);
+      if (!this.#listener) this.close();
+    });
+    for (const key of this.keys) {
+      const state = this.state(key);
+      if (state) states.add(key, state);
+    }
+    if (this.#isClosed) states.end();
+    else if (this.#refusal && this.#readers.size === 0) states.end(this.#refusal);
+    else this.#iterated.add(states);
+    return states;
+  }
+  #open(key, initial = this.#initial(key)) {
     const reader = {
-      state: (state) => this.#listener(state),
+      state: (state) => this.#handed(key, state),
       freshness: (freshness) => this.#options.onFreshness?.(freshness, key),
       live: () => this.#options.onLive?.(key),
-      refused: (error) => {
-        this.#readers.delete(key);
-        this.#options.onError?.(error, key);
-      }
+      lost: () => this.#options.onLost?.(key),
+      refused: (error) => this.#refused(key, error)
     };
     this.#readers.set(key, reader);
-    this.#watches.add(this.collection, key, reader);
+    this.#watches.add(this.collection, key, reader, initial);
   }
   #close(key) {
     const reader = this.#readers.get(key);
     this.#readers.delete(key);
     if (reader) this.#watches.remove(this.collection, key, reader);
+  }
+  #handed(key, state) {
+    for (const states of this.#iterated) states.add(key, state);
+    this.#listener?.(state);
+  }
+  #refused(key, error) {
+    this.#readers.delete(key);
+    this.#refusal = error;
+    const { onError } = this.#options;
+    for (const states of this.#iterated) {
+      if (onError && this.#readers.size > 0) continue;
+      states.end(onError ? void 0 : error);
+      this.#iterated.delete(states);
+    }
+    onError?.(error, key);
+  }
+  #initial(key) {
+    return [this.#options.initial ?? []].flat().find((state) => state.key === key);
+  }
+  #known(key) {
+    return this.#watches.peek(this.collection, key);
   }
 };
 
@@ -575,9 +809,17 @@ var Known = class {
   #seen;
   // Whether a push came since the last `subscribe`: the first one is the snapshot.
   #isTold = false;
+  /** `seen` is the highest stamp that was known of the key before, if any: nothing older is accepted. */
+  constructor(seen) {
+    this.#seen = seen;
+  }
+  /** The highest stamp so far. */
+  get seen() {
+    return this.#seen;
+  }
   /** Where to resume from, if anywhere: version 0 is no state. */
   get since() {
-    return this.#seen?.endsWith(".0") ? void 0 : this.#seen;
+    return this.state === void 0 || this.#seen?.endsWith(".0") ? void 0 : this.#seen;
   }
   /** Subscribed anew: the next push is a snapshot. */
   resume() {
@@ -587,18 +829,24 @@ var Known = class {
   push(state) {
     const isSnapshot = !this.#isTold;
     this.#isTold = true;
-    return this.#accepts(state, isSnapshot) && this.#take(state);
+    return this.#isNews(state, isSnapshot) && this.#take(state);
   }
   /** Takes the state that an answer brought, if it is news; answers whether it was. */
   answer(state) {
-    return this.#accepts(state, false) && this.#take(state);
+    return this.accepts(state) && this.#take(state);
+  }
+  /** Whether `state` would be news if an answer brought it. */
+  accepts(state) {
+    return this.#isNews(state, false);
   }
   // A stamp must rise. Two states need not: one of another generation that is marked `reset`; and, as a snapshot
   // only, an absence at version 0, the answer for a deletion older than the store remembers.
-  #accepts(state, isSnapshot) {
-    if (this.state === void 0 || this.#seen === void 0 || compareStamps(state.stamp, this.#seen) > 0) return true;
+  #isNews(state, isSnapshot) {
+    if (this.#seen === void 0) return true;
+    const order = compareStamps(state.stamp, this.#seen);
+    if (order > 0 || order === 0 && this.state === void 0) return true;
     const isReset = state.reset === true && generationOf(state.stamp) !== generationOf(this.#seen);
-    const isForgotten = isSnapshot && state.version === 0 && state.value === null && this.state.value !== null;
+    const isForgotten = isSnapshot && state.version === 0 && state.value === null && this.state?.value !== null;
     return isReset || isForgotten;
   }
   #take(state) {
@@ -608,66 +856,178 @@ var Known = class {
   }
 };
 
+// src/lingering.ts
+var TOGETHER_MS = 250;
+var Lingering = class {
+  #ms;
+  #max;
+  #release;
+  // In the order in which they are due.
+  #dueAt = /* @__PURE__ */ new Map();
+  #timer;
+  constructor(ms, max, release) {
+    this.#ms = ms;
+    this.#max = max;
+    this.#release = release;
+  }
+  add(thing) {
+    this.#dueAt.set(thing, Date.now() + this.#ms);
+    if (this.#dueAt.size > this.#max) this.#end(this.#dueAt.keys().next().value);
+    this.#timer ??= setTimeout(() => this.#sweep(), this.#ms);
+  }
+  /** It is in use again, or gone. */
+  remove(thing) {
+    this.#dueAt.delete(thing);
+    if (this.#dueAt.size > 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = void 0;
+  }
+  /** Releases all at once; answers whether there were any. */
+  clear() {
+    const all = [...this.#dueAt.keys()];
+    for (const thing of all) this.#end(thing);
+    return all.length > 0;
+  }
+  #sweep() {
+    this.#timer = void 0;
+    const now = Date.now();
+    for (const [thing, dueAt] of this.#dueAt) {
+      if (dueAt > now + TOGETHER_MS) {
+        this.#timer = setTimeout(() => this.#sweep(), dueAt - now);
+        return;
+      }
+      this.#end(thing);
+    }
+  }
+  #end(thing) {
+    this.remove(thing);
+    this.#release(thing);
+  }
+};
+
+// src/topic.ts
+var Topic = class {
+  /** `seen` is the highest stamp that was known of the key before. */
+  constructor(collection, key, seen) {
+    this.collection = collection;
+    this.key = key;
+    this.known = new Known(seen);
+  }
+  collection;
+  key;
+  known;
+  freshness = UNKNOWN;
+  /** Whether the server has said on this socket how the key stands. */
+  isJudged = false;
+  /** With the state that each was handed last. */
+  readers = /* @__PURE__ */ new Map();
+  /** The server's id, once it has confirmed the subscription on this socket. */
+  id = null;
+  isAsking = false;
+  retry;
+  /** Has the server's word on how the key stands. */
+  judge(freshness) {
+    const before = this.freshness;
+    this.freshness = freshness;
+    this.isJudged = true;
+    const isNews = before.isFresh !== freshness.isFresh || before.provenAt === void 0 !== (freshness.provenAt === void 0);
+    if (isNews) this.tell((reader) => reader.freshness(freshness));
+  }
+  hand(state) {
+    this.tell((reader) => this.handTo(reader, state));
+  }
+  // A listener may have been handed the state already.
+  handTo(reader, state) {
+    if (this.readers.get(reader) === state) return;
+    this.readers.set(reader, state);
+    reader.state(state);
+  }
+  /** Lets `act` call every reader. One may close its neighbour. */
+  tell(act) {
+    for (const reader of [...this.readers.keys()]) this.tellOne(reader, act);
+  }
+  tellOne(reader, act) {
+    if (this.readers.has(reader)) safely(() => act(reader));
+  }
+};
+function safely(act) {
+  try {
+    act();
+  } catch (error) {
+    setTimeout(() => {
+      throw error;
+    });
+  }
+}
+
 // src/watches.ts
 var RETRY_MS = 1e3;
+var LINGERING_MAX = 1e3;
+var SEEN_MAX = 1e4;
 var Watches = class {
   #requests;
   #isOpen;
   #topics = /* @__PURE__ */ new Map();
   #byId = /* @__PURE__ */ new Map();
+  #lingering;
+  // A page that comes back to a key must not be handed an older state, by another node or from an old rendering.
+  #seen = /* @__PURE__ */ new Map();
+  // When subscriptions without readers were ended for the sake of others.
+  #madeRoomAt = -Infinity;
   #ended = null;
-  constructor(requests, isOpen) {
+  constructor(requests, lingerMs, isOpen) {
     this.#requests = requests;
+    this.#lingering = new Lingering(lingerMs, LINGERING_MAX, (topic) => this.#release(topic));
     this.#isOpen = isOpen;
   }
-  /** Adds a reader of a key. What is known is handed to it at once, but not before this returns. */
-  add(collection, key, reader) {
+  /**
+   * Adds a reader of a key, who may know a state of it already. What is known is handed to it at once, but not before this
+   * returns.
+   */
+  add(collection, key, reader, initial) {
     const topic = this.#topics.get(nameOf(collection, key)) ?? this.#open(collection, key);
+    this.#lingering.remove(topic);
+    if (initial && topic.known.answer(initial)) topic.hand(initial);
     topic.readers.set(reader, void 0);
     this.#subscribe(topic);
     queueMicrotask(() => {
       if (this.#ended) return this.#refuse(topic, this.#ended);
-      if (topic.known.state) this.#handTo(reader, topic, topic.known.state);
-      if (topic.freshness !== UNKNOWN && topic.readers.has(reader)) safely(() => reader.freshness(topic.freshness));
-      if (topic.id !== null && topic.readers.has(reader)) safely(() => reader.live());
+      const { state } = topic.known;
+      if (state) topic.tellOne(reader, () => topic.handTo(reader, state));
+      if (topic.freshness !== UNKNOWN) topic.tellOne(reader, () => reader.freshness(topic.freshness));
+      if (topic.id !== null) topic.tellOne(reader, () => reader.live());
     });
   }
-  /** Takes a reader away; with the last of a key its subscription ends, unless another comes in the same turn. */
+  /** Takes a reader away; some time after the last of a key its subscription ends, unless another comes. */
   remove(collection, key, reader) {
     const topic = this.#topics.get(nameOf(collection, key));
-    if (topic?.readers.delete(reader) && topic.readers.size === 0) queueMicrotask(() => this.#release(topic));
+    if (topic?.readers.delete(reader) && topic.readers.size === 0) this.#lingering.add(topic);
   }
-  isLive(collection, key) {
-    return this.#topics.get(nameOf(collection, key))?.id != null;
-  }
-  /** How far a watched key is proven. */
-  freshness(collection, key) {
-    return this.#topics.get(nameOf(collection, key))?.freshness ?? UNKNOWN;
-  }
-  /** The newest state known of a watched key. */
-  state(collection, key) {
-    return this.#topics.get(nameOf(collection, key))?.known.state;
+  /** What is known of a key, or would be to a reader that comes with `initial`. */
+  peek(collection, key, initial) {
+    const name = nameOf(collection, key);
+    const topic = this.#topics.get(name);
+    const known = topic?.known ?? new Known(this.#seen.get(name));
+    const state = initial && known.accepts(initial) ? initial : known.state;
+    return { state, freshness: topic?.freshness ?? UNKNOWN, isLive: topic !== void 0 && topic.id !== null };
   }
   /** Takes in what an answer brought of a key, if it is watched; answers the newest state of it. */
   answered(collection, asked, state) {
     const topic = this.#topics.get(nameOf(collection, asked));
     if (!topic) return state;
-    if (topic.known.answer(state)) this.#hand(topic, state);
+    if (topic.known.answer(state)) topic.hand(state);
     return topic.known.state ?? state;
   }
   pushed(id, record) {
     const topic = this.#byId.get(id);
     const state = stateOf(record);
-    if (topic?.known.push(state)) this.#hand(topic, state);
-    if (topic && !topic.isJudged) this.#judge(topic, freshnessOf(state.staleMs === void 0, state.staleMs ?? 0));
+    if (topic?.known.push(state)) topic.hand(state);
+    if (topic && !topic.isJudged) topic.judge(freshnessOf(state.staleMs === void 0, state.staleMs ?? 0));
   }
   /** The server says how subscriptions stand; each has one key. */
   told({ isFresh, ageMs, subscriptions }) {
     const freshness = freshnessOf(isFresh, ageMs);
-    for (const id of subscriptions) {
-      const topic = this.#byId.get(id);
-      if (topic) this.#judge(topic, freshness);
-    }
+    for (const id of subscriptions) this.#byId.get(id)?.judge(freshness);
   }
   /** A new socket is open. */
   resume() {
@@ -678,9 +1038,11 @@ var Watches = class {
     this.#byId.clear();
     for (const topic of this.#topics.values()) {
       clearTimeout(topic.retry);
+      const wasLive = topic.id !== null;
       topic.id = null;
-      this.#judge(topic, topic.freshness.lost(heardAt));
+      topic.judge(topic.freshness.lost(heardAt));
       topic.isJudged = false;
+      if (wasLive) topic.tell((reader) => reader.lost());
     }
   }
   /** No socket will come again. */
@@ -689,22 +1051,13 @@ var Watches = class {
     for (const topic of [...this.#topics.values()]) this.#refuse(topic, error);
   }
   #open(collection, key) {
-    const topic = {
-      collection,
-      key,
-      known: new Known(),
-      freshness: UNKNOWN,
-      isJudged: false,
-      readers: /* @__PURE__ */ new Map(),
-      id: null,
-      isAsking: false,
-      retry: void 0
-    };
-    this.#topics.set(nameOf(collection, key), topic);
+    const name = nameOf(collection, key);
+    const topic = new Topic(collection, key, this.#seen.get(name));
+    this.#topics.set(name, topic);
     return topic;
   }
   #subscribe(topic) {
-    if (topic.isAsking || topic.id !== null || !this.#isOpen()) return;
+    if (topic.isAsking || topic.id !== null || topic.readers.size === 0 || !this.#isOpen()) return;
     topic.isAsking = true;
     topic.known.resume();
     const { collection, key } = topic;
@@ -727,28 +1080,42 @@ var Watches = class {
     if (!this.#isCurrent(topic)) return this.#unsubscribe(id);
     topic.id = id;
     this.#byId.set(id, topic);
-    for (const reader of [...topic.readers.keys()]) safely(() => reader.live());
+    topic.tell((reader) => reader.live());
   }
   #failed(topic, error) {
     topic.isAsking = false;
     if (error.reason === "closed" || !this.#isCurrent(topic)) return;
-    if (!error.isRetryable) return this.#refuse(topic, error);
+    const mayRetry = error.isRetryable || error.reason === "subscriptions" && this.#makesRoom();
+    if (!mayRetry) return this.#refuse(topic, error);
     const waitMs = error.retryAfterMs ?? RETRY_MS;
     topic.retry = setTimeout(() => this.#subscribe(topic), waitMs * (1 + Math.random()));
   }
+  // The server allows no more of them. Those that nobody reads need not be the reason.
+  #makesRoom() {
+    if (this.#lingering.clear()) this.#madeRoomAt = Date.now();
+    return Date.now() - this.#madeRoomAt < RETRY_MS;
+  }
   #refuse(topic, error) {
     this.#forget(topic);
-    for (const reader of [...topic.readers.keys()]) safely(() => reader.refused(error));
+    topic.tell((reader) => reader.refused(error));
   }
   #release(topic) {
-    if (topic.readers.size > 0 || !this.#isCurrent(topic)) return;
     this.#forget(topic);
     if (topic.id !== null) this.#unsubscribe(topic.id);
   }
   #forget(topic) {
     clearTimeout(topic.retry);
-    this.#topics.delete(nameOf(topic.collection, topic.key));
+    this.#lingering.remove(topic);
     if (topic.id !== null) this.#byId.delete(topic.id);
+    if (!this.#isCurrent(topic)) return;
+    const name = nameOf(topic.collection, topic.key);
+    this.#topics.delete(name);
+    this.#remember(name, topic.known.seen);
+  }
+  #remember(name, stamp) {
+    this.#seen.delete(name);
+    if (stamp !== void 0) this.#seen.set(name, stamp);
+    if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.keys().next().value);
   }
   // Nobody waits for the answer: the subscription ends with the socket at the latest.
   #unsubscribe(id) {
@@ -762,25 +1129,6 @@ var Watches = class {
       failed: nothing
     });
   }
-  #judge(topic, freshness) {
-    const before = topic.freshness;
-    topic.freshness = freshness;
-    topic.isJudged = true;
-    const isNews = before.isFresh !== freshness.isFresh || before.provenAt === void 0 !== (freshness.provenAt === void 0);
-    if (!isNews) return;
-    for (const reader of [...topic.readers.keys()]) {
-      if (topic.readers.has(reader)) safely(() => reader.freshness(freshness));
-    }
-  }
-  #hand(topic, state) {
-    for (const reader of [...topic.readers.keys()]) this.#handTo(reader, topic, state);
-  }
-  // A listener may close its neighbour, or have been handed the state already.
-  #handTo(reader, topic, state) {
-    if (!topic.readers.has(reader) || topic.readers.get(reader) === state) return;
-    topic.readers.set(reader, state);
-    safely(() => reader.state(state));
-  }
   #isCurrent(topic) {
     return this.#topics.get(nameOf(topic.collection, topic.key)) === topic;
   }
@@ -791,29 +1139,24 @@ function freshnessOf(isFresh, ageMs) {
 function nameOf(collection, key) {
   return `${collection}\0${key}`;
 }
-function safely(act) {
-  try {
-    act();
-  } catch (error) {
-    setTimeout(() => {
-      throw error;
-    });
-  }
-}
 
 // src/client.ts
-var REPEAT_MS = 500;
 var Client = class {
   #settings;
   #link;
   #requests;
   #watches;
   #listeners = /* @__PURE__ */ new Set();
+  #calls;
   #sleep;
-  /** `url` is such as `wss://shop.example`; of several, the next one is tried whenever a connection ends. */
+  /**
+   * `url` is such as `wss://shop.example`, `127.0.0.1:8080`, or a path at the page's host; of several, the next one is tried
+   * whenever a connection ends. Where there is no WebSocket, as where pages are rendered, the client is closed and says why.
+   */
   constructor(url, options = {}) {
     this.#settings = settings(options);
-    this.#link = new Link(addresses(url), this.#settings, {
+    const urls = addresses(url);
+    this.#link = new Link(urls, this.#settings, {
       opened: () => (this.#watches.resume(), this.#requests.resume()),
       heard: (text) => this.#heard(text),
       lost: (code, heardAt) => (this.#requests.lost(code), this.#watches.lost(heardAt)),
@@ -823,9 +1166,12 @@ var Client = class {
       isBusy: () => this.#requests.isBusy()
     });
     this.#requests = new Requests(this.#link);
-    this.#watches = new Watches(this.#requests, () => this.#link.state.status === "open");
+    this.#calls = new Calls(this.#requests, this.#settings.requestTimeoutMs, () => this.#ended());
+    this.#watches = new Watches(this.#requests, this.#settings.lingerMs, () => this.#link.state.status === "open");
     this.#sleep = onWake(() => this.#link.wake());
-    this.#link.connect();
+    const why = obstacle(urls, this.#settings);
+    if (why === void 0) this.#link.connect();
+    else this.#link.close(closed(why));
   }
   /** What the connection is up to. */
   get state() {
@@ -836,57 +1182,50 @@ var Client = class {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
-  /** Reads a record. An absent one is an answer, with `value: null`. */
   async get(collection, key, options = {}) {
-    const params = object({ ...place(collection, key), ...reading(options) });
-    const record = await this.#ask({ kind: "read", method: "get", params, options });
+    const params = { ...place(collection, key), ...reading(options) };
+    const record = await this.#calls.ask({ kind: "read", method: "get", params, options });
     return this.#watches.answered(collection, key, stateOf(record));
   }
-  /** Reads several records of one collection, answered in the order asked. */
   async getMany(collection, keys, options = {}) {
-    const params = object({ collection: JSON.stringify(collection), keys: JSON.stringify(keys), ...reading(options) });
-    const { records } = await this.#ask({ kind: "read", method: "get_many", params, options });
-    const newest = records.map((record, at) => this.#watches.answered(collection, keys[at], stateOf(record)));
-    return newest;
+    const params = { ...places(collection, keys), ...reading(options) };
+    const answer = await this.#calls.ask({ kind: "read", method: "get_many", params, options });
+    const { records } = answer;
+    return records.map((record, at) => this.#watches.answered(collection, keys[at], stateOf(record)));
   }
   /** Up to when what the server has of `keys` is proven, whether they are watched or not. */
   async freshness(collection, keys, options = {}) {
-    const params = object({ collection: JSON.stringify(collection), keys: JSON.stringify([keys].flat()) });
-    const answer = await this.#ask({ kind: "read", method: "freshness", params, options });
+    const answer = await this.#calls.ask({ kind: "read", method: "freshness", params: places(collection, keys), options });
     const { fresh, age_ms, keys: stale = [] } = answer;
     return { isFresh: fresh, ageMs: age_ms, keys: stale };
   }
   /** Replaces a record: a column left out takes its default. */
   put(collection, key, value, options = {}) {
     const params = { ...place(collection, key), value: this.#settings.stringify(value), ...writing(options) };
-    return this.#write("put", params, options);
+    return this.#calls.write("put", params, options);
   }
-  /** Changes part of a record, or creates it. With `returns`, the answer carries the record's new value. */
-  async patch(collection, key, change, options = {}) {
+  async patch(collection, key, { merge, increment }, options = {}) {
     const { stringify } = this.#settings;
     const params = {
       ...place(collection, key),
-      value: change.merge && stringify(change.merge),
-      increment: change.increment && stringify(change.increment),
+      value: merge && stringify(merge),
+      increment: increment && stringify(increment),
       ...writing(options),
       return: options.returns ? "true" : void 0
     };
-    const written = await this.#write("patch", params, options);
+    const written = await this.#calls.write("patch", params, options);
     if (written.value !== void 0) this.#watches.answered(collection, key, stateOf(written));
     return written;
   }
   /** Removes a record. The answer's stamp is the deletion's. */
   delete(collection, key, options = {}) {
-    return this.#write("delete", { ...place(collection, key), ...writing(options) }, options);
+    return this.#calls.write("delete", { ...place(collection, key), ...writing(options) }, options);
   }
-  /**
-   * Watches records: `listener` gets each one's present state first, then every newer one. States of one key never go
-   * back, unless one says `reset`; a client that is slow may miss states, never the latest.
-   *
-   * Watches of the same key share one subscription, whoever made them.
-   */
   watch(collection, keys, listener, options = {}) {
     return new Watch(this.#watches, collection, keys, listener, options);
+  }
+  peek(collection, key, initial) {
+    return this.#watches.peek(collection, key, initial);
   }
   /** Ends a wait for the next attempt to connect. */
   reconnect() {
@@ -896,48 +1235,29 @@ var Client = class {
   close() {
     this.#link.close();
   }
-  async #write(method, params, options) {
-    const kind = options.idempotencyKey === void 0 ? "once" : "keyed";
-    const until = Date.now() + this.#timeoutMs(options);
-    for (; ; ) {
-      const timeoutMs = Math.max(1, until - Date.now());
-      try {
-        return await this.#ask({
-          kind,
-          method,
-          params: object(params),
-          options: { ...options, timeoutMs }
-        });
-      } catch (error) {
-        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
-        const waitMs = isUnknown ? error.retryAfterMs ?? REPEAT_MS : 0;
-        const isOver = this.state.status === "closed" || options.signal?.aborted || Date.now() + waitMs >= until;
-        if (kind === "once" || !isUnknown || isOver) throw error;
-        await new Promise((resolve) => setTimeout(resolve, waitMs));
-      }
-    }
+  /** `using client`: closes it. */
+  [dispose]() {
+    this.close();
   }
-  #ask({ kind, method, params, options }) {
-    if (this.state.status === "closed") return Promise.reject(this.state.error);
-    const { signal } = options;
-    if (signal?.aborted) return Promise.reject(closed("the request was given up"));
-    return new Promise((resolve, reject) => {
-      const over = (act) => (value) => (signal?.removeEventListener("abort", abort), act(value));
-      const abort = () => giveUp(closed("the request was given up"));
-      const timeoutMs = this.#timeoutMs(options);
-      const giveUp = this.#requests.ask({ kind, method, params, timeoutMs, done: over(resolve), failed: over(reject) });
-      signal?.addEventListener("abort", abort);
-    });
+  /** `await using client`: closes it once the writes under way have come to an end. */
+  async [asyncDispose]() {
+    await this.#calls.settled();
+    this.close();
   }
-  #timeoutMs({ timeoutMs }) {
-    return timeoutMs ?? this.#settings.requestTimeoutMs;
+  #ended() {
+    return this.state.status === "closed" ? this.state.error : void 0;
   }
   #heard(text) {
-    const incoming = read(text, this.#settings.parse);
-    if (incoming.kind === "answer") this.#requests.answered(incoming.id, incoming.result, incoming.error);
-    else if (incoming.kind === "state") this.#watches.pushed(incoming.subscription, incoming.record);
-    else if (incoming.kind === "freshness") this.#watches.told(incoming);
-    else if (incoming.kind === "drain") this.#link.drain(incoming.reconnectInMs);
+    for (const incoming of read(text, this.#settings.parse)) {
+      if (incoming.kind === "answer") this.#requests.answered(incoming.id, incoming.result, incoming.error);
+      else if (incoming.kind === "state") this.#watches.pushed(incoming.subscription, incoming.record);
+      else if (incoming.kind === "freshness") this.#watches.told(incoming);
+      else if (incoming.kind === "drain") this.#link.drain(incoming.reconnectInMs);
+      else if (incoming.kind === "refused" && incoming.reason === "batch") {
+        this.#requests.separate();
+        this.#link.renew("the server takes smaller batches only");
+      }
+    }
   }
   // There is no subscription of that id: `false` is the answer, and the server had next to nothing to do.
   #probe() {
@@ -952,23 +1272,13 @@ var Client = class {
     });
   }
 };
+
+// src/idempotency.ts
 function idempotencyKey() {
   const { crypto } = globalThis;
   const random = () => Math.floor(Math.random() * 2 ** 32);
   const words = crypto?.getRandomValues(new Uint32Array(4)) ?? Uint32Array.from({ length: 4 }, random);
   return Array.from(words, (word) => word.toString(16).padStart(8, "0")).join("");
-}
-function place(collection, key) {
-  return { collection: JSON.stringify(collection), key: JSON.stringify(key) };
-}
-function reading({ minStamp, maxStaleMs }) {
-  return { min_stamp: minStamp && JSON.stringify(minStamp), max_stale_ms: maxStaleMs?.toString() };
-}
-function writing({ ifStamp, idempotencyKey: idempotencyKey2 }) {
-  return {
-    if_stamp: ifStamp && JSON.stringify(ifStamp),
-    idempotency_key: idempotencyKey2 && JSON.stringify(idempotencyKey2)
-  };
 }
 export {
   Backoff,

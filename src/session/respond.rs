@@ -4,7 +4,11 @@
 //! connection's other answers, and only if that is not enough, alone, up to `service.answer_max` (`large`).
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use futures_util::{
+    StreamExt as _,
+    future::{BoxFuture, join_all},
+    stream::FuturesOrdered,
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -22,9 +26,8 @@ use crate::{
 pub(super) async fn to_session(request: Admitted, text: String) {
     let follow_ups = send_answer(&Caller::Session(request.connection().clone()), request.connection(), &text).await;
     drop((request, text));
-    for follow_up in follow_ups {
-        follow_up.await;
-    }
+    // Side by side: one subscription of a batch whose records cannot be read keeps no other waiting.
+    join_all(follow_ups).await;
 }
 
 async fn send_answer(caller: &Caller, connection: &Connection, text: &str) -> Vec<BoxFuture<'static, ()>> {

@@ -71,6 +71,24 @@ async fn keys_that_cannot_be_read_keep_no_other_subscription() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_read_keep_no_other_subscription_of_their_batch() {
+    let (node, locked, free, _session) = start(20, 20).await;
+    let mut watcher = Socket::open(&node).await;
+    let subscribe = |(id, key): (usize, &String)| json!({"jsonrpc": "2.0", "id": id, "method": "subscribe", "params": ["products", key]});
+    let batch: Vec<_> = locked.iter().chain(&free).enumerate().map(subscribe).collect();
+    let begun = Instant::now();
+    watcher.send(json!(batch).to_string()).await;
+    assert_eq!(watcher.text().await.as_array().map(Vec::len), Some(40), "the answer comes before any snapshot");
+    let mut seen = HashSet::new();
+    while seen.len() < free.len() {
+        let key = watcher.push().await["key"].as_str().map(str::to_owned).expect("a key");
+        assert!(free.contains(&key) && seen.insert(key));
+    }
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_cannot_be_read_keep_no_others_of_their_stream() {
     let (node, locked, free, mut session) = start(60, 40).await;
     let keys = [&locked[..], &free[..]].concat().iter().map(|key| format!("key={key}")).collect::<Vec<_>>().join("&");

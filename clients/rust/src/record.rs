@@ -75,6 +75,16 @@ pub struct Column {
     pub name: String,
     /// How it is written.
     pub kind: ColumnKind,
+    /// Its type as PostgreSQL names it, without length or precision; empty where an older server does not say.
+    #[serde(default)]
+    pub r#type: String,
+    /// Whether it may be NULL; `true` where an older server does not say.
+    #[serde(default = "unsaid")]
+    pub nullable: bool,
+}
+
+fn unsaid() -> bool {
+    true
 }
 
 /// How a column is written.

@@ -11,6 +11,8 @@ export type Incoming =
   | { kind: "freshness"; isFresh: boolean; ageMs: number; subscriptions: readonly string[] }
   /** The node asks to be left, that long from now. */
   | { kind: "drain"; reconnectInMs: number }
+  /** A message as a whole was refused, before its requests were looked at. */
+  | { kind: "refused"; reason: unknown }
   /** Nothing that this version knows. */
   | { kind: "other" };
 
@@ -26,13 +28,20 @@ interface Wire {
     subscriptions?: readonly string[];
   };
   result?: unknown;
-  error?: WireError;
+  error?: WireError & { data?: { reason?: unknown } };
 }
 
 type Parse = ((text: string) => unknown) | undefined;
 
-/** Reads a message. With `parse`, the values of records are read by it, from their own text. Throws where it is no JSON. */
-export function read(text: string, parse?: Parse): Incoming {
+/**
+ * Reads a message, or a batch of them. With `parse`, the values of records are read by it, from their own text. Throws where it
+ * is no JSON.
+ */
+export function read(text: string, parse?: Parse): Incoming[] {
+  return (text.startsWith("[") ? elements(text) : [text]).map((each) => readOne(each, parse));
+}
+
+function readOne(text: string, parse: Parse): Incoming {
   const { id, method, params, result, error } = JSON.parse(text) as Wire;
   if (method === "freshet_subscription" && params?.subscription !== undefined && params.result) {
     const record = reread(params.result, text, ["params", "result"], parse);
@@ -48,6 +57,7 @@ export function read(text: string, parse?: Parse): Incoming {
   if (method === undefined && typeof id === "number") {
     return { kind: "answer", id, result: rereadResult(result, text, parse), error };
   }
+  if (method === undefined && id === null && error) return { kind: "refused", reason: error.data?.reason };
   return { kind: "other" };
 }
 

@@ -1,15 +1,13 @@
-export {
-  type Change,
-  Client,
-  idempotencyKey,
-  type ReadOptions,
-  type RequestOptions,
-  type WriteOptions,
-} from "./client.js";
 export { Backoff, type Random } from "./backoff.js";
+export { Client } from "./client.js";
 export { FreshetError, type Reason } from "./errors.js";
 export type { Freshness, Proven } from "./freshness.js";
+export { idempotencyKey } from "./idempotency.js";
 export type { ConnectionState } from "./link.js";
 export type { Options, WebSocketConstructor, WebSocketLike } from "./options.js";
+export type { Change, Increment, Merge, ReadOptions, RequestOptions, WriteOptions } from "./parameters.js";
 export { compareStamps, type RecordState, type Written } from "./record.js";
-export { type Watch, type WatchOptions } from "./watch.js";
+export type { AnySchema, FreeName, NameOf } from "./schema.js";
+export type { States } from "./states.js";
+export type { Watch, WatchOptions } from "./watch.js";
+export type { Peek } from "./watches.js";

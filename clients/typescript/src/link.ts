@@ -79,6 +79,7 @@ export class Link {
     this.#abandon();
     this.#enter({ status: "connecting" });
     const { WebSocket, connectTimeoutMs } = this.#settings;
+    if (WebSocket === undefined) return;
     const socket = new WebSocket(this.#urls[this.#turn % this.#urls.length] as string);
     this.#socket = socket;
     // Handlers ask whether the socket is still ours: an abandoned one may speak for minutes.
@@ -110,6 +111,11 @@ export class Link {
   wake(): void {
     if (this.state.status === "waiting" && this.#drainAt === null) this.connect();
     else if (this.state.status === "open") this.#probe();
+  }
+
+  /** Gives the socket up, as if it had been lost. */
+  renew(reason: string): void {
+    this.#lost(reason);
   }
 
   /** Closes for good. */

@@ -41,12 +41,17 @@ interface Call extends Request {
 
 // The message that closed a socket as too large must not close the next one.
 const MESSAGE_TOO_LARGE = 1009;
+// So many subscriptions at the most are begun and ended in one message: well below what a server takes, in number and in bytes.
+const BATCH_MAX = 100;
 
-/** Requests from call to answer, in the order made. */
+/** Requests from call to answer, in the order made. What begins and ends subscriptions travels together, turn by turn. */
 export class Requests {
   readonly #line: Line;
   readonly #calls = new Map<number, Call>();
   #lastId = 0;
+  // Texts that leave at the end of this turn, or before the next other request.
+  #gathered: string[] = [];
+  #batchMax = BATCH_MAX;
 
   constructor(line: Line) {
     this.#line = line;
@@ -65,7 +70,13 @@ export class Requests {
 
   /** The line takes requests again. */
   resume(): void {
+    this.#flush();
     for (const [id, call] of this.#calls) this.#send(id, call);
+  }
+
+  /** The server takes no such batches: from now on each request travels alone. */
+  separate(): void {
+    this.#batchMax = 1;
   }
 
   /** Whether an answer is awaited on the present socket. */
@@ -82,6 +93,7 @@ export class Requests {
 
   /** The socket is gone, closed with `code` if it was closed. What may not be repeated ends here. */
   lost(code: number | undefined): void {
+    this.#gathered = [];
     for (const [id, call] of [...this.#calls]) {
       const wasUnderWay = call.isSent;
       call.isSent = false;
@@ -100,7 +112,21 @@ export class Requests {
   #send(id: number, call: Call): void {
     if (call.isSent || !this.#line.takes(call.kind !== "once")) return;
     call.isSent = call.wasSent = true;
-    this.#line.send(`{"jsonrpc":"2.0","id":${id},"method":"${call.method}","params":${call.params}}`);
+    const text = `{"jsonrpc":"2.0","id":${id},"method":"${call.method}","params":${call.params}}`;
+    if (call.kind === "bound") return this.#gather(text);
+    this.#flush();
+    this.#line.send(text);
+  }
+
+  #gather(text: string): void {
+    if (this.#gathered.push(text) === 1) queueMicrotask(() => this.#flush());
+    if (this.#gathered.length >= this.#batchMax) this.#flush();
+  }
+
+  #flush(): void {
+    const texts = this.#gathered;
+    this.#gathered = [];
+    if (texts.length > 0) this.#line.send(texts.length === 1 ? (texts[0] as string) : `[${texts.join(",")}]`);
   }
 
   // Whatever ends a write that had left, it may have happened.

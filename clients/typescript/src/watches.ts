@@ -2,105 +2,103 @@ import type { FreshetError } from "./errors.js";
 import { Freshness, UNKNOWN } from "./freshness.js";
 import { object } from "./json.js";
 import { Known } from "./known.js";
+import { Lingering } from "./lingering.js";
 import { type RecordState, stateOf, type WireRecord } from "./record.js";
 import type { Requests } from "./requests.js";
+import { type Reader, Topic } from "./topic.js";
 
 // How long to leave a subscription alone that the server refused for now and gave no time for.
 const RETRY_MS = 1_000;
+// So many keys without a watch keep their subscriptions: they count on the server, which allows a connection 10,000.
+const LINGERING_MAX = 1_000;
+// Of so many keys that are watched no longer the highest stamp is remembered.
+const SEEN_MAX = 10_000;
 
-/** One reader of one key. */
-export interface Reader {
-  state(state: RecordState): void;
-  freshness(freshness: Freshness): void;
-  refused(error: FreshetError): void;
-  live(): void;
+/** What is known of a key. */
+export interface Peek<T = unknown> {
+  /** The newest state, if any. */
+  readonly state: RecordState<T> | undefined;
+  readonly freshness: Freshness;
+  /** Whether the server has confirmed a subscription to it on the present connection. */
+  readonly isLive: boolean;
 }
 
-/** A key with its readers: one subscription on the wire, however many they are. */
-interface Topic {
-  readonly collection: string;
-  readonly key: string;
-  readonly known: Known;
-  freshness: Freshness;
-  /** Whether the server has said on this socket how the key stands. */
-  isJudged: boolean;
-  /** With the state that each was handed last. */
-  readonly readers: Map<Reader, RecordState | undefined>;
-  /** The server's id, once it has confirmed the subscription on this socket. */
-  id: string | null;
-  isAsking: boolean;
-  retry: ReturnType<typeof setTimeout> | undefined;
-}
-
-/** All that is watched, subscribed once a key, and again on every new socket from where it was. */
+/**
+ * All that is watched, subscribed once a key, and again on every new socket from where it was. A subscription outlives its last
+ * reader by some seconds: who comes back in that time finds everything as it was, and nothing is sent.
+ */
 export class Watches {
   readonly #requests: Requests;
   readonly #isOpen: () => boolean;
   readonly #topics = new Map<string, Topic>();
   readonly #byId = new Map<string, Topic>();
+  readonly #lingering: Lingering<Topic>;
+  // A page that comes back to a key must not be handed an older state, by another node or from an old rendering.
+  readonly #seen = new Map<string, string>();
+  // When subscriptions without readers were ended for the sake of others.
+  #madeRoomAt = -Infinity;
   #ended: FreshetError | null = null;
 
-  constructor(requests: Requests, isOpen: () => boolean) {
+  constructor(requests: Requests, lingerMs: number, isOpen: () => boolean) {
     this.#requests = requests;
+    this.#lingering = new Lingering(lingerMs, LINGERING_MAX, (topic) => this.#release(topic));
     this.#isOpen = isOpen;
   }
 
-  /** Adds a reader of a key. What is known is handed to it at once, but not before this returns. */
-  add(collection: string, key: string, reader: Reader): void {
+  /**
+   * Adds a reader of a key, who may know a state of it already. What is known is handed to it at once, but not before this
+   * returns.
+   */
+  add(collection: string, key: string, reader: Reader, initial?: RecordState): void {
     const topic = this.#topics.get(nameOf(collection, key)) ?? this.#open(collection, key);
+    this.#lingering.remove(topic);
+    if (initial && topic.known.answer(initial)) topic.hand(initial);
     topic.readers.set(reader, undefined);
     this.#subscribe(topic);
     queueMicrotask(() => {
       if (this.#ended) return this.#refuse(topic, this.#ended);
-      if (topic.known.state) this.#handTo(reader, topic, topic.known.state);
-      if (topic.freshness !== UNKNOWN && topic.readers.has(reader)) safely(() => reader.freshness(topic.freshness));
-      if (topic.id !== null && topic.readers.has(reader)) safely(() => reader.live());
+      const { state } = topic.known;
+      if (state) topic.tellOne(reader, () => topic.handTo(reader, state));
+      if (topic.freshness !== UNKNOWN) topic.tellOne(reader, () => reader.freshness(topic.freshness));
+      if (topic.id !== null) topic.tellOne(reader, () => reader.live());
     });
   }
 
-  /** Takes a reader away; with the last of a key its subscription ends, unless another comes in the same turn. */
+  /** Takes a reader away; some time after the last of a key its subscription ends, unless another comes. */
   remove(collection: string, key: string, reader: Reader): void {
     const topic = this.#topics.get(nameOf(collection, key));
-    if (topic?.readers.delete(reader) && topic.readers.size === 0) queueMicrotask(() => this.#release(topic));
+    if (topic?.readers.delete(reader) && topic.readers.size === 0) this.#lingering.add(topic);
   }
 
-  isLive(collection: string, key: string): boolean {
-    return this.#topics.get(nameOf(collection, key))?.id != null;
-  }
-
-  /** How far a watched key is proven. */
-  freshness(collection: string, key: string): Freshness {
-    return this.#topics.get(nameOf(collection, key))?.freshness ?? UNKNOWN;
-  }
-
-  /** The newest state known of a watched key. */
-  state(collection: string, key: string): RecordState | undefined {
-    return this.#topics.get(nameOf(collection, key))?.known.state;
+  /** What is known of a key, or would be to a reader that comes with `initial`. */
+  peek(collection: string, key: string, initial?: RecordState): Peek {
+    const name = nameOf(collection, key);
+    const topic = this.#topics.get(name);
+    const known = topic?.known ?? new Known(this.#seen.get(name));
+    const state = initial && known.accepts(initial) ? initial : known.state;
+    return { state, freshness: topic?.freshness ?? UNKNOWN, isLive: topic !== undefined && topic.id !== null };
   }
 
   /** Takes in what an answer brought of a key, if it is watched; answers the newest state of it. */
   answered(collection: string, asked: string, state: RecordState): RecordState {
     const topic = this.#topics.get(nameOf(collection, asked));
     if (!topic) return state;
-    if (topic.known.answer(state)) this.#hand(topic, state);
+    if (topic.known.answer(state)) topic.hand(state);
     return topic.known.state ?? state;
   }
 
   pushed(id: string, record: WireRecord): void {
     const topic = this.#byId.get(id);
     const state = stateOf(record);
-    if (topic?.known.push(state)) this.#hand(topic, state);
+    if (topic?.known.push(state)) topic.hand(state);
     // The snapshot says how the key stands; what comes later does not.
-    if (topic && !topic.isJudged) this.#judge(topic, freshnessOf(state.staleMs === undefined, state.staleMs ?? 0));
+    if (topic && !topic.isJudged) topic.judge(freshnessOf(state.staleMs === undefined, state.staleMs ?? 0));
   }
 
   /** The server says how subscriptions stand; each has one key. */
   told({ isFresh, ageMs, subscriptions }: { isFresh: boolean; ageMs: number; subscriptions: readonly string[] }): void {
     const freshness = freshnessOf(isFresh, ageMs);
-    for (const id of subscriptions) {
-      const topic = this.#byId.get(id);
-      if (topic) this.#judge(topic, freshness);
-    }
+    for (const id of subscriptions) this.#byId.get(id)?.judge(freshness);
   }
 
   /** A new socket is open. */
@@ -113,9 +111,11 @@ export class Watches {
     this.#byId.clear();
     for (const topic of this.#topics.values()) {
       clearTimeout(topic.retry);
+      const wasLive = topic.id !== null;
       topic.id = null;
-      this.#judge(topic, topic.freshness.lost(heardAt));
+      topic.judge(topic.freshness.lost(heardAt));
       topic.isJudged = false;
+      if (wasLive) topic.tell((reader) => reader.lost());
     }
   }
 
@@ -126,23 +126,14 @@ export class Watches {
   }
 
   #open(collection: string, key: string): Topic {
-    const topic: Topic = {
-      collection,
-      key,
-      known: new Known(),
-      freshness: UNKNOWN,
-      isJudged: false,
-      readers: new Map(),
-      id: null,
-      isAsking: false,
-      retry: undefined,
-    };
-    this.#topics.set(nameOf(collection, key), topic);
+    const name = nameOf(collection, key);
+    const topic = new Topic(collection, key, this.#seen.get(name));
+    this.#topics.set(name, topic);
     return topic;
   }
 
   #subscribe(topic: Topic): void {
-    if (topic.isAsking || topic.id !== null || !this.#isOpen()) return;
+    if (topic.isAsking || topic.id !== null || topic.readers.size === 0 || !this.#isOpen()) return;
     topic.isAsking = true;
     topic.known.resume();
     const { collection, key } = topic;
@@ -166,33 +157,49 @@ export class Watches {
     if (!this.#isCurrent(topic)) return this.#unsubscribe(id);
     topic.id = id;
     this.#byId.set(id, topic);
-    for (const reader of [...topic.readers.keys()]) safely(() => reader.live());
+    topic.tell((reader) => reader.live());
   }
 
   #failed(topic: Topic, error: FreshetError): void {
     topic.isAsking = false;
     // Without a socket: the next one subscribes again.
     if (error.reason === "closed" || !this.#isCurrent(topic)) return;
-    if (!error.isRetryable) return this.#refuse(topic, error);
+    const mayRetry = error.isRetryable || (error.reason === "subscriptions" && this.#makesRoom());
+    if (!mayRetry) return this.#refuse(topic, error);
     const waitMs = error.retryAfterMs ?? RETRY_MS;
     topic.retry = setTimeout(() => this.#subscribe(topic), waitMs * (1 + Math.random()));
   }
 
+  // The server allows no more of them. Those that nobody reads need not be the reason.
+  #makesRoom(): boolean {
+    if (this.#lingering.clear()) this.#madeRoomAt = Date.now();
+    return Date.now() - this.#madeRoomAt < RETRY_MS;
+  }
+
   #refuse(topic: Topic, error: FreshetError): void {
     this.#forget(topic);
-    for (const reader of [...topic.readers.keys()]) safely(() => reader.refused(error));
+    topic.tell((reader) => reader.refused(error));
   }
 
   #release(topic: Topic): void {
-    if (topic.readers.size > 0 || !this.#isCurrent(topic)) return;
     this.#forget(topic);
     if (topic.id !== null) this.#unsubscribe(topic.id);
   }
 
   #forget(topic: Topic): void {
     clearTimeout(topic.retry);
-    this.#topics.delete(nameOf(topic.collection, topic.key));
+    this.#lingering.remove(topic);
     if (topic.id !== null) this.#byId.delete(topic.id);
+    if (!this.#isCurrent(topic)) return;
+    const name = nameOf(topic.collection, topic.key);
+    this.#topics.delete(name);
+    this.#remember(name, topic.known.seen);
+  }
+
+  #remember(name: string, stamp: string | undefined): void {
+    this.#seen.delete(name);
+    if (stamp !== undefined) this.#seen.set(name, stamp);
+    if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.keys().next().value as string);
   }
 
   // Nobody waits for the answer: the subscription ends with the socket at the latest.
@@ -207,28 +214,6 @@ export class Watches {
     });
   }
 
-  #judge(topic: Topic, freshness: Freshness): void {
-    const before = topic.freshness;
-    topic.freshness = freshness;
-    topic.isJudged = true;
-    const isNews = before.isFresh !== freshness.isFresh || (before.provenAt === undefined) !== (freshness.provenAt === undefined);
-    if (!isNews) return;
-    for (const reader of [...topic.readers.keys()]) {
-      if (topic.readers.has(reader)) safely(() => reader.freshness(freshness));
-    }
-  }
-
-  #hand(topic: Topic, state: RecordState): void {
-    for (const reader of [...topic.readers.keys()]) this.#handTo(reader, topic, state);
-  }
-
-  // A listener may close its neighbour, or have been handed the state already.
-  #handTo(reader: Reader, topic: Topic, state: RecordState): void {
-    if (!topic.readers.has(reader) || topic.readers.get(reader) === state) return;
-    topic.readers.set(reader, state);
-    safely(() => reader.state(state));
-  }
-
   #isCurrent(topic: Topic): boolean {
     return this.#topics.get(nameOf(topic.collection, topic.key)) === topic;
   }
@@ -241,15 +226,4 @@ function freshnessOf(isFresh: boolean, ageMs: number): Freshness {
 // A key holds no NUL.
 function nameOf(collection: string, key: string): string {
   return `${collection}\0${key}`;
-}
-
-// What a listener throws is its page's to see, and nobody else's to suffer from.
-function safely(act: () => void): void {
-  try {
-    act();
-  } catch (error) {
-    setTimeout(() => {
-      throw error;
-    });
-  }
 }

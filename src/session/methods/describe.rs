@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Call, Failure, Reply};
 use crate::{
     protocol::{Code, DescribeParams, RpcError},
-    record::{Collection, ColumnKind},
+    record::{self, Collection, ColumnKind},
 };
 
 /// The OpenRPC document, for people and programs.
@@ -23,6 +23,15 @@ struct Description<'a> {
 struct Column<'a> {
     name: &'a str,
     kind: &'static str,
+    r#type: &'a str,
+    nullable: bool,
+}
+
+impl<'a> Column<'a> {
+    fn of(column: &'a record::Column) -> Self {
+        let record::Column { name, kind, sql, is_nullable } = column;
+        Column { name, kind: kind_name(*kind), r#type: sql, nullable: *is_nullable }
+    }
 }
 
 pub(super) async fn describe(call: Call<'_>) -> Result<Reply, Failure> {
@@ -39,17 +48,16 @@ pub(super) async fn discover(_: Call<'_>) -> Result<Reply, Failure> {
 
 impl<'a> Description<'a> {
     fn of(collection: &'a Collection) -> Self {
-        let columns = collection.columns.iter();
         Description {
             collection: &collection.name,
             key_column: &collection.key_column,
             key_type: collection.key_kind.name(),
-            columns: columns.map(|column| Column { name: &column.name, kind: kind(column.kind) }).collect(),
+            columns: collection.columns.iter().map(Column::of).collect(),
         }
     }
 }
 
-fn kind(kind: ColumnKind) -> &'static str {
+fn kind_name(kind: ColumnKind) -> &'static str {
     match kind {
         ColumnKind::Plain => "plain",
         ColumnKind::Json => "json",

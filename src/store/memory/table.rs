@@ -152,7 +152,12 @@ impl Rule {
 
 /// The collection that `schema` describes, numbered later.
 pub(super) fn collection(schema: &Schema, modulus: u32) -> Collection {
-    let column = |c: &ColumnSchema| Column { name: c.name.clone(), kind: c.data_type.column_kind() };
+    let column = |c: &ColumnSchema| Column {
+        name: c.name.clone(),
+        kind: c.data_type.column_kind(),
+        sql: c.data_type.sql_name().to_owned(),
+        is_nullable: c.nullable,
+    };
     let key = schema.columns.iter().find(|column| column.name == schema.key);
     Collection {
         id: CollectionId(0),

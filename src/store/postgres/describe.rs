@@ -210,7 +210,7 @@ fn column(column: &TableColumn) -> Column {
         "jsonb" => ColumnKind::Jsonb,
         _ => ColumnKind::Plain,
     };
-    Column { name: column.name.clone(), kind }
+    Column { name: column.name.clone(), kind, sql: column.sql.clone(), is_nullable: !column.not_null }
 }
 
 async fn checks(connection: &mut PgConnection, table: &Table) -> Result<Vec<Check>, sqlx::Error> {

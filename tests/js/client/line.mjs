@@ -10,7 +10,10 @@ import { until } from "../until.mjs";
 
 /** Passes WebSockets on to one server. */
 export class Line {
-  /** Every message so far, in order: `{ from: "client" | "server", message, connection }`, the message parsed. */
+  /**
+   * Every message so far, in order: `{ from: "client" | "server", message, connection, frame }`, the message parsed. Those of a
+   * batch are listed one by one, with one number for their frame.
+   */
   said = [];
   /** How many connections were taken so far. */
   taken = 0;
@@ -22,6 +25,7 @@ export class Line {
   #port = 0;
   #isHolding = false;
   #edit = (message) => message;
+  #frames = 0;
 
   static async to(target) {
     const line = new Line(target);
@@ -42,6 +46,12 @@ export class Line {
   asked(method) {
     const requests = this.said.filter(({ from, message }) => from === "client" && message.method);
     return requests.map(({ message }) => message).filter((message) => !method || message.method === method);
+  }
+
+  /** In how many frames clients have asked with `method`. */
+  framesOf(method) {
+    const frames = this.said.filter(({ from, message }) => from === "client" && message.method === method);
+    return new Set(frames.map(({ frame }) => frame)).size;
   }
 
   /** The pushes that passed for `key`. */
@@ -139,14 +149,15 @@ export class Line {
   }
 
   #pass(pair, original, connection) {
-    const message = this.#edit(original);
+    const message = Array.isArray(original) ? original.map(this.#edit) : this.#edit(original);
     this.#note("server", message, connection);
     const text = JSON.stringify(message);
     if (this.#isHolding) pair.held.push(text);
     else pair.client.send(text);
   }
 
-  #note(from, message, connection) {
-    this.said.push({ from, message, connection });
+  #note(from, messages, connection) {
+    const frame = (this.#frames += 1);
+    for (const message of [messages].flat()) this.said.push({ from, message, connection, frame });
   }
 }

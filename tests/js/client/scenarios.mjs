@@ -8,7 +8,7 @@ import { until } from "../until.mjs";
 
 // Waits short enough for a suite, and no signs of life asked for while one lasts: they would look like the end of a
 // subscription. The default numbers are tested beside the code.
-const QUICK = { backoffBaseMs: 20, backoffCapMs: 200, heartbeatMs: 60_000 };
+const QUICK = { backoffBaseMs: 20, backoffCapMs: 200, heartbeatMs: 60_000, lingerMs: 20 };
 
 const product = (price) => ({ name: "a lamp", price });
 const failed = (answer) =>

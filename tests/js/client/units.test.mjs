@@ -84,11 +84,50 @@ test("idempotency keys are new each time", () => {
 test("a client that cannot work says what is wrong", () => {
   class Socket {}
   assert.throws(() => new Client("ftp://shop", { WebSocket: Socket }), /ftp:\/\/shop .* wss:\/\//);
-  assert.throws(() => new Client("shop", { WebSocket: Socket }), /no URL/);
+  for (const text of ["", "::1", "shop:eighty"]) assert.throws(() => new Client(text, { WebSocket: Socket }), /no URL/);
   assert.throws(() => new Client([], { WebSocket: Socket }), /at least one URL/);
   assert.throws(() => new Client("ws://shop", { WebSocket: Socket, heartbeatMs: 0 }), /heartbeatMs is 0/);
+});
+
+test("a URL may be written as people write addresses", () => {
+  const made = [];
+  class Socket {
+    constructor(url) {
+      made.push(url);
+    }
+    close() {}
+  }
+  const address = (url) => (new Client(url, { WebSocket: Socket }).close(), made.pop());
+  const port = "ws://127.0.0.1:8080/v1/ws";
+  for (const url of ["ws://127.0.0.1:8080", "http://127.0.0.1:8080/", "127.0.0.1:8080", "127.0.0.1:8080/v1/ws"]) assert.equal(address(url), port);
+  assert.equal(address("localhost:8080"), "ws://localhost:8080/v1/ws");
+  assert.equal(address("shop"), "ws://shop/v1/ws");
+  assert.equal(address("[::1]:8080"), "ws://[::1]:8080/v1/ws");
+  assert.equal(address("https://shop.example"), "wss://shop.example/v1/ws");
+  assert.equal(address("wss://shop.example/live?token=1#part"), "wss://shop.example/live?token=1");
+  globalThis.location = { href: "https://shop.example/products/1", protocol: "https:" };
+  try {
+    assert.equal(address("/v1/ws"), "wss://shop.example/v1/ws");
+    assert.equal(address("other.example"), "wss://other.example/v1/ws");
+    assert.equal(address("//other.example"), "wss://other.example/v1/ws");
+  } finally {
+    delete globalThis.location;
+  }
+});
+
+test("where there is no WebSocket a client may be made, and says why it does nothing", async () => {
   const platform = globalThis.WebSocket;
   delete globalThis.WebSocket;
-  assert.throws(() => new Client("ws://shop"), /options\.WebSocket/);
-  if (platform) globalThis.WebSocket = platform;
+  try {
+    const client = new Client("wss://shop.example");
+    await assert.rejects(client.get("products", "A"), { reason: "closed", message: /options\.WebSocket/ });
+    const refused = new Promise((resolve) => client.watch("products", "A", () => {}, { onError: resolve }));
+    assert.match((await refused).message, /options\.WebSocket/);
+    assert.equal(client.state.status, "closed");
+  } finally {
+    if (platform) globalThis.WebSocket = platform;
+  }
+  class Socket {}
+  const client = new Client("/v1/ws", { WebSocket: Socket });
+  await assert.rejects(client.get("products", "A"), { message: /no page here that \/v1\/ws could be of/ });
 });

@@ -66,6 +66,7 @@ test("every method answers as it says, to parameters as it says, by name and by 
     ["get_many", { collection: "products", keys: ["a", "absent", "a"], min_stamp: null }],
     ["patch", { ...at, value: { name: "green tea" }, increment: { stock: -1, price: 0.0 }, return: true }],
     ["patch", { ...at, increment: { stock: 1 } }],
+    ["describe", { collection: "products" }],
     ["subscribe", { collection: "products", keys: ["a", "absent"], since: { a: "1.1" } }],
     ["subscribe", { collection: "products", keys: "a" }],
     ["freshness", { collection: "products", keys: ["a", "absent"] }],

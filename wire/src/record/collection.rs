@@ -30,6 +30,10 @@ pub struct Column {
     pub name: String,
     /// How it is written.
     pub kind: ColumnKind,
+    /// Its type as PostgreSQL names it, without length or precision.
+    pub sql: String,
+    /// Whether it may be NULL.
+    pub is_nullable: bool,
 }
 
 /// A collection as the store describes it.

@@ -127,7 +127,7 @@ mod tests {
     use crate::record::{CollectionId, Column, KeyKind};
 
     fn collection() -> Collection {
-        let column = |name: &str, kind| Column { name: name.into(), kind };
+        let column = |name: &str, kind| Column { name: name.into(), kind, sql: "text".into(), is_nullable: true };
         Collection {
             id: CollectionId(0),
             name: "things".into(),
