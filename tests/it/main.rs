@@ -38,6 +38,7 @@ mod records;
 mod redis_server;
 mod repeated_columns;
 mod replicas;
+mod rights;
 mod routing;
 mod screens;
 mod sessions;
