@@ -20,7 +20,8 @@ use crate::{
         self, Memory, Postgres, Store,
         memory::SchemaError,
         postgres::{
-            self, migrate,
+            self,
+            migrate::{self, Source},
             server::{self, Options, PrivateServer},
         },
     },
@@ -82,6 +83,8 @@ pub enum Place {
     Databases(Vec<postgres::Config>),
     /// In a private PostgreSQL that keeps its data in this folder.
     Private(PathBuf),
+    /// In one that has the demo's collection as well.
+    Demo(PathBuf),
     /// In this process.
     Memory,
 }
@@ -262,9 +265,10 @@ async fn open_store(
             let postgres = Postgres::open(databases.clone(), &counters(), Deadline::after(OPEN_LIMIT)).await?;
             Ok((Store::Postgres(Arc::new(postgres)), None))
         }
-        Place::Private(folder) => {
+        Place::Private(folder) | Place::Demo(folder) => {
+            let source = if matches!(place, Place::Demo(_)) { Source::Demo } else { Source::Release };
             let private = PrivateServer::start(Options::new(folder)).await?;
-            match open_private(config, &private, &counters()).await {
+            match open_private(config, &private, source, &counters()).await {
                 Ok(store) => Ok((store, Some(private))),
                 Err(error) => {
                     private.stop().await;
@@ -291,11 +295,12 @@ fn shared_cache(config: &Config, place: &Place, telemetry: &Telemetry) -> Result
 async fn open_private(
     config: &Config,
     private: &PrivateServer,
+    source: Source<'_>,
     counters: &postgres::Counters,
 ) -> Result<Store, store::Error> {
     migrate::create_database(&private.url("postgres"), DATABASE).await?;
     let url = private.url(DATABASE);
-    migrate::migrate_only(&url, config.shards).await?;
+    migrate::migrate_only(&url, config.shards, source).await?;
     let postgres = Postgres::open(vec![postgres::Config::at(url)], counters, Deadline::after(OPEN_LIMIT)).await?;
     Ok(Store::Postgres(Arc::new(postgres)))
 }

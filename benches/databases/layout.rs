@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use freshet::store::postgres::{
-    migrate::{self, Orders},
+    migrate::{self, Orders, Source},
     server::{Options, PrivateServer},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -74,7 +74,13 @@ impl Server {
             for database in &databases {
                 server.run(&format!("CREATE DATABASE {}", database.name)).await;
             }
-            let orders = Orders { databases: &databases, modulus: layout.shards, folder: None, rebuilds: false };
+            let orders = Orders {
+                databases: &databases,
+                modulus: layout.shards,
+                source: Source::Demo,
+                grantee: None,
+                rebuilds: false,
+            };
             let migrated = migrate::migrate(orders, &|_, _| {}).await.expect("nothing is refused");
             migrated.into_iter().for_each(|database| drop(database.expect("migrated")));
         }

@@ -39,7 +39,7 @@ impl Database {
         options.settings = vec![("max_connections".to_owned(), "300".to_owned())];
         let server = PrivateServer::start(options).await.map_err(text)?;
         migrate::create_database(&server.url("postgres"), NAME).await.map_err(text)?;
-        migrate::migrate_only(&server.url(NAME), SHARDS).await.map_err(text)?;
+        migrate::migrate_only(&server.url(NAME), SHARDS, migrate::Source::Demo).await.map_err(text)?;
         let database = Database { server, folder };
         for (letter, rows) in [("K", ROWS), ("P", OTHERS), ("C", OTHERS)] {
             database.run(&insert(letter, rows)).await?;

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use freshet::store::postgres::{
-    migrate::{self, Orders},
+    migrate::{self, Orders, Source},
     server::Options,
 };
 
@@ -39,7 +39,8 @@ impl Servers {
             replicas: Vec::new(),
             initial: Some(0..=SHARDS - 1),
         };
-        let orders = Orders { databases: &[database], modulus: SHARDS, folder: None, rebuilds: false };
+        let orders =
+            Orders { databases: &[database], modulus: SHARDS, source: Source::Demo, grantee: None, rebuilds: false };
         let migrated = migrate::migrate(orders, &|_, _| {}).await.expect("nothing is refused");
         migrated.into_iter().for_each(|database| drop(database.expect("migrated")));
         let mut replicas = Vec::new();

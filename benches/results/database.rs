@@ -103,7 +103,7 @@ impl Database {
             for name in ["freshet", "plain"] {
                 migrate::create_database(&database.url("postgres"), name).await.map_err(text)?;
             }
-            migrate::migrate_only(&database.url("freshet"), shards).await.map_err(text)
+            migrate::migrate_only(&database.url("freshet"), shards, migrate::Source::Demo).await.map_err(text)
         })?;
         database.run("plain", PLAIN_PRODUCTS)?;
         for name in ["freshet", "plain"] {
@@ -139,7 +139,7 @@ impl Database {
             for name in ["freshet", "naive", "pgbench"] {
                 migrate::create_database(&self.url("postgres"), name).await.map_err(text)?;
             }
-            migrate::migrate_only(&own, SHARDS).await.map_err(text)
+            migrate::migrate_only(&own, SHARDS, migrate::Source::Demo).await.map_err(text)
         })?;
         self.run("freshet", ORDERS)?;
         self.run("naive", naive::TABLES)?;

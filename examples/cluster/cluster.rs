@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use freshet::store::postgres::{
     Config,
-    migrate::{self, Orders},
+    migrate::{self, Orders, Source},
     server::Options,
     shard_range::ShardRange,
 };
@@ -62,7 +62,13 @@ impl Cluster {
                 migrate::Database { name: database.name, url: database.url, replicas: database.replicas, initial }
             })
             .collect();
-        let orders = Orders { databases: &databases, modulus: self.modulus, folder: None, rebuilds: false };
+        let orders = Orders {
+            databases: &databases,
+            modulus: self.modulus,
+            source: Source::Demo,
+            grantee: None,
+            rebuilds: false,
+        };
         for migrated in migrate::migrate(orders, &|_, _| {}).await? {
             migrated?;
         }

@@ -78,7 +78,9 @@ fn say(place: &Place) -> Result<(), Error> {
                 tracing::info!(name = database.name, database = %session::Place::of(&database.url)?, "uses the database");
             }
         }
-        Place::Private(folder) => tracing::info!(data = %folder.display(), "starts a private PostgreSQL"),
+        Place::Private(folder) | Place::Demo(folder) => {
+            tracing::info!(data = %folder.display(), "starts a private PostgreSQL")
+        }
         Place::Memory => tracing::warn!("keeps records in memory: they are gone when the node ends"),
     }
     Ok(())

@@ -52,6 +52,14 @@ pub enum Error {
     /// The connection was lost while committing: the write may or may not have happened.
     #[error("the connection was lost while committing; the write may or may not have happened")]
     OutcomeUnknown,
+    /// The role that the node logs in with lacks a right.
+    #[error("failed to {what}; as the database's owner, run `freshet migrate --grant {role}`")]
+    Forbidden {
+        /// What was being done, and what the database said.
+        what: String,
+        /// The role, as far as it is known.
+        role: String,
+    },
     /// The database did something that its set-up rules out.
     #[error("failed to {what}")]
     Broken {
@@ -115,7 +123,15 @@ mod tests {
             assert!(yes.is_retryable(), "{yes}");
         }
         let conflict = Error::Conflict { current: Stamp::ABSENT };
-        for no in [Error::OutcomeUnknown, Error::TokenReused, conflict, Error::invalid("a", "b"), Error::broken("x")] {
+        let forbidden = Error::Forbidden { what: "x".into(), role: "freshet".into() };
+        for no in [
+            forbidden,
+            Error::OutcomeUnknown,
+            Error::TokenReused,
+            conflict,
+            Error::invalid("a", "b"),
+            Error::broken("x"),
+        ] {
             assert!(!no.is_retryable(), "{no}");
         }
     }

@@ -18,7 +18,7 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
     let data_dir = folder.path().join("data");
     migrate::create_database(&server.url("postgres"), "shop").await.expect("create");
     let url = server.url("shop");
-    migrate::migrate_only(&url, 64).await.expect("migrate");
+    migrate::migrate_only(&url, 64, migrate::Source::Demo).await.expect("migrate");
     let node = Node::over(&url, config()).await;
     let mut writes = JoinSet::new();
     for n in 0..2_000 {

@@ -39,6 +39,7 @@ mod records;
 mod redis_server;
 mod repeated_columns;
 mod replicas;
+mod rights;
 mod routing;
 mod screens;
 mod sessions;

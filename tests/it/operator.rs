@@ -4,12 +4,26 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use tempfile::TempDir;
 
 use crate::harness::{
     self, TestDatabase, blank_database,
-    command::{Ran, freshet, freshet_with, on},
+    command::{Configuration, Ran, freshet, freshet_with, on},
     database, empty_database,
 };
+
+/// A copy of the release's migrations, with more of its own.
+fn folder_with(own: &[(&str, &str)]) -> TempDir {
+    let folder = harness::folder();
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).expect("migrations") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), folder.path().join(file.file_name())).expect("copy");
+    }
+    for (name, text) in own {
+        fs::write(folder.path().join(name), text).expect("write");
+    }
+    folder
+}
 
 /// The same database, asked as another role.
 fn as_role(database: &TestDatabase, role: &str, arguments: &[&str]) -> Ran {
@@ -20,15 +34,64 @@ fn as_role(database: &TestDatabase, role: &str, arguments: &[&str]) -> Ran {
 #[tokio::test]
 async fn migrate_sets_an_empty_database_up_and_a_second_run_changes_nothing() {
     let database = empty_database().await;
-    let planned = on(&database, &["migrate", "--check"]);
+    let planned = on(&database, &["migrate", "--demo", "--check"]);
     planned
         .says(1, &["pending   0001 feed", "0008 shard table", "to place  shards 0-63 of 64", "run `freshet migrate`"]);
     assert!(!database.value::<bool>("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await, "it wrote");
-    on(&database, &["migrate"]).says(0, &["applied  0001 feed", "created  64 partitions of products"]);
+    on(&database, &["migrate", "--demo"]).says(0, &["applied  0001 feed", "created  64 partitions of products"]);
     assert_eq!(database.value::<i64>("SELECT count(*) FROM feed.shard_table WHERE collection = 'products'").await, 64);
     let again = on(&database, &["migrate", "--format", "json"]).json();
     assert_eq!((&again["applied"], &again["created"][0]["partitions"]), (&Value::Array(vec![]), &Value::from(0)));
     on(&database, &["migrate", "--check"]).says(0, &["is up to date: 8 migrations, 64 shards of products"]);
+}
+
+#[tokio::test]
+async fn the_demos_migration_may_have_run_and_be_missing_from_the_release_and_from_a_folder() {
+    let database = blank_database().await;
+    assert!(database.value::<bool>("SELECT EXISTS (SELECT FROM _sqlx_migrations WHERE version = 3)").await);
+    let folder = folder_with(&[]);
+    let path = folder.path().display().to_string();
+    on(&database, &["migrate", "--folder", &path]).says(0, &["64 partitions of products"]);
+    for arguments in [&["migrate"][..], &["migrate", "--demo"], &["migrate", "--check"]] {
+        on(&database, arguments).says(0, &["is up to date"]);
+    }
+    on(&database, &["doctor"]).says(0, &["8 migrations, that of this release"]);
+    let alone = empty_database().await;
+    on(&alone, &["migrate"]).says(0, &["applied  0004 health", "7 migrations applied"]);
+    assert!(
+        !alone.value::<bool>("SELECT to_regclass('products') IS NOT NULL").await,
+        "the release made the demo's table"
+    );
+    on(&alone, &["migrate", "--demo"]).says(0, &["applied  0003 products", "64 partitions of products"]);
+}
+
+#[tokio::test]
+async fn a_plain_table_is_served_and_examined_like_any_other() {
+    let database = empty_database().await;
+    let folder = folder_with(&[(
+        "1001_prices.sql",
+        "CREATE TABLE prices (id bigint PRIMARY KEY, amount numeric NOT NULL); SELECT freshet.track('prices');",
+    )]);
+    let path = folder.path().display().to_string();
+    let configuration = Configuration::of(1).with("shop", &database.url(), "");
+    configuration.run(&["migrate", "--folder", &path]).says(0, &["applied  1001 prices"]);
+    configuration.run(&["migrate"]).says(0, &["is up to date"]);
+    let ran = configuration.run(&["doctor"]);
+    ran.says(
+        0,
+        &["of your own: 1001 prices", "1 logical shard, as configured", "all present and enabled", "0 failures"],
+    );
+}
+
+#[tokio::test]
+async fn a_schema_that_is_behind_is_one_finding_and_the_others_are_told() {
+    let database = database().await;
+    database.run("DELETE FROM _sqlx_migrations WHERE version = 8; ALTER SEQUENCE feed.vseq CACHE 20").await;
+    let ran = on(&database, &["doctor"]);
+    ran.says(
+        1,
+        &["FAIL  schema", "pending are 0008 shard table", "FAIL  sequence", "may do what a node does", "2 failures"],
+    );
 }
 
 #[tokio::test]
@@ -47,14 +110,14 @@ async fn what_migrate_cannot_go_on_from_is_refused_and_says_what_to_do() {
     let shards = "SELECT freshet.create_shards('products', 32, '{0}')";
     database.run(shards).await;
     on(&database, &["migrate"]).says(1, &["place 64 shards: this database has 32", "set shards = 32"]);
-    let row = "INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '', 0)";
+    let row = "INSERT INTO _sqlx_migrations VALUES (0999, 'later', now(), true, '', 0)";
     database.run(row).await;
-    on(&database, &["migrate"]).says(1, &["not at hand: 9999 later", "--folder"]);
-    database.run("UPDATE _sqlx_migrations SET success = false WHERE version = 9999").await;
-    on(&database, &["migrate"]).says(1, &["9999 was begun here and not finished", "DELETE FROM _sqlx_migrations"]);
-    database.run("DELETE FROM _sqlx_migrations WHERE version = 9999").await;
-    database.run("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 3").await;
-    on(&database, &["migrate"]).says(1, &["0003 products ran here with another text", "as it was when it ran"]);
+    on(&database, &["migrate"]).says(1, &["not at hand: 0999 later", "--folder"]);
+    database.run("UPDATE _sqlx_migrations SET success = false WHERE version = 999").await;
+    on(&database, &["migrate"]).says(1, &["0999 was begun here and not finished", "DELETE FROM _sqlx_migrations"]);
+    database.run("DELETE FROM _sqlx_migrations WHERE version = 999").await;
+    database.run("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 4").await;
+    on(&database, &["migrate"]).says(1, &["0004 health ran here with another text", "as it was when it ran"]);
     database.run("UPDATE feed.meta SET schema_version = 2").await;
     on(&database, &["doctor"]).says(1, &["FAIL  schema", "newer than this release"]);
 }
@@ -65,28 +128,14 @@ async fn a_role_without_rights_is_named() {
     database.run("DROP ROLE IF EXISTS operator_guest; CREATE ROLE operator_guest LOGIN").await;
     let ran = as_role(&database, "operator_guest", &["migrate"]);
     ran.says(1, &["as operator_guest: permission denied", "as the database's owner"]);
-    on(&database, &["migrate"]).says(0, &[]);
-    let doctor = |code, parts: &[&str]| as_role(&database, "operator_guest", &["doctor"]).says(code, parts);
-    doctor(1, &["may not use the schema feed", "-> GRANT USAGE ON SCHEMA feed TO operator_guest"]);
-    database.run("GRANT USAGE ON SCHEMA feed TO operator_guest").await;
-    doctor(1, &["may not read which migrations ran", "FAIL  health", "permission denied for table"]);
-    database.run("GRANT SELECT ON ALL TABLES IN SCHEMA feed, public TO operator_guest").await;
-    doctor(1, &["operator_guest lacks DELETE, INSERT on feed.idempotency (and 68 more)"]);
-    database.run("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA feed, public TO operator_guest").await;
-    doctor(0, &["operator_guest may do what a node does"]);
     database.run("DROP OWNED BY operator_guest; DROP ROLE operator_guest").await;
 }
 
 #[tokio::test]
 async fn a_folder_may_add_migrations_of_its_own() {
     let database = empty_database().await;
-    let folder = harness::folder();
-    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).expect("migrations") {
-        let file = file.expect("a file");
-        fs::copy(file.path(), folder.path().join(file.file_name())).expect("copy");
-    }
     let offers = "CREATE TABLE offers (id bigint PRIMARY KEY) PARTITION BY HASH (id); SELECT freshet.track('offers');";
-    fs::write(folder.path().join("0100_offers.sql"), offers).expect("write");
+    let folder = folder_with(&[("0100_offers.sql", offers)]);
     let path = folder.path().display().to_string();
     on(&database, &["migrate", "--folder", &path]).says(0, &["applied  0100 offers", "64 partitions of offers"]);
     on(&database, &["migrate"]).says(1, &["not at hand: 0100 offers"]);
@@ -165,7 +214,7 @@ async fn a_private_server_is_found_by_its_folder() {
     let mut connection = PgConnection::connect(&server.url("postgres")).await.expect("connect");
     connection.execute("CREATE DATABASE freshet").await.expect("create");
     connection.close().await.expect("close");
-    freshet(&["migrate", "--data-dir", &data]).says(0, &["freshet on /", "64 partitions"]);
+    freshet(&["migrate", "--demo", "--data-dir", &data]).says(0, &["freshet on /", "64 partitions"]);
     freshet(&["shards", "--data-dir", &data, "--all"]).says(0, &["\n  63 "]);
     server.stop().await;
     freshet(&["shards", "--data-dir", &data]).says(2, &["no private PostgreSQL runs in", "--database-url"]);
@@ -198,6 +247,7 @@ fn config_check_names_file_and_line() {
     for (text, code, parts) in [
         ("shards = 64\n[tiers.local]\ncapicity = \"1MiB\"\n", 2, &["freshet.toml", "line 3", "capicity"][..]),
         ("\nshards = 0\n", 2, &["freshet.toml, line 2: shards"]),
+        ("[[database]]\nurl = \"postgres://h/d\"\nshards = 1\n", 2, &["line 3", "at the top of the file", "\"0-7\""]),
         ("[[database]]\nurl = \"shop\"\n", 2, &["line 2: database.url", "postgres://"]),
         ("[[database]]\nurl = \"postgres://u:hush@h/d\"\n", 0, &["ok: "]),
     ] {

@@ -131,7 +131,7 @@ async fn a_silent_link_costs_its_connections_once() {
 async fn migrated(server: &PrivateServer) -> String {
     migrate::create_database(&server.url("postgres"), "shop").await.expect("create");
     let url = server.url("shop");
-    migrate::migrate_only(&url, 64).await.expect("migrate");
+    migrate::migrate_only(&url, 64, migrate::Source::Demo).await.expect("migrate");
     url
 }
 

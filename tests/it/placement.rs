@@ -37,7 +37,7 @@ fn halves(low: &str, high: &str) -> Configuration {
 async fn pair() -> ([TestDatabase; 2], Configuration) {
     let pair = blank::<2>().await;
     let configuration = halves(&pair[0].url(), &pair[1].url());
-    configuration.run(&["migrate"]).says(0, &["2 databases are up to date: 16 migrations, 8 partitions"]);
+    configuration.run(&["migrate", "--demo"]).says(0, &["2 databases are up to date: 16 migrations, 8 partitions"]);
     (pair, configuration)
 }
 
@@ -58,8 +58,10 @@ async fn blank_databases_get_what_the_configuration_says_and_a_second_run_change
     let (pair, configuration) = pair().await;
     assert_eq!(shards(&pair[0], "products").await, "0 1 2 3");
     assert_eq!(shards(&pair[1], "products").await, "4 5 6 7");
-    configuration.run(&["migrate"]).says(0, &["was up to date", "0 migrations, 0 partitions"]);
-    configuration.run(&["migrate", "--check"]).says(0, &["is up to date: 8 migrations, 4 of 8 shards of products"]);
+    configuration.run(&["migrate", "--demo"]).says(0, &["was up to date", "0 migrations, 0 partitions"]);
+    configuration
+        .run(&["migrate", "--demo", "--check"])
+        .says(0, &["is up to date: 8 migrations, 4 of 8 shards of products"]);
 }
 
 #[tokio::test]
@@ -72,8 +74,8 @@ async fn a_new_collection_goes_where_the_shards_are_whatever_the_configuration_s
         database.run(PRICES).await;
     }
     let swapped = Configuration::of(8).with("low", &pair[0].url(), "4-7").with("high", &pair[1].url(), "0-3");
-    swapped.run(&["migrate", "--check"]).says(1, &["prices: shards 0-2 of 8", "prices: shards 3-7 of 8"]);
-    swapped.run(&["migrate"]).says(0, &["8 partitions"]);
+    swapped.run(&["migrate", "--demo", "--check"]).says(1, &["prices: shards 0-2 of 8", "prices: shards 3-7 of 8"]);
+    swapped.run(&["migrate", "--demo"]).says(0, &["8 partitions"]);
     for collection in ["products", "prices"] {
         assert_eq!(shards(&pair[0], collection).await, "0 1 2");
         assert_eq!(shards(&pair[1], collection).await, "3 4 5 6 7");
@@ -91,32 +93,32 @@ async fn a_database_that_comes_back_blank_is_not_filled_with_empty_shards_unless
     let node = Node::over_all(vec![named("low", &pair[0]), named("high", &pair[1])], config()).await;
     until("a node leads", async || pair[0].value::<bool>("SELECT term > 0 FROM feed.leader").await).await;
     node.stop().await;
-    configuration.run(&["migrate"]).says(0, &["0 migrations, 0 partitions"]);
+    configuration.run(&["migrate", "--demo"]).says(0, &["0 migrations, 0 partitions"]);
     let [lost] = blank().await;
     let after_loss = halves(&pair[0].url(), &lost.url());
-    for arguments in [&["migrate"][..], &["migrate", "--check"]] {
+    for arguments in [&["migrate", "--demo"][..], &["migrate", "--demo", "--check"]] {
         after_loss.run(arguments).says(1, &["failed to place shards 4-7 on high: it is blank", "--rebuild"]);
     }
     assert!(is_blank(&lost).await, "something was changed");
-    after_loss.run(&["migrate", "--rebuild"]).says(0, &["4 partitions"]);
+    after_loss.run(&["migrate", "--demo", "--rebuild"]).says(0, &["4 partitions"]);
     assert_eq!(shards(&lost, "products").await, "4 5 6 7");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_added_takes_no_shard_from_another() {
     let [old, new] = blank().await;
-    Configuration::of(8).with("old", &old.url(), "").run(&["migrate"]).says(0, &["8 partitions of products"]);
+    Configuration::of(8).with("old", &old.url(), "").run(&["migrate", "--demo"]).says(0, &["8 partitions of products"]);
     let greedy = Configuration::of(8).with("old", &old.url(), "0-3").with("new", &new.url(), "4-7");
-    for arguments in [&["migrate"][..], &["migrate", "--check"]] {
+    for arguments in [&["migrate", "--demo"][..], &["migrate", "--demo", "--check"]] {
         greedy
             .run(arguments)
             .says(1, &["failed to place shards 4-7 on new: old owns them", "leave `shards` out of the entry of new"]);
     }
     assert!(is_blank(&new).await, "something was changed");
     let cured = Configuration::of(8).with("old", &old.url(), "0-7").with("new", &new.url(), "");
-    cured.run(&["migrate"]).says(0, &["2 databases are up to date"]);
+    cured.run(&["migrate", "--demo"]).says(0, &["2 databases are up to date"]);
     assert_eq!(shards(&new, "products").await, "");
-    cured.run(&["migrate", "--check"]).says(0, &["0 of 8 shards of products"]);
+    cured.run(&["migrate", "--demo", "--check"]).says(0, &["0 of 8 shards of products"]);
 
     // It is served, and takes what comes to it without a restart.
     let named = |name: &str, database: &TestDatabase| freshet::store::postgres::Config {
@@ -140,13 +142,13 @@ async fn a_database_that_is_added_takes_no_shard_from_another() {
 async fn a_configuration_that_misses_a_database_creates_no_twins() {
     let (pair, _) = pair().await;
     let expected = ["failed to place shards 4-7 on", "it was set up without them", "is a [[database]] missing"];
-    on_eight(&pair[0], &["migrate"]).says(1, &expected);
+    on_eight(&pair[0], &["migrate", "--demo"]).says(1, &expected);
     let new = empty_database().await;
     let stale = Configuration::of(8).with("low", &pair[0].url(), "0-7").with("new", &new.url(), "");
-    stale.run(&["migrate"]).says(1, &["failed to place shards 4-7 on low", "on no other database here"]);
+    stale.run(&["migrate", "--demo"]).says(1, &["failed to place shards 4-7 on low", "on no other database here"]);
     assert_eq!(shards(&pair[0], "products").await, "0 1 2 3");
     // With the default of 64 shards it is not even that.
-    on(&pair[0], &["migrate"]).says(1, &["place 64 shards: this database has 8"]);
+    on(&pair[0], &["migrate", "--demo"]).says(1, &["place 64 shards: this database has 8"]);
 }
 
 fn on_eight(database: &TestDatabase, arguments: &[&str]) -> Ran {
@@ -160,12 +162,12 @@ async fn shards_that_two_databases_own_are_not_placed_any_further() {
     pair[0].run(PRICES).await;
     pair[1].run(PRICES).await;
     configuration
-        .run(&["migrate"])
+        .run(&["migrate", "--demo"])
         .says(1, &["low and high both own shards 2-3", "state = 'moved'", "shard IN (2, 3)"]);
     configuration.run(&["shards"]).says(1, &["owned by two: products 2-3"]);
     assert_eq!(shards(&pair[0], "prices").await, "");
     pair[0].run("UPDATE feed.shard_state SET state = 'moved', epoch = epoch + 1 WHERE shard IN (2, 3)").await;
-    configuration.run(&["migrate"]).says(0, &["8 partitions"]);
+    configuration.run(&["migrate", "--demo"]).says(0, &["8 partitions"]);
     assert_eq!(shards(&pair[1], "prices").await, "2 3 4 5 6 7");
 }
 
@@ -181,8 +183,10 @@ async fn runs_from_several_machines_at_once_place_every_shard_once() {
             Configuration::of(8).with("low", &high, "0-3").with("high", &low, "4-7"),
         ];
         let runs: Vec<Ran> = thread::scope(|scope| {
-            let begun: Vec<_> =
-                machines.iter().map(|machine| scope.spawn(|| machine.run(&["migrate", "--format", "json"]))).collect();
+            let begun: Vec<_> = machines
+                .iter()
+                .map(|machine| scope.spawn(|| machine.run(&["migrate", "--demo", "--format", "json"])))
+                .collect();
             begun.into_iter().map(|run| run.join().expect("a run")).collect()
         });
         let mut created = 0;
@@ -205,16 +209,16 @@ async fn while_a_database_is_away_nothing_is_changed_anywhere() {
         proxy.set(link);
         let began = Instant::now();
         configuration
-            .run(&["migrate"])
+            .run(&["migrate", "--demo"])
             .says(69, &["high: failed to connect to", "nothing was changed in any database"]);
         assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
         assert!(is_blank(&pair[0]).await, "something was changed");
     }
     let address = |name: &str| format!("postgres://postgres@127.0.0.1:1/{name}");
     let both = Configuration::of(8).with("low", &address("low"), "0-3").with("high", &address("high"), "4-7");
-    both.run(&["migrate"]).says(69, &["low: failed to connect", "high: failed to connect"]);
+    both.run(&["migrate", "--demo"]).says(69, &["low: failed to connect", "high: failed to connect"]);
     proxy.set(Link::Pass);
-    configuration.run(&["migrate"]).says(0, &["2 databases are up to date"]);
+    configuration.run(&["migrate", "--demo"]).says(0, &["2 databases are up to date"]);
 }
 
 #[tokio::test]
@@ -222,21 +226,21 @@ async fn a_migration_that_fails_in_one_database_is_named_and_the_others_are_done
     let pair = blank::<2>().await;
     // The third migration meets a table of its name.
     pair[1].run("CREATE TABLE products ()").await;
-    let ran = halves(&pair[0].url(), &pair[1].url()).run(&["migrate"]);
+    let ran = halves(&pair[0].url(), &pair[1].url()).run(&["migrate", "--demo"]);
     ran.says(1, &["high: failed to run migration 0003", "1 of 2 databases are up to date"]);
     assert!(!ran.err.contains("nothing was changed"), "{}", ran.err);
     assert_eq!(shards(&pair[0], "products").await, "0 1 2 3");
     pair[1].run("DROP TABLE products").await;
-    halves(&pair[0].url(), &pair[1].url()).run(&["migrate"]).says(0, &["6 migrations, 4 partitions"]);
+    halves(&pair[0].url(), &pair[1].url()).run(&["migrate", "--demo"]).says(0, &["6 migrations, 4 partitions"]);
 }
 
 #[tokio::test]
 async fn entries_that_cannot_be_told_apart_or_chosen_among_are_refused() {
     let [one, other] = blank().await;
     let twice = halves(&one.url(), &one.url().replacen("postgres@", "postgres:any@", 1));
-    twice.run(&["migrate"]).says(2, &["failed to tell low from high: both name the same database"]);
+    twice.run(&["migrate", "--demo"]).says(2, &["failed to tell low from high: both name the same database"]);
     let configuration = halves(&one.url(), &other.url());
-    let chosen = configuration.run(&["migrate", "--database-url", &one.url()]);
+    let chosen = configuration.run(&["migrate", "--demo", "--database-url", &one.url()]);
     chosen.says(2, &["works on all configured databases", "leave --database-url"]);
     assert!(is_blank(&one).await, "something was changed");
 }
@@ -252,7 +256,7 @@ async fn people_are_told_what_is_done_and_programs_the_result_alone() {
         .await
         .expect("lock");
     let path = configuration.write();
-    let mut terminal = Terminal::start(&["migrate", "--config", &path]);
+    let mut terminal = Terminal::start(&["migrate", "--demo", "--config", &path]);
     terminal.shows("waiting    for another `freshet migrate`").await;
     assert!(is_blank(&pair[0]).await, "it did not wait");
     sqlx::Connection::close(other).await.expect("close");
@@ -260,11 +264,11 @@ async fn people_are_told_what_is_done_and_programs_the_result_alone() {
     assert!(terminal.ended().await.success());
 
     pair[0].run("DROP TABLE products_000").await;
-    let plain = configuration.run(&["migrate"]);
+    let plain = configuration.run(&["migrate", "--demo"]);
     plain.says(
         0,
         &["low: creating 1 partition\n", "low: done 0 migrations, 1 partition\n", "high: done was up to date\n"],
     );
-    let programs = configuration.run(&["migrate", "--format", "json"]);
+    let programs = configuration.run(&["migrate", "--demo", "--format", "json"]);
     assert_eq!((programs.out.lines().count(), &*programs.err), (2, ""));
 }

@@ -13,6 +13,7 @@ async fn set_up(shards: &str) -> TestDatabase {
     let database = empty_database().await;
     let migrator = Migrator::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).await.expect("the folder");
     migrator.run(database.pool()).await.expect("run the migrations");
+    database.run(include_str!("../../demo/migrations/0003_products.sql")).await;
     database.run(&format!("SELECT freshet.create_shards('products', 8, '{{{shards}}}')")).await;
     database
 }

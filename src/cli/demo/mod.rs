@@ -32,7 +32,7 @@ use crate::{
     store::postgres::{server, session},
 };
 
-/// The collection of the demo, made by the shipped migrations.
+/// The collection of the demo, made by `demo/migrations`.
 const COLLECTION: &str = "products";
 
 /// Options of `demo`.
@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let redis = redis::start(&place, &mut config).await;
     let app = App::build(&config, &place, Some(page)).await?;
     let addresses = app.addresses();
-    let lease = Lease::new(position_file(&place, args.node.config), matches!(place, Place::Private(_)), shop.clone());
+    let lease = Lease::new(position_file(&place, args.node.config), matches!(place, Place::Demo(_)), shop.clone());
     let play = Play {
         service: app.service().clone(),
         store: app.store().clone(),
@@ -113,8 +113,8 @@ fn place(node: &NodeArgs, config: &Config) -> Place {
     match Named::first(None, node.data_dir.as_deref(), config, None) {
         _ if node.memory => Place::Memory,
         Some(Named::Databases(databases)) => Place::Databases(databases),
-        Some(Named::Folder(folder)) => Place::Private(folder),
-        None if server::find_binaries().is_some() => Place::Private(default_folder().join("demo")),
+        Some(Named::Folder(folder)) => Place::Demo(folder),
+        None if server::find_binaries().is_some() => Place::Demo(default_folder().join("demo")),
         None => Place::Memory,
     }
 }
@@ -130,7 +130,7 @@ fn settled(ended: Result<Result<(), app::Error>, JoinError>) -> Result<(), Error
 /// Where the replay notes how far it has come: nodes that share a configuration share it.
 fn position_file(place: &Place, config: Option<PathBuf>) -> Option<PathBuf> {
     match place {
-        Place::Private(folder) => Some(folder.with_extension("replay")),
+        Place::Private(folder) | Place::Demo(folder) => Some(folder.with_extension("replay")),
         Place::Databases(_) => Some(config.unwrap_or_else(|| default_folder().join("demo")).with_extension("replay")),
         Place::Memory => None,
     }
@@ -138,14 +138,16 @@ fn position_file(place: &Place, config: Option<PathBuf>) -> Option<PathBuf> {
 
 fn say_starting(place: &Place) {
     match place {
-        Place::Private(folder) => eprintln!("starting a private PostgreSQL in {}", folder.display()),
+        Place::Private(folder) | Place::Demo(folder) => {
+            eprintln!("starting a private PostgreSQL in {}", folder.display())
+        }
         Place::Databases(_) | Place::Memory => eprintln!("{}", data(place)),
     }
 }
 
 fn data(place: &Place) -> String {
     match place {
-        Place::Private(folder) => folder.display().to_string(),
+        Place::Private(folder) | Place::Demo(folder) => folder.display().to_string(),
         Place::Databases(databases) => match &databases[..] {
             [only] => session::Place::of(&only.url).map_or_else(|error| error.to_string(), |place| place.to_string()),
             all => {

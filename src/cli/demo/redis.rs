@@ -22,7 +22,7 @@ const INSTALL: &str = "apt-get install redis-server, dnf install valkey, brew in
 /// Starts it and has the node use it. A named database, and a Redis that the configuration names, are the user's own: then
 /// it is not started. Records in memory have no use for it.
 pub(super) async fn start(place: &Place, config: &mut Config) -> Option<PrivateRedis> {
-    if !matches!(place, Place::Private(_)) || config.redis.is_some() {
+    if !matches!(place, Place::Demo(_)) || config.redis.is_some() {
         return None;
     }
     match PrivateRedis::start(Options { start_limit: START_LIMIT, ..Options::default() }).await {

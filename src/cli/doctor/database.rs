@@ -21,17 +21,13 @@ const RETENTIONS_MAX: f64 = 2.0;
 
 /// Whether it is this release's; `None`: the role may not read which migrations ran.
 pub(super) fn of_schema(history: Option<&History>, server: &Server) -> Finding {
-    let check = "schema";
-    if !server.sees_feed {
-        let hint = format!("GRANT USAGE ON SCHEMA feed TO {}", server.role);
-        return Finding::fail(check, format!("{} may not use the schema feed", server.role), hint);
-    }
     match history {
         Some(history) => of_history(history),
-        None => {
-            let hint = format!("GRANT SELECT ON _sqlx_migrations TO {}, or ask as the owner", server.role);
-            Finding::warn(check, format!("{} may not read which migrations ran", server.role), hint)
-        }
+        None => Finding::warn(
+            "schema",
+            format!("{} may not read which migrations ran", server.role),
+            "see the rights that it lacks, or ask as the owner",
+        ),
     }
 }
 
@@ -65,15 +61,18 @@ fn of_history(history: &History) -> Finding {
     }
 }
 
-/// What a node run as `role` would lack.
+/// What a node run as `role` would lack, as statements that give it.
 pub(super) fn of_rights(missing: &[String], role: &str) -> Finding {
-    match missing {
-        [] => Finding::ok("rights", format!("{role} may do what a node does")),
-        [first, rest @ ..] => {
-            let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-            Finding::fail("rights", format!("{role} lacks {first}{more}"), format!("GRANT {first} TO {role}"))
-        }
+    if missing.is_empty() {
+        return Finding::ok("rights", format!("{role} may do what a node does"));
     }
+    let first = format!("run `freshet migrate --grant {role}` as the database's owner, or these statements:");
+    let statements = missing.iter().map(|statement| format!("\n{statement};"));
+    Finding::fail(
+        "rights",
+        format!("{role} lacks rights that a node needs"),
+        statements.fold(first, |all, next| all + &next),
+    )
 }
 
 /// Shards, marks and outbox.
@@ -86,11 +85,17 @@ fn of_modulus(feed: &Feed, shards: u32) -> Finding {
         None => Finding::fail("placement", "no shard was placed here", "run `freshet migrate`"),
         Some(modulus) if modulus.unsigned_abs() != shards => Finding::fail(
             "placement",
-            format!("{modulus} logical shards, where the configuration says {shards}"),
-            format!("set shards = {modulus}: the number is fixed when a database is first set up"),
+            format!("{}, where the configuration says {shards}", logical_shards(modulus)),
+            format!(
+                "set shards = {modulus} at the top of the configuration: the number is fixed when a database is first set up"
+            ),
         ),
-        Some(modulus) => Finding::ok("placement", format!("{modulus} logical shards, as configured")),
+        Some(modulus) => Finding::ok("placement", format!("{}, as configured", logical_shards(modulus))),
     }
+}
+
+fn logical_shards(modulus: i32) -> String {
+    counted(modulus.unsigned_abs() as usize, "logical shard")
 }
 
 fn of_marks(feed: &Feed) -> Finding {

@@ -20,7 +20,7 @@ use crate::{
         self,
         postgres::{
             comparison::{self, Description},
-            inspect, migrate,
+            inspect, migrate, rights,
             servers::{self, Primary, Servers},
             session::Session,
             survey::{self, Collection},
@@ -52,7 +52,7 @@ pub(super) struct Contents {
     pub(super) collections: Vec<Collection>,
 }
 
-/// Looks at the database of `target`; the feed's tables only when its schema stands. One that cannot be asked is a finding.
+/// Looks at the database of `target`; the feed's tables where there are any. One that cannot be asked is a finding.
 pub(super) async fn examine(target: &Target, deep: bool) -> Examined {
     let limit = if deep { DEEP_LIMIT } else { LIMIT };
     let silent = || store::Error::Unavailable { reason: format!("no answer within {} s", limit.as_secs()) };
@@ -86,15 +86,18 @@ async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
     findings.push(of_schema(history.as_ref(), &server).about("database"));
     let (mut contents, mut position) = (None, None);
     let mut share = Share::of_primary(target, &server, place.clone());
-    if server.sees_feed && history.is_none_or(|history| history.pending.is_empty() && !history.is_newer) {
-        let (found, nodes) = of_contents(&mut session, target, &server.role, deep).await?;
+    if server.has_feed {
+        let missing = rights::missing(&mut session).await?;
+        findings.push(of_rights(&missing, &server.role).about("database"));
+        let look = Look { target, deep, lacks_rights: !missing.is_empty() };
+        let (found, nodes) = look.at_contents(&mut session).await?;
         findings.extend(found);
         share.nodes = nodes;
         // A role that may not read it was told so.
         position = inspect::position(&mut session).await.ok();
         match read_contents(&mut session).await {
             Ok(read) => contents = Some(read),
-            Err(error) => findings.push(unreadable("collections", error)?.about("database")),
+            Err(error) => findings.push(look.unreadable("collections", error)?.about("database")),
         }
     }
     session.close().await;
@@ -107,42 +110,47 @@ async fn ask(target: &Target, deep: bool) -> Result<Examined, Error> {
     Ok(Examined { findings, error: None, server: place, shares, contents, position })
 }
 
-/// What the feed's tables say, and how many nodes follow it. A role that may not read them all is told so, not turned away.
-async fn of_contents(
-    session: &mut Session,
-    target: &Target,
-    role: &str,
+/// How the feed's tables are looked at. A check that cannot be made is a finding, and the others are made all the same.
+struct Look<'a> {
+    target: &'a Target,
     deep: bool,
-) -> Result<(Vec<Finding>, i64), Error> {
-    let mut nodes = 0;
-    let mut findings = match inspect::missing_rights(session).await {
-        Ok(missing) => vec![of_rights(&missing, role)],
-        Err(error) => vec![unreadable("rights", error)?],
-    };
-    match inspect::feed(session).await {
-        Ok(feed) => {
-            nodes = feed.followers;
-            findings.extend(of_feed(&feed, target));
+    /// Which was told, and is why a check may be refused.
+    lacks_rights: bool,
+}
+
+impl Look<'_> {
+    /// What the feed's tables say, and how many nodes follow it.
+    async fn at_contents(&self, session: &mut Session) -> Result<(Vec<Finding>, i64), Error> {
+        let (mut findings, mut nodes) = (Vec::new(), 0);
+        match inspect::feed(session).await {
+            Ok(feed) => {
+                nodes = feed.followers;
+                findings.extend(of_feed(&feed, self.target));
+            }
+            Err(error) => findings.push(self.unreadable("feed", error)?),
         }
-        Err(error) => findings.push(unreadable("feed", error)?),
+        let mut findings: Vec<_> = findings.into_iter().map(|finding| finding.about("database")).collect();
+        match inspect::health(session, self.deep).await {
+            Ok(health) => findings.extend(health.into_iter().map(of_health)),
+            Err(error) => findings.push(self.unreadable("health", error)?.about("database")),
+        }
+        Ok((findings, nodes))
     }
-    let mut findings: Vec<_> = findings.into_iter().map(|finding| finding.about("database")).collect();
-    match inspect::health(session, deep).await {
-        Ok(health) => findings.extend(health.into_iter().map(of_health)),
-        Err(error) => findings.push(unreadable("health", error)?.about("database")),
+
+    fn unreadable(&self, check: &str, error: store::Error) -> Result<Finding, Error> {
+        match error {
+            store::Error::Forbidden { what, .. } if self.lacks_rights => {
+                let hint = "see the rights that the role lacks, or ask as the owner";
+                Ok(Finding::warn(check, format!("not looked at: failed to {what}"), hint))
+            }
+            error if error.is_retryable() => Err(error.into()),
+            error => Ok(Finding::fail(check, error.to_string(), "run `freshet migrate`, or ask as the owner")),
+        }
     }
-    Ok((findings, nodes))
 }
 
 async fn read_contents(session: &mut Session) -> Result<Contents, store::Error> {
     let description = comparison::describe(session).await?;
     let collections = survey::collections(session).await?;
     Ok(Contents { description, collections })
-}
-
-fn unreadable(check: &str, error: store::Error) -> Result<Finding, Error> {
-    match error.is_retryable() {
-        true => Err(error.into()),
-        false => Ok(Finding::fail(check, error.to_string(), "grant the role what it lacks, or ask as the owner")),
-    }
 }

@@ -12,7 +12,10 @@ use super::{
     database::{DatabaseArgs, Target},
     output::Format,
 };
-use crate::store::postgres::migrate::{self, Database, Orders, Refused};
+use crate::store::postgres::migrate::{self, Database, Orders, Refused, Source};
+
+/// The longest statement that is shown whole.
+const STATEMENT_CHARS_MAX: usize = 100;
 
 /// What to set up.
 #[derive(Debug, clap::Args)]
@@ -22,6 +25,12 @@ pub struct Args {
     /// Migrations to run in place of the shipped ones: a copy of migrations/ with your own after them.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Create the demo's collection as well, for `freshet demo --config FILE` over databases of your own.
+    #[arg(long, conflicts_with = "folder")]
+    demo: bool,
+    /// Give this role all the rights that `freshet serve` needs. Later runs give it those on what was made since.
+    #[arg(long, value_name = "ROLE")]
+    grant: Option<String>,
     /// Create the shards of a database that was lost anew, without its records, although nodes have served the others.
     #[arg(long)]
     rebuild: bool,
@@ -42,7 +51,8 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let orders = Orders {
         databases: &databases,
         modulus: targets[0].shards,
-        folder: args.folder.as_deref(),
+        source: args.source(),
+        grantee: args.grant.as_deref(),
         rebuilds: args.rebuild,
     };
     if args.check {
@@ -58,6 +68,16 @@ pub async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     result::print(&targets, migrated.map_err(|refused| refusal(&targets, refused))?, output)
 }
 
+impl Args {
+    fn source(&self) -> Source<'_> {
+        match &self.folder {
+            Some(folder) => Source::Folder(folder),
+            None if self.demo => Source::Demo,
+            None => Source::Release,
+        }
+    }
+}
+
 impl Target {
     fn to_migrate(&self) -> Database {
         Database {
@@ -66,6 +86,15 @@ impl Target {
             replicas: self.database.replicas.clone(),
             initial: self.initial.clone(),
         }
+    }
+}
+
+/// A statement as a line of a table: each of 64 partitions may be in it. JSON has all of it.
+fn shortened(statement: &str) -> String {
+    let statement = statement.strip_prefix("GRANT ").unwrap_or(statement);
+    match statement.char_indices().nth(STATEMENT_CHARS_MAX) {
+        Some((end, _)) => format!("{} ...", &statement[..end]),
+        None => statement.to_owned(),
     }
 }
 

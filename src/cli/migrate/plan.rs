@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Target;
+use super::{Target, shortened};
 use crate::{
     cli::{
         Error, Output,
@@ -18,6 +18,7 @@ struct Planned<'a> {
     database: String,
     pending: &'a [String],
     missing: Vec<Missing<'a>>,
+    rights: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -49,7 +50,13 @@ impl<'a> Planned<'a> {
     fn new(target: &'a Target, plan: &'a Plan) -> Self {
         let missing = plan.missing.iter().filter(|(_, shards)| !shards.is_empty());
         let missing = missing.map(|(collection, shards)| Missing { collection, shards }).collect();
-        Planned { name: &target.name, database: target.place.to_string(), pending: &plan.pending, missing }
+        Planned {
+            name: &target.name,
+            database: target.place.to_string(),
+            pending: &plan.pending,
+            missing,
+            rights: &plan.rights,
+        }
     }
 }
 
@@ -70,6 +77,9 @@ fn described(target: &Target, plan: &Plan, shards: &[u32], palette: Palette) -> 
     for (collection, shards) in plan.missing.iter().filter(|(_, shards)| !shards.is_empty()) {
         let text = format!("{collection}: shards {} of {}", ranges(shards.iter().copied()), target.shards);
         table.push([Cell::painted(Paint::Warn, "missing"), text.into()]);
+    }
+    for statement in &plan.rights {
+        table.push([Cell::painted(Paint::Warn, "to grant"), shortened(statement).into()]);
     }
     format!("{place}\n\n{}", table.lay_out(palette))
 }

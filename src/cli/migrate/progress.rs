@@ -123,6 +123,7 @@ fn described(step: &Step) -> (Paint, &'static str, String) {
         Step::Creating { created, all } => {
             (Paint::Plain, "creating", format!("{created} of {}", counted(*all, "partition")))
         }
+        Step::Granting(role) => (Paint::Plain, "granting", format!("the rights of a node to {role}")),
         Step::Done(report) => (Paint::Good, "done", changes(report)),
         Step::Failed => (Paint::Bad, "failed", String::new()),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Target, label};
+use super::{Target, label, shortened};
 use crate::{
     cli::{
         Error, Output,
@@ -23,6 +23,7 @@ struct Done<'a> {
     database: String,
     applied: &'a [String],
     created: Vec<Partitions<'a>>,
+    granted: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -64,6 +65,7 @@ impl<'a> Done<'a> {
             created: created
                 .map(|(collection, partitions)| Partitions { collection, partitions: *partitions })
                 .collect(),
+            granted: report.map_or(&[], |report| &report.granted),
             error: migrated.as_ref().err().map(|error| format!("failed to {error}")),
         }
     }
@@ -84,9 +86,13 @@ fn only(target: &Target, report: &Report, took: Duration, palette: Palette) -> S
         let text = format!("{} of {collection}", counted(partitions.unsigned_abs() as usize, "partition"));
         table.push([Cell::painted(Paint::Good, "created"), text.into()]);
     }
-    let (applied, created) = sums([report]);
+    for statement in &report.granted {
+        table.push([Cell::painted(Paint::Good, "granted"), shortened(statement).into()]);
+    }
     let took = lasting(took.as_secs_f64());
-    format!("{place}\n\n{}\n{applied} applied, {created} created in {took}", table.lay_out(palette))
+    let [applied, created, granted] = sums([report]);
+    let granted = if report.granted.is_empty() { String::new() } else { format!(", {granted} made") };
+    format!("{place}\n\n{}\n{applied} applied, {created} created{granted} in {took}", table.lay_out(palette))
 }
 
 fn several(targets: &[Target], migrated: &[Migrated], palette: Palette) -> String {
@@ -102,33 +108,39 @@ fn several(targets: &[Target], migrated: &[Migrated], palette: Palette) -> Strin
         table.push([(&target.name).into(), (&target.place.server).into(), result, Cell::figure(took)]);
     }
     let done: Vec<_> = migrated.iter().filter_map(|migrated| migrated.as_ref().ok()).collect();
-    let (applied, created) = sums(done.iter().map(|(report, _)| report));
+    let sums = joined(done.iter().map(|(report, _)| report));
     let took = done.iter().map(|(_, took)| took.as_secs_f64()).fold(0.0, f64::max);
     let state = match done.len() == targets.len() {
         true => palette.paint(Paint::Good, &format!("{} databases are up to date", targets.len())),
         false => palette.paint(Paint::Bad, &format!("{} of {} databases are up to date", done.len(), targets.len())),
     };
-    format!("{}\n{state}: {applied}, {created} in {}", table.lay_out(palette), lasting(took))
+    format!("{}\n{state}: {sums} in {}", table.lay_out(palette), lasting(took))
 }
 
 /// What a report says, in few words.
 pub(super) fn changes(report: &Report) -> String {
-    match (is_unchanged(report), sums([report])) {
-        (true, _) => "was up to date".into(),
-        (false, (applied, created)) => format!("{applied}, {created}"),
-    }
+    if is_unchanged(report) { "was up to date".into() } else { joined([report]) }
 }
 
 fn is_unchanged(report: &Report) -> bool {
-    report.applied.is_empty() && report.created.iter().all(|(_, created)| *created == 0)
+    report.applied.is_empty() && report.granted.is_empty() && report.created.iter().all(|(_, created)| *created == 0)
 }
 
-/// `8 migrations` and `64 partitions`.
-fn sums<'a>(reports: impl IntoIterator<Item = &'a Report>) -> (String, String) {
-    let (mut applied, mut created) = (0, 0);
+/// `8 migrations, 64 partitions`, and grants where there were any.
+fn joined<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
+    match sums(reports) {
+        [applied, created, granted] if granted.starts_with("0 ") => format!("{applied}, {created}"),
+        all => all.join(", "),
+    }
+}
+
+/// `8 migrations`, `64 partitions` and `9 grants`.
+fn sums<'a>(reports: impl IntoIterator<Item = &'a Report>) -> [String; 3] {
+    let (mut applied, mut created, mut granted) = (0, 0, 0);
     for report in reports {
         applied += report.applied.len();
+        granted += report.granted.len();
         created += report.created.iter().map(|(_, created)| created.unsigned_abs() as usize).sum::<usize>();
     }
-    (counted(applied, "migration"), counted(created, "partition"))
+    [counted(applied, "migration"), counted(created, "partition"), counted(granted, "grant")]
 }

@@ -19,6 +19,7 @@ use super::{
     pool,
     read::{BatchSizes, ReadPool, scan},
     replication::{self, Connected, Connector, Counters, Servers, To},
+    session,
     shared::Shared,
     write::{Role, Writer},
 };
@@ -89,8 +90,17 @@ impl Database {
     /// Connects and reads what is tracked there.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated.
+    /// [`Error::Unavailable`] when the database does not answer, [`Error::Broken`] when it was not migrated,
+    /// [`Error::Forbidden`] when the role may not read it.
     pub(super) async fn describe(&self, deadline: Deadline) -> Result<Described, Error> {
+        let named = |error| match (error, session::role(&self.config.url)) {
+            (Error::Forbidden { what, .. }, Ok(role)) => Error::Forbidden { what, role },
+            (error, _) => error,
+        };
+        self.look_around(deadline).await.map_err(named)
+    }
+
+    async fn look_around(&self, deadline: Deadline) -> Result<Described, Error> {
         self.servers.find_primary().await?;
         let limit = deadline.at_most(self.config.connect_limit);
         feed::lead::settle_identity(&self.servers, limit, deadline).await?;

@@ -101,5 +101,9 @@ fn refused(refusal: &PgDatabaseError) -> Error {
             constraint: refusal.constraint().map(str::to_owned),
         };
     }
-    Error::broken(format!("run a statement: {} ({code})", refusal.message()))
+    let what = format!("run a statement: {} ({code})", refusal.message());
+    match code {
+        "42501" => Error::Forbidden { what, role: "ROLE".into() },
+        _ => Error::broken(what),
+    }
 }

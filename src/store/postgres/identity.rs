@@ -52,6 +52,7 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<Option<Histor
     let reason = match checked {
         // Not migrated yet: whoever describes the tables says so better.
         Err(error) if failure::is_stale_schema(&error) => return Ok(None),
+        Err(error) if failure::is_forbidden(&error) => return Err(failure::error(error)),
         Err(error) => return Err(failure::connecting(error)),
         Ok((_, None, _)) => "the server is a standby, not the primary",
         Ok((_, _, false)) => "the server was promoted or restored, and its new generation is not recorded yet",

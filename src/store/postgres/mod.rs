@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use config::Config;
 pub use database::Tail;
 pub use feed::Lead;
-pub use operate::{comparison, inspect, migrate, rows, servers, survey};
+pub use operate::{comparison, inspect, migrate, rights, rows, servers, survey};
 pub use replication::{Counters, Role, ServerState};
 pub(crate) use shared::Shared;
 

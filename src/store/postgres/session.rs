@@ -110,6 +110,14 @@ impl fmt::Display for Place {
     }
 }
 
+/// The role that `url` logs in with.
+///
+/// # Errors
+/// [`Error::Url`].
+pub fn role(url: &str) -> Result<String, Error> {
+    options(url).map(|options| options.get_username().to_owned())
+}
+
 /// `url` with `***` for each password in it; what is no URL is hidden altogether.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "***".into() };

@@ -2,11 +2,14 @@
 
 use std::{fmt, fmt::Write as _, ops::RangeInclusive, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 
 /// Consecutive shards.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct ShardRange(RangeInclusive<u32>);
 
 impl ShardRange {
@@ -34,11 +37,31 @@ impl FromStr for ShardRange {
     }
 }
 
-impl TryFrom<String> for ShardRange {
-    type Error = String;
+impl<'de> Deserialize<'de> for ShardRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Text)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+/// Reads the text, and tells a count of shards where it belongs.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = ShardRange;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("shards as text, such as \"0-7\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ShardRange, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, count: i64) -> Result<ShardRange, E> {
+        Err(E::custom(format!(
+            "`shards = {count}`, the number of logical shards, belongs at the top of the file, above the first [[database]]; \
+             here `shards` says which of them this database begins with, such as \"0-7\", and may be left out"
+        )))
     }
 }
 

@@ -79,11 +79,14 @@ pub(super) async fn fill(url: &str) {
     connection.close().await.expect("close");
 }
 
-/// Runs the project's migrations, as `sqlx migrate run` does.
+/// Runs the project's migrations, and the demo's for products, as `sqlx migrate run` does.
 pub async fn migrate(connection: &mut PgConnection) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let migrator = Migrator::new(folder).await.expect("read the migrations");
-    migrator.run_direct(None, connection, false).await.expect("run the migrations");
+    for folder in ["migrations", "demo/migrations"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut migrator = Migrator::new(folder).await.expect("read the migrations");
+        migrator.set_ignore_missing(true);
+        migrator.run_direct(None, connection, false).await.expect("run the migrations");
+    }
 }
 
 /// A server of the test's own that keeps what it acknowledged, for tests that crash or stop it.

@@ -68,7 +68,7 @@ async fn migrate_sets_a_blank_database_up_that_has_replicas() {
     let [url, standby] = [servers.url(), servers.standby_url(0)].map(|url| url.replace("/shop?", "/blank?"));
     sqlx::query("CREATE DATABASE blank").execute(&mut servers.connect_primary().await).await.expect("create");
     servers.wait_for_replay(0).await;
-    let ran: Ran = configured(&standby, &[&url]).run(&["migrate"]);
+    let ran: Ran = configured(&standby, &[&url]).run(&["migrate", "--demo"]);
     ran.says(0, &["applied  0001 feed", "64 partitions of products"]);
     let strange = freshet(&["migrate", "--check", "--database-url", &standby]);
     strange.says(1, &["this server is a standby"]);

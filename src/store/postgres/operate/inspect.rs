@@ -51,8 +51,8 @@ pub struct Server {
     pub system_identifier: i64,
     /// When it was started, which tells servers of one cluster apart.
     pub started: String,
-    /// Whether the feed's schema, if it stands, may be used.
-    pub sees_feed: bool,
+    /// Whether the feed's tables are here, readable or not.
+    pub has_feed: bool,
     /// Whether other roles' sessions can be seen into.
     pub sees_all: bool,
     /// Servers that stream from this one.
@@ -155,7 +155,8 @@ pub async fn server(session: &mut Session) -> Result<Server, Error> {
                 (SELECT min(l) FROM (SELECT datconnlimit FROM pg_database WHERE datname = current_database()
                               UNION SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) x (l)
                   WHERE l >= 0) AS connections_limit,
-                coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'feed'), true) AS sees_feed,
+                EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = 'feed' AND c.relname = 'collection') AS has_feed,
                 pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all,
                 (SELECT count(*) FROM pg_stat_replication) AS standbys,
                 (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS standbys_synchronous,
@@ -226,25 +227,6 @@ pub async fn position(session: &mut Session) -> Result<(Lineage, Position), Erro
 /// As [`feed`].
 pub async fn health(session: &mut Session, deep: bool) -> Result<Vec<Health>, Error> {
     let query = sqlx::query_as("SELECT * FROM feed.health($1)").bind(deep);
-    query.fetch_all(&mut session.connection).await.map_err(failure::error)
-}
-
-/// What a node run as this role would lack: rights on the feed's tables and on every partition.
-///
-/// # Errors
-/// As [`feed`].
-pub async fn missing_rights(session: &mut Session) -> Result<Vec<String>, Error> {
-    let query = sqlx::query_scalar(
-        "WITH wanted (relation, rights) AS (
-             VALUES ('feed.collection'::regclass, '{SELECT}'::text[]), ('feed.shard_table', '{SELECT}'),
-                    ('feed.shard_state', '{SELECT}'), ('feed.leader', '{SELECT,UPDATE}'),
-                    ('feed.mark', '{SELECT,INSERT,DELETE}'), ('feed.outbox', '{SELECT,DELETE}'),
-                    ('feed.tomb', '{SELECT,DELETE}'), ('feed.idempotency', '{SELECT,INSERT,DELETE}')
-             UNION ALL SELECT relation, '{SELECT,INSERT,UPDATE,DELETE}' FROM feed.shard_table)
-         SELECT string_agg(r, ', ' ORDER BY r) || ' on ' || relation::text
-           FROM wanted CROSS JOIN unnest(rights) r
-          WHERE NOT has_table_privilege(relation, r) GROUP BY relation ORDER BY relation::text",
-    );
     query.fetch_all(&mut session.connection).await.map_err(failure::error)
 }
 

@@ -61,6 +61,8 @@ pub enum Step {
         /// Of so many.
         all: usize,
     },
+    /// A role is given the rights of a node.
+    Granting(String),
     /// It is done.
     Done(Report),
     /// It failed.
@@ -74,6 +76,8 @@ pub struct Report {
     pub applied: Vec<String>,
     /// Partitions created, by collection.
     pub created: Vec<(String, i64)>,
+    /// The statements that gave roles of nodes what they lacked.
+    pub granted: Vec<String>,
 }
 
 /// What a run would do to a database.
@@ -85,13 +89,27 @@ pub struct Plan {
     pub applied: usize,
     /// Each partitioned collection tracked by now, with the shards whose partition is to be created.
     pub missing: Vec<(String, Vec<u32>)>,
+    /// The statements that give roles of nodes what they lack by now.
+    pub rights: Vec<String>,
 }
 
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_done(&self) -> bool {
-        self.pending.is_empty() && self.missing.iter().all(|(_, shards)| shards.is_empty())
+        let is_complete = self.missing.iter().all(|(_, shards)| shards.is_empty());
+        is_complete && self.pending.is_empty() && self.rights.is_empty()
     }
+}
+
+/// Where migrations come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Those of this release.
+    Release,
+    /// Those of this release, and the demo's collection.
+    Demo,
+    /// Those in a folder: the release's with the user's own after them.
+    Folder(&'a Path),
 }
 
 /// What a run needs to be told.
@@ -101,8 +119,10 @@ pub struct Orders<'a> {
     pub databases: &'a [Database],
     /// The number of logical shards, fixed at the first set-up.
     pub modulus: u32,
-    /// The user's own migrations, in place of the shipped ones.
-    pub folder: Option<&'a Path>,
+    /// What there is to run.
+    pub source: Source<'a>,
+    /// A role that is to get the rights of a node.
+    pub grantee: Option<&'a str>,
     /// Whether shards whose database is lost are created anew, empty.
     pub rebuilds: bool,
 }
@@ -148,20 +168,21 @@ pub async fn plan(orders: Orders<'_>) -> Result<Vec<(Plan, Vec<u32>)>, Refused> 
     all(join_all(plans).await)
 }
 
-/// Sets the only database of a service up, every shard in it.
+/// Sets the only database of a service up from `source`, every shard in it.
 ///
 /// # Errors
 /// What kept it from that.
-pub async fn migrate_only(url: &str, modulus: u32) -> Result<(), store::Error> {
+pub async fn migrate_only(url: &str, modulus: u32, source: Source<'_>) -> Result<(), store::Error> {
     let initial = Some(0..=modulus.saturating_sub(1));
     let only = [Database { name: "main".into(), url: url.to_owned(), replicas: Vec::new(), initial }];
-    let done = migrate(Orders { databases: &only, modulus, folder: None, rebuilds: false }, &|_, _| {}).await?;
+    let orders = Orders { databases: &only, modulus, source, grantee: None, rebuilds: false };
+    let done = migrate(orders, &|_, _| {}).await?;
     done.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
 }
 
 async fn begin(orders: Orders<'_>) -> Result<Vec<Run>, Refused> {
-    let begun = orders.databases.iter().map(|database| Run::begin(database, orders.folder, orders.modulus));
+    let begun = orders.databases.iter().map(|database| Run::begin(database, orders));
     let runs = all(join_all(begun).await)?;
     for (at, run) in runs.iter().enumerate() {
         if let Some(twin) = runs[..at].iter().position(|other| other.identity == run.identity) {
@@ -212,7 +233,7 @@ fn all<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Refused> {
 /// # Errors
 /// [`store::Error::Unavailable`] when the connection is lost.
 pub async fn history(session: &mut Session) -> Result<Option<History>, store::Error> {
-    match History::read(&mut session.connection, &Migrations::Shipped).await {
+    match History::read(&mut session.connection, &Migrations::Release).await {
         Err(error) if failure::is_forbidden(&error) => Ok(None),
         read => read.map(Some).map_err(failure::error),
     }

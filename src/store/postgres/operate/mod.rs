@@ -5,6 +5,7 @@ pub mod comparison;
 pub(super) mod health;
 pub mod inspect;
 pub mod migrate;
+pub mod rights;
 pub mod rows;
 pub mod servers;
 pub mod survey;

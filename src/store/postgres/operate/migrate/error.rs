@@ -49,6 +49,12 @@ pub enum Error {
         /// Its number.
         version: i64,
     },
+    /// There is no role that could be given rights.
+    #[error("grant the rights of a node: there is no role {role:?} on this server")]
+    NoRole {
+        /// The role.
+        role: String,
+    },
     /// The database was set up with another number of shards.
     #[error("place {wanted} shards: this database has {settled}, fixed when it was first set up")]
     Modulus {
@@ -129,11 +135,15 @@ impl Error {
             Error::Dirty { version } => format!(
                 "undo by hand what it did, DELETE FROM _sqlx_migrations WHERE version = {version}, and run this again"
             ),
+            Error::NoRole { role } => format!(
+                "name it as pg_roles has it, capitals and all; to make it: CREATE ROLE \"{}\" LOGIN PASSWORD '...'",
+                role.replace('"', "\"\"")
+            ),
             Error::Modulus { settled, .. } => {
-                format!("set shards = {settled} in the configuration, or name another database")
+                format!("set shards = {settled} at the top of the configuration, or name another database")
             }
             Error::Rights { .. } => {
-                "run it as the database's owner: it needs CREATE on the database and owns the tables it partitions"
+                "run it as the database's owner: it needs CREATE on the database and owns the tables that it partitions or grants rights on"
                     .into()
             }
             Error::Busy { .. } => {

@@ -1,13 +1,22 @@
 //! What ran in a database, beside what there is to run.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use sqlx::{PgConnection, Row as _, migrate::Migrator};
+use sqlx::{
+    PgConnection, Row as _,
+    migrate::{Migration, Migrator},
+};
 
-use super::Error;
+use super::{Error, Source};
 
 /// The migrations of this release, `migrations/` as it was built.
-static SHIPPED: Migrator = sqlx::migrate!("./migrations");
+static RELEASE: LazyLock<Migrator> = LazyLock::new(|| tolerant(sqlx::migrate!("./migrations").iter()));
+/// The demo's, which releases up to 0.1 ran everywhere.
+static DEMO: Migrator = sqlx::migrate!("./demo/migrations");
+/// What the demo's databases run.
+static RELEASE_AND_DEMO: LazyLock<Migrator> = LazyLock::new(|| tolerant(RELEASE.iter().chain(DEMO.iter())));
+/// From this number on, migrations are the user's own.
+const OWN_MIN: i64 = 1_000;
 
 /// The schema of `feed` that this release reads and writes, `feed.meta.schema_version`.
 const SCHEMA_VERSION: i32 = 1;
@@ -15,29 +24,52 @@ const SCHEMA_VERSION: i32 = 1;
 /// Migrations to run: the shipped ones or a folder's.
 pub(super) enum Migrations {
     /// Those of this release.
-    Shipped,
+    Release,
+    /// Those, and the demo's.
+    Demo,
     /// A folder's.
     Own(Migrator),
 }
 
 impl Migrations {
-    /// Reads `folder`, if any.
-    pub(super) async fn read(folder: Option<&Path>) -> Result<Self, Error> {
-        let Some(folder) = folder else { return Ok(Migrations::Shipped) };
+    /// Reads the folder, where that is the source.
+    pub(super) async fn read(source: Source<'_>) -> Result<Self, Error> {
+        let folder = match source {
+            Source::Release => return Ok(Migrations::Release),
+            Source::Demo => return Ok(Migrations::Demo),
+            Source::Folder(folder) => folder,
+        };
         let failed = |reason: String| Error::Folder { folder: folder.display().to_string(), reason };
         let migrator = Migrator::new(folder).await.map_err(|error| failed(error.to_string()))?;
         if migrator.iter().next().is_none() {
             return Err(failed("there are none".into()));
         }
-        Ok(Migrations::Own(migrator))
+        Ok(Migrations::Own(tolerant(migrator.iter())))
     }
 
     pub(super) fn migrator(&self) -> &Migrator {
         match self {
-            Migrations::Shipped => &SHIPPED,
+            Migrations::Release => &RELEASE,
+            Migrations::Demo => &RELEASE_AND_DEMO,
             Migrations::Own(migrator) => migrator,
         }
     }
+
+    /// Whether one that ran need not be at hand. The release does without the user's own; a folder has them all.
+    fn may_lack(&self, version: i64) -> bool {
+        version >= OWN_MIN && !matches!(self, Migrations::Own(_))
+    }
+}
+
+/// sqlx's own look at what ran would refuse what [`History::check`] lets pass.
+fn tolerant<'a>(migrations: impl Iterator<Item = &'a Migration>) -> Migrator {
+    let mut migrator = Migrator::with_migrations(migrations.cloned().collect());
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+fn is_of_the_demo(version: i64, checksum: &[u8]) -> bool {
+    DEMO.iter().any(|known| known.version == version && known.checksum[..] == *checksum)
 }
 
 /// How the migrations that ran compare with those at hand. Each is named by number and description.
@@ -51,6 +83,8 @@ pub struct History {
     pub pending_versions: Vec<i64>,
     /// Those that ran and are not at hand: a newer release's, or the user's own.
     pub unknown: Vec<String>,
+    /// Those of them that a run cannot do without.
+    pub not_at_hand: Vec<String>,
     /// Those that ran with another text.
     pub modified: Vec<String>,
     /// One that was begun and not finished.
@@ -74,7 +108,13 @@ impl History {
         for (&version, applied) in &applied {
             match known.get(&version) {
                 _ if !applied.success => history.dirty = history.dirty.or(Some(version)),
-                None => history.unknown.push(name(version, &applied.description)),
+                None if is_of_the_demo(version, &applied.checksum) => {}
+                None => {
+                    history.unknown.push(name(version, &applied.description));
+                    if !migrations.may_lack(version) {
+                        history.not_at_hand.push(name(version, &applied.description));
+                    }
+                }
                 Some(known) if known.checksum[..] != applied.checksum[..] => {
                     history.modified.push(name(version, &known.description));
                 }
@@ -93,7 +133,7 @@ impl History {
     pub(super) fn check(&self) -> Result<(), Error> {
         match () {
             () if self.dirty.is_some() => Err(Error::Dirty { version: self.dirty.unwrap_or_default() }),
-            () if !self.unknown.is_empty() => Err(Error::Newer { migrations: self.unknown.join(", ") }),
+            () if !self.not_at_hand.is_empty() => Err(Error::Newer { migrations: self.not_at_hand.join(", ") }),
             () if !self.modified.is_empty() => Err(Error::Modified { migrations: self.modified.join(", ") }),
             () => Ok(()),
         }

@@ -1,15 +1,15 @@
 //! A run on one database: looked at first, then changed.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::{Connection as _, PgConnection, PgTransaction};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Database, Error, Plan, Report, Step,
+    Database, Error, Orders, Plan, Report, Step,
     history::{History, Migrations, has_table},
 };
-use crate::store::postgres::{placement::Standing, servers, session::Session};
+use crate::store::postgres::{operate::rights, placement::Standing, servers, session::Session};
 
 /// The advisory lock of the one who migrates a database: the lead's, with another last letter.
 const LOCK: i64 = 0x0066_7265_7368_656d;
@@ -30,7 +30,10 @@ pub(super) struct Run {
     session: Session,
     migrations: Migrations,
     modulus: u32,
+    /// Who migrates.
     role: String,
+    /// Who is to get the rights of a node.
+    grantee: Option<String>,
     pub(super) identity: Identity,
 }
 
@@ -53,11 +56,12 @@ struct Wanted {
 }
 
 impl Run {
-    pub(super) async fn begin(database: &Database, folder: Option<&Path>, modulus: u32) -> Result<Self, Error> {
-        let migrations = Migrations::read(folder).await?;
+    pub(super) async fn begin(database: &Database, orders: Orders<'_>) -> Result<Self, Error> {
+        let migrations = Migrations::read(orders.source).await?;
         let urls = [&database.url].into_iter().chain(&database.replicas).map(String::as_str);
         let session = servers::open_primary(urls, "migrate").await?;
-        let mut run = Run { session, migrations, modulus, role: String::new(), identity: (0, 0) };
+        let (modulus, grantee) = (orders.modulus, orders.grantee.map(str::to_owned));
+        let mut run = Run { session, migrations, modulus, role: String::new(), grantee, identity: (0, 0) };
         let asked = async {
             run.role = run.ask("SELECT current_user::text").await?;
             run.identity.0 = run.ask("SELECT system_identifier FROM pg_control_system()").await?;
@@ -94,13 +98,19 @@ impl Run {
         if self.ask("SELECT pg_is_in_recovery()").await? {
             return Err(Error::ReadOnly { reason: "this server is a standby".into() });
         }
-        let read = History::read(self.connection(), &Migrations::Shipped).await;
+        if let Some(role) = self.grantee.clone() {
+            let is_role = rights::is_role(self.connection(), &role).await;
+            if !is_role.map_err(|error| self.failed("look for a role", &error))? {
+                return Err(Error::NoRole { role });
+            }
+        }
+        let read = History::read(self.connection(), &Migrations::Release).await;
         let shipped = read.map_err(|error| self.failed("read which migrations ran", &error))?;
         if shipped.is_newer {
             return Err(Error::Newer { migrations: shipped.unknown.join(", ") });
         }
         let history = match &self.migrations {
-            Migrations::Shipped => shipped,
+            Migrations::Release => shipped,
             own => History::read(&mut self.session.connection, own)
                 .await
                 .map_err(|error| Error::statement("read which migrations ran", &self.role, &error))?,
@@ -143,10 +153,14 @@ impl Run {
     pub(super) async fn plan(&mut self, look: Look, shards: &[u32]) -> Result<Plan, Error> {
         let collections = limited(self.collections(shards)).await?;
         let missing = collections.into_iter().map(|wanted| (wanted.collection, unsigned(&wanted.missing))).collect();
-        Ok(Plan { pending: look.history.pending, applied: look.history.applied, missing })
+        let mut rights = Vec::new();
+        for role in self.nodes().await? {
+            rights.extend(self.lacks(&role).await?);
+        }
+        Ok(Plan { pending: look.history.pending, applied: look.history.applied, missing, rights })
     }
 
-    /// Migrates, and creates the partitions of `shards` that are missing.
+    /// Migrates, creates the partitions of `shards` that are missing, and gives nodes' roles the rights that they lack.
     pub(super) async fn change(&mut self, look: Look, shards: &[u32], tell: impl Fn(Step)) -> Result<Report, Error> {
         for (version, name) in look.history.pending_versions.iter().zip(&look.history.pending) {
             tell(Step::Migrating(name.clone()));
@@ -155,7 +169,7 @@ impl Run {
             let ran = migrator.run_direct(Some(*version), &mut self.session.connection, false).await;
             ran.map_err(|error| Error::run(&self.role, &error))?;
         }
-        let mut report = Report { applied: look.history.pending, created: Vec::new() };
+        let mut report = Report { applied: look.history.pending, ..Report::default() };
         let collections = self.collections(shards).await?;
         let all = collections.iter().map(|wanted| wanted.missing.len()).sum();
         let mut done = 0;
@@ -165,7 +179,37 @@ impl Run {
             done += wanted.missing.len();
             report.created.push((wanted.collection, created));
         }
+        for role in self.nodes().await? {
+            tell(Step::Granting(role.clone()));
+            report.granted.extend(self.grant(&role).await?);
+        }
         Ok(report)
+    }
+
+    /// The role that was named, and those that had a node's rights before: what was made since lacks them.
+    async fn nodes(&mut self) -> Result<Vec<String>, Error> {
+        let known = rights::nodes(self.connection()).await;
+        let known = known.map_err(|error| self.failed("read which roles are nodes'", &error))?;
+        let named = self.grantee.clone().filter(|role| !known.contains(role));
+        Ok(named.into_iter().chain(known).collect())
+    }
+
+    async fn grant(&mut self, role: &str) -> Result<Vec<String>, Error> {
+        let step = format!("grant {role} the rights of a node");
+        let granted = rights::grant(self.connection(), role).await.map_err(|error| self.failed(&step, &error))?;
+        // Where the grantor may not grant, PostgreSQL may warn and go on.
+        match &self.lacks(role).await?[..] {
+            [] => Ok(granted),
+            [first, ..] => {
+                let reason = format!("it had no effect: {first}");
+                Err(Error::Rights { step, role: self.role.clone(), reason })
+            }
+        }
+    }
+
+    async fn lacks(&mut self, role: &str) -> Result<Vec<String>, Error> {
+        let missing = rights::of(self.connection(), role).await;
+        missing.map_err(|error| self.failed("read which rights a role has", &error))
     }
 
     /// Every partitioned collection with the shards wanted of it; none before the feed's tables stand.
