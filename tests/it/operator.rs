@@ -94,6 +94,18 @@ async fn a_schema_that_is_behind_is_one_finding_and_the_others_are_told() {
     );
 }
 
+/// Its `search_path` has a schema of the role's name first, and the migrations make one that is called so.
+#[tokio::test]
+async fn a_role_that_is_called_as_a_schema_of_the_migrations_runs_them() {
+    let database = empty_database().await;
+    database.run("CREATE ROLE freshet SUPERUSER LOGIN").await;
+    as_role(&database, "freshet", &["migrate"]).says(0, &["applied  0001 feed"]);
+    as_role(&database, "freshet", &["migrate", "--check"]).says(0, &["is up to date"]);
+    assert!(database.value::<bool>("SELECT to_regclass('freshet._sqlx_migrations') IS NULL").await);
+    as_role(&database, "freshet", &["doctor"]).says(0, &["0 failures"]);
+    database.run("REASSIGN OWNED BY freshet TO postgres; DROP OWNED BY freshet; DROP ROLE freshet").await;
+}
+
 #[tokio::test]
 async fn migrate_check_names_the_partitions_that_are_missing() {
     let database = database().await;

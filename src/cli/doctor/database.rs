@@ -82,6 +82,11 @@ pub(super) fn of_feed(feed: &Feed, target: &Target) -> Vec<Finding> {
 
 fn of_modulus(feed: &Feed, shards: u32) -> Finding {
     match feed.modulus {
+        None if feed.collections == 0 => Finding::warn(
+            "placement",
+            "no table is tracked yet, so there is nothing to serve",
+            "give `freshet migrate --folder` a migration that makes a table and calls freshet.track('TABLE')",
+        ),
         None => Finding::fail("placement", "no shard was placed here", "run `freshet migrate`"),
         Some(modulus) if modulus.unsigned_abs() != shards => Finding::fail(
             "placement",
@@ -171,6 +176,7 @@ mod tests {
             followers,
             outbox_rows: 0,
             outbox_bytes: 0,
+            collections: 1,
             modulus: Some(64),
         }
     }

@@ -87,6 +87,8 @@ pub struct Feed {
     pub outbox_rows: i64,
     /// The outbox with its index, in bytes.
     pub outbox_bytes: i64,
+    /// Tables that are tracked.
+    pub collections: i64,
     /// The shards' modulus; `None` while no shard was placed here.
     pub modulus: Option<i32>,
 }
@@ -203,6 +205,7 @@ pub async fn feed(session: &mut Session) -> Result<Feed, Error> {
                   WHERE application_name = 'freshet tail' AND datname = current_database()) AS followers,
                 greatest(pg_stat_get_live_tuples('feed.outbox'::regclass), 0) AS outbox_rows,
                 pg_total_relation_size('feed.outbox') AS outbox_bytes,
+                (SELECT count(*) FROM feed.collection) AS collections,
                 (SELECT modulus FROM feed.meta) AS modulus",
     );
     query.bind(lead::LOCK).fetch_one(&mut session.connection).await.map_err(failure::error)

@@ -22,6 +22,15 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// So many partitions are created between two steps that are told.
 const PARTITIONS_A_STEP: usize = 8;
 
+/// The schemas that migrations make.
+const SCHEMAS: [&str; 2] = ["feed", "freshet"];
+/// `search_path` names a schema for the role by default. Of a role that is called as one of [`SCHEMAS`], that schema would come into
+/// being amid the migrations, and take the tables that follow.
+const WITHOUT_OWN_SCHEMA: &str = r#"
+    SELECT set_config('search_path', coalesce(nullif(string_agg(name, ', ' ORDER BY at), ''), 'public'), false)
+      FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS path (name, at)
+     WHERE trim(name) <> '"$user"'"#;
+
 /// A database in the world: its cluster's system identifier, and its number there.
 pub(super) type Identity = (i64, i64);
 
@@ -64,6 +73,9 @@ impl Run {
         let mut run = Run { session, migrations, modulus, role: String::new(), grantee, identity: (0, 0) };
         let asked = async {
             run.role = run.ask("SELECT current_user::text").await?;
+            if SCHEMAS.contains(&run.role.as_str()) {
+                run.ask::<String>(WITHOUT_OWN_SCHEMA).await?;
+            }
             run.identity.0 = run.ask("SELECT system_identifier FROM pg_control_system()").await?;
             run.identity.1 = run.ask("SELECT oid::bigint FROM pg_database WHERE datname = current_database()").await?;
             Ok(())
