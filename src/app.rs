@@ -50,6 +50,8 @@ pub enum Error {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The key of `[gateway]`, and the option, that says which.
+        key: &'static str,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -71,6 +73,9 @@ pub enum Error {
         /// Its name.
         task: &'static str,
     },
+    /// The private server ended before the node was told to stop: its disk may be full.
+    #[error("the private PostgreSQL ended, and with it the node")]
+    ServerEnded(#[source] server::Error),
     /// The memory store's collections are wrong.
     #[error("failed to set up the memory store")]
     Schema(#[from] SchemaError),
@@ -113,8 +118,8 @@ impl App {
     /// [`Error`]; whatever was started has been stopped again.
     pub async fn build(config: &Config, place: &Place, page: Option<Page>) -> Result<Self, Error> {
         // The addresses first: a port in use should be said before a database is started.
-        let public = listen(config.gateway.listen).await?;
-        let operations = listen(config.gateway.operations).await?;
+        let public = listen(config.gateway.listen, "listen").await?;
+        let operations = listen(config.gateway.operations, "operations").await?;
         let telemetry = Telemetry::new();
         telemetry.add_process();
         let (store, private) = open_store(config, place, &telemetry).await?;
@@ -206,8 +211,8 @@ impl App {
     /// Serves until `stop`, then drains.
     ///
     /// # Errors
-    /// [`Error::TaskEnded`]: the node could not go on, and was drained.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+    /// [`Error::TaskEnded`] and [`Error::ServerEnded`]: the node could not go on, and was drained.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let groups = self.tasks();
         let (gateway, listener) = (self.gateway.clone(), self.public);
         self.accepting.spawn("public listener", |stop| async move { gateway.serve_public(listener, stop).await });
@@ -215,11 +220,12 @@ impl App {
         self.operating
             .spawn("operations listener", |stop| async move { gateway.serve_operations(listener, stop).await });
         let ended = tokio::select! {
-            () = stop.cancelled() => None,
-            task = first_ended(&groups) => Some(task),
+            () = stop.cancelled() => Ok(()),
+            task = first_ended(&groups) => Err(Error::TaskEnded { task }),
+            error = server_end(&mut self.private) => Err(Error::ServerEnded(error)),
         };
-        if let Some(task) = ended {
-            tracing::error!(task, "a task ended unexpectedly, and with it the node");
+        if let Err(error) = &ended {
+            tracing::error!(%error, "the node cannot go on");
         }
         tracing::info!("drains");
         self.readiness.drain();
@@ -235,7 +241,15 @@ impl App {
             phase("stop the private PostgreSQL", PHASE_LIMIT * 3, private.stop()).await;
         }
         tracing::info!("drained");
-        ended.map_or(Ok(()), |task| Err(Error::TaskEnded { task }))
+        ended
+    }
+}
+
+/// Why the private server ended by itself; waits for ever where there is none.
+async fn server_end(private: &mut Option<PrivateServer>) -> server::Error {
+    match private {
+        Some(private) => private.ended().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -246,8 +260,8 @@ async fn end(tasks: &Tasks) {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, key, source })
 }
 
 async fn open_store(

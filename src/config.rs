@@ -127,7 +127,7 @@ impl Config {
     fn from_text(origin: &str, text: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let invalid = |error: toml::de::Error| Error::Invalid {
             origin: origin.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: without_passwords(error.to_string().trim_end()),
         };
         // Once for its messages, which show the line; once more after the environment was laid over it.
         let mut config: Config = toml::from_str(text).map_err(invalid)?;
@@ -230,6 +230,15 @@ impl Config {
             () => Ok(()),
         }
     }
+}
+
+/// The message shows the line at fault, and a URL in it with all that it has.
+fn without_passwords(message: &str) -> String {
+    let hidden = |line: &str| match line.find("://").and_then(|at| line[..at].rfind('"')) {
+        Some(at) => format!("{}{}", &line[..=at], without_password(&line[at + 1..])),
+        None => line.to_owned(),
+    };
+    message.lines().map(hidden).collect::<Vec<_>>().join("\n")
 }
 
 /// Sets the key that an environment variable names. Its value is taken as TOML where it is that, else as a string.

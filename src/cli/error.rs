@@ -155,7 +155,8 @@ impl Error {
             Error::Usage(_) | Error::Config(_) => 2,
             Error::Absent(_) => 3,
             Error::Away(_) | Error::Unanswered(_) => 69,
-            Error::App(app::Error::TaskEnded { .. }) => 70,
+            Error::App(app::Error::TaskEnded { .. } | app::Error::ServerEnded(_)) => 70,
+            Error::App(app::Error::Store(store::Error::Unavailable { .. } | store::Error::Deadline)) => 69,
             Error::Client(error) => client_code(error),
             Error::Database(error) => database_code(error),
             Error::Migrate { failed, .. } => match failed.first() {
@@ -179,6 +180,12 @@ impl Error {
             return ExitCode::SUCCESS;
         }
         eprintln!("freshet: {}", self.explain());
+        ExitCode::from(self.exit_code())
+    }
+
+    /// Tells the log, for a node whose log programs read, and gives the exit code.
+    pub(super) fn log(&self) -> ExitCode {
+        tracing::error!("{}", self.explain());
         ExitCode::from(self.exit_code())
     }
 
@@ -216,6 +223,12 @@ impl Error {
             }
             Error::Placement(error) => Some(error.hint()),
             Error::App(app::Error::Server(server::Error::NoBinaries)) => Some(INSTALL.to_owned()),
+            Error::App(app::Error::Store(store::Error::Unavailable { .. } | store::Error::Deadline)) => {
+                Some("is the database running, and is its url right? `freshet doctor` looks closer".to_owned())
+            }
+            Error::App(app::Error::Listen { key, .. }) => {
+                Some(format!("choose another address with --{key}, or `{key}` of [gateway] in the configuration"))
+            }
             _ => None,
         }
     }
@@ -275,6 +288,8 @@ mod tests {
         assert_eq!(Error::Client(client::Error::OutcomeUnknown).exit_code(), 1);
         assert_eq!(Error::Client(client::Error::Timeout).exit_code(), 69);
         assert_eq!(Error::App(app::Error::TaskEnded { task: "hub" }).exit_code(), 70);
+        let away = store::Error::Unavailable { reason: "nobody".into() };
+        assert_eq!(Error::App(app::Error::Store(away)).exit_code(), 69);
     }
 
     #[test]

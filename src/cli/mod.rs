@@ -64,7 +64,7 @@ pub use self::{
 struct Cli {
     #[command(flatten)]
     server: ServerArgs,
-    /// How results are printed.
+    /// How results, and the log of a node, are printed.
     #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t)]
     format: Format,
     #[command(subcommand)]
@@ -117,14 +117,27 @@ enum Command {
     Completions(completions::Args),
 }
 
+impl Command {
+    /// Whether it runs a node, whose log says how it ended.
+    fn is_node(&self) -> bool {
+        match self {
+            Command::Serve(_) => true,
+            #[cfg(feature = "demo")]
+            Command::Demo(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let Cli { server, format, command } = Cli::parse();
     let mut output = Output::new(format);
+    let logs_json = format == Format::Json && command.is_node();
     let done = match command {
-        Command::Serve(args) => block_on(serve::run(args)),
+        Command::Serve(args) => block_on(serve::run(args, format)),
         #[cfg(feature = "demo")]
-        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Demo(args) => block_on(demo::run(args, format)),
         Command::Get(args) => block_on(get::run(args, &server, &mut output)),
         Command::Put(args) => block_on(put::run(args, &server, &mut output)),
         Command::Patch(args) => block_on(patch::run(args, &server, &mut output)),
@@ -148,6 +161,7 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if logs_json => error.log(),
         Err(error) => error.report(),
     }
 }

@@ -6,7 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::Error;
+use super::{
+    Error,
+    output::{Format, has_colours},
+};
 use crate::config::Config;
 
 /// Options of a node on the command line; they win over the configuration.
@@ -55,11 +58,15 @@ pub fn default_folder() -> PathBuf {
     }
 }
 
-/// Sends the log to stderr. `RUST_LOG` sets what is logged, `level` is the default.
-pub fn start_log(level: &str) {
+/// Sends the log to stderr, for people or as a JSON object a line. `RUST_LOG` sets what is logged, `level` is the default.
+pub fn start_log(level: &str, format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start in one process, as in tests, keeps the first.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init());
+    drop(match format {
+        Format::Human => log.with_ansi(has_colours(&std::io::stderr())).try_init(),
+        Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    });
 }
 
 /// A token that fires at SIGTERM or SIGINT. A second signal ends the process at once.

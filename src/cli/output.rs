@@ -1,6 +1,6 @@
 //! Results on stdout, for people or for programs.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ pub struct Output {
 impl Output {
     /// Prints to stdout.
     pub fn new(format: Format) -> Self {
-        Output { format, colours: has_colours(), to: Box::new(io::stdout()) }
+        Output { format, colours: has_colours(&io::stdout()), to: Box::new(io::stdout()) }
     }
 
     /// Whom it is printed for.
@@ -124,10 +124,10 @@ pub(super) fn columns() -> usize {
     usize::MAX
 }
 
-/// NO_COLOR is a convention (no-color.org).
-fn has_colours() -> bool {
+/// Whether `stream` is a terminal that shows colours. NO_COLOR is a convention (no-color.org).
+pub(super) fn has_colours(stream: &impl IsTerminal) -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var("TERM").is_ok_and(|term| term != "dumb")
+    stream.is_terminal() && !is_set("NO_COLOR") && std::env::var("TERM").is_ok_and(|term| term != "dumb")
 }
 
 fn described(record: &Record) -> String {

@@ -3,7 +3,11 @@
 use bigdecimal::BigDecimal;
 
 use super::{Error, Output, ServerArgs, put};
-use crate::record::{Patch, patch::Members};
+use crate::{
+    client,
+    protocol::Code,
+    record::{Patch, patch::Members},
+};
 
 /// The most digits an amount may have before or behind the point; the server's own bound.
 const EXPONENT_MAX: i64 = 256;
@@ -16,7 +20,7 @@ Examples:
   freshet patch products 85123A --increment stock=-1 --return
   freshet patch products 85123A --increment stock=-1 --idempotency-key order-7214
 
-A record that does not exist is created. Two increments at once are both done.")]
+A record that does not exist is created, unless there is something to add to. Two increments at once are both done.")]
 pub struct Args {
     /// The collection, which is a tracked table's name, such as products.
     collection: String,
@@ -38,16 +42,29 @@ pub struct Args {
 /// Changes the record and prints its new stamp.
 ///
 /// # Errors
-/// A conflict is exit code 4.
+/// A conflict is exit code 4; an increment of a record that does not exist is 3.
 pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result<(), Error> {
     let merge = args.value.map(put::value).transpose()?.map(|text| merge(&text)).transpose()?.unwrap_or_default();
+    let increments = !args.increments.is_empty();
     let patch = Patch { merge, increment: args.increments.into_iter().collect() };
     let mut options = args.condition.options();
     options.returns_value = args.returns_value;
     let client = server.connect().await?;
     let written = client.patch(&args.collection, &args.key, &patch, options).await;
+    let is_absent = match &written {
+        Err(client::Error::Rpc(refusal)) if increments && refusal.kind() == Some(Code::InvalidValue) => {
+            client.get(&args.collection, &args.key).await.is_ok_and(|record| record.value.is_none())
+        }
+        _ => false,
+    };
     client.close().await;
-    output.written("patched", &written?)
+    match is_absent {
+        true => Err(Error::Absent(format!(
+            "{}/{}, so there is nothing to add to; create it with `freshet put`",
+            args.collection, args.key
+        ))),
+        false => output.written("patched", &written?),
+    }
 }
 
 fn merge(text: &str) -> Result<Members, Error> {

@@ -4,6 +4,7 @@ use super::{
     Error,
     database::{DatabaseUrl, Named, variable},
     node::{NodeArgs, default_folder, start_log, stop_on_signal},
+    output::Format,
 };
 use crate::{
     app::{App, Place},
@@ -26,8 +27,8 @@ pub struct Args {
 /// # Errors
 /// [`Error::Config`] and [`Error::App`]: the node never served, or one of its tasks ended unexpectedly.
 /// [`Error::Usage`]: it was not said where records are kept.
-pub async fn run(args: Args) -> Result<(), Error> {
-    start_log("info");
+pub async fn run(args: Args, format: Format) -> Result<(), Error> {
+    start_log("info", format);
     let stop = stop_on_signal()?;
     let config = args.node.configuration()?;
     let place = args.place(&config)?;
@@ -79,7 +80,7 @@ fn say(place: &Place) -> Result<(), Error> {
             }
         }
         Place::Private(folder) | Place::Demo(folder) => {
-            tracing::info!(data = %folder.display(), "starts a private PostgreSQL")
+            tracing::info!(data = %folder.display(), "starts a private PostgreSQL");
         }
         Place::Memory => tracing::warn!("keeps records in memory: they are gone when the node ends"),
     }

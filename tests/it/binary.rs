@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{empty_database, folder, until, within};
+use crate::harness::{Process, command::freshet, empty_database, folder, until, within};
 
 /// A running `freshet`, killed with this value if a test fails.
 struct Freshet {
@@ -194,7 +194,60 @@ fn a_port_in_use_is_named() {
     let address = taken.local_addr().expect("an address").to_string();
     let (code, said) = serve(&["--memory", "--listen", &address, "--operations", "127.0.0.1:0"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    assert!(said.contains(&address) && said.contains("in use") && said.contains("--listen"), "{said}");
+    let (_, said) = serve(&["--memory", "--listen", "127.0.0.1:0", "--operations", &address]);
+    assert!(said.contains("--operations, or `operations` of [gateway]"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_increment_of_a_record_that_is_not_there_says_so_at_any_form_of_the_address() {
+    let node = Process::start(&[]).await;
+    for url in [format!("ws://{}", node.public), format!("http://{}/", node.public), node.public.to_string()] {
+        let arguments = ["patch", "products", "nothing", "--increment", "stock=-1", "--url", &url];
+        freshet(&arguments).says(3, &["products/nothing", "nothing to add to", "`freshet put`"]);
+    }
+}
+
+#[test]
+fn a_log_for_programs_is_json_from_first_to_last_and_one_for_people_has_no_colours_in_a_file() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("an address").to_string();
+    let arguments = ["--memory", "--listen", &address, "--operations", "127.0.0.1:0"];
+    let (code, said) = serve(&[&arguments[..], &["--format", "json"]].concat());
+    assert_eq!(code, Some(1), "{said}");
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{said}"))).collect();
+    let (first, last) = (lines.first().expect("a line"), lines.last().expect("a line"));
+    assert_eq!((&first["level"], &last["level"]), (&"WARN".into(), &"ERROR".into()));
+    assert!(first["timestamp"].is_string() && first["message"].as_str().is_some_and(|text| text.contains("in memory")));
+    assert!(
+        last["message"].as_str().is_some_and(|text| text.contains(&address) && text.contains("--listen")),
+        "{last}"
+    );
+    let (_, plain) = serve(&arguments);
+    assert!(plain.contains("WARN keeps records in memory") && !plain.contains('\u{1b}'), "{plain:?}");
+}
+
+#[tokio::test]
+async fn a_node_ends_with_the_reason_when_its_private_postgresql_has_ended() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
+    command.args(["demo", "--no-replay", "--readers", "0", "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]);
+    command.arg("--data-dir").arg(&data).env("TMPDIR", folder.path()).env_remove("FRESHET_CONFIG");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    let out = BufReader::new(child.stdout.take().expect("piped"));
+    let says = tokio::task::spawn_blocking(move || out.lines().map_while(Result::ok).any(|l| l.contains("is running")));
+    assert!(within("it says that it runs", says).await.expect("read"), "{}", errors(&mut child));
+    let lock = fs::read_to_string(data.join("postmaster.pid")).expect("read");
+    let pid = lock.lines().next().expect("a line").parse().expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGQUIT).expect("end PostgreSQL at once");
+    until("the node ends", async || child.try_wait().expect("a status").is_some()).await;
+    let status = child.wait().expect("a status");
+    let said = errors(&mut child);
+    assert_eq!(status.code(), Some(70), "{said}");
+    assert!(said.contains("the private PostgreSQL ended") && said.contains("immediate shutdown"), "{said}");
+    assert!(said.lines().count() < 100, "{said}");
 }
 
 #[test]
@@ -206,8 +259,8 @@ fn a_database_that_is_not_there_is_said() {
     fs::write(&config, format!("[[database]]\nurl = \"postgres://nobody@127.0.0.1:{port}/none\"")).expect("write");
     let config = config.display().to_string();
     let (code, said) = serve(&["--config", &config, "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("store is unavailable"), "{said}");
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("store is unavailable") && said.contains("is the database running"), "{said}");
 }
 
 #[tokio::test]

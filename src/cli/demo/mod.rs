@@ -12,7 +12,13 @@ pub mod sales;
 pub mod schedule;
 pub mod stock;
 
-use std::{io::Write as _, num::NonZeroU32, path::PathBuf, sync::Once};
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Once,
+};
 
 use bytesize::ByteSize;
 use tokio::{sync::watch, task::JoinError};
@@ -23,11 +29,12 @@ use super::{
     Error,
     database::Named,
     node::{NodeArgs, default_folder, start_log, stop_on_signal},
+    output::Format,
 };
 use crate::{
     app::{self, App, Place},
     config::Config,
-    gateway::{Page, Shop},
+    gateway::{self, Page, Shop},
     shared,
     store::postgres::{server, session},
 };
@@ -59,8 +66,8 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::App`]; [`Error::Demo`] when the shipped data cannot be imported.
-pub async fn run(args: Args) -> Result<(), Error> {
-    start_log("warn");
+pub async fn run(args: Args, format: Format) -> Result<(), Error> {
+    start_log("warn", format);
     let stop = stop_on_signal()?;
     let mut config = args.node.configuration()?;
     config.tiers.local.capacity = args.cache;
@@ -139,7 +146,7 @@ fn position_file(place: &Place, config: Option<PathBuf>) -> Option<PathBuf> {
 fn say_starting(place: &Place) {
     match place {
         Place::Private(folder) | Place::Demo(folder) => {
-            eprintln!("starting a private PostgreSQL in {}", folder.display())
+            eprintln!("starting a private PostgreSQL in {}", folder.display());
         }
         Place::Databases(_) | Place::Memory => eprintln!("{}", data(place)),
     }
@@ -159,14 +166,22 @@ fn data(place: &Place) -> String {
     }
 }
 
-fn say_ready(
-    place: &Place,
-    redis: Option<&shared::Config>,
-    (public, operations): (std::net::SocketAddr, std::net::SocketAddr),
-) {
-    let data = data(place);
+fn say_ready(place: &Place, redis: Option<&shared::Config>, addresses: (SocketAddr, SocketAddr)) {
     let redis = redis.filter(|_| !matches!(place, Place::Memory)).map_or_else(String::new, redis::described);
-    let text = format!(
+    let text = banner(addresses, &format!("{}{redis}", data(place)));
+    let mut out = std::io::stdout().lock();
+    // A closed stdout is no reason to stop serving.
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Where everything is, as seen from this machine, and commands that go there.
+fn banner((public, operations): (SocketAddr, SocketAddr), data: &str) -> String {
+    let [public, operations] = [public, operations].map(from_here);
+    let url = match public == gateway::Config::default().listen {
+        true => String::new(),
+        false => format!(" --url ws://{public}"),
+    };
+    format!(
         "
   Freshet is running.
 
@@ -174,18 +189,49 @@ fn say_ready(
     WebSocket   ws://{public}/v1/ws
     HTTP        http://{public}/v1/products/85123A
     operations  http://{operations}/readyz?verbose   http://{operations}/metrics
-    data        {data}{redis}
+    data        {data}
 
   In another terminal:
 
-    freshet watch products 85123A
-    freshet patch products 85123A --increment stock=-1
+    freshet watch products 85123A{url}
+    freshet patch products 85123A --increment stock=-1{url}
 
   Ctrl-C stops it; run it again and it continues.
 
 "
-    );
-    let mut out = std::io::stdout().lock();
-    // A closed stdout is no reason to stop serving.
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    )
+}
+
+/// A listener on every address of the machine is reached at loopback.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_names_the_listeners_that_were_chosen() {
+        let at = |public: &str, operations: &str| {
+            banner((public.parse().expect("an address"), operations.parse().expect("an address")), "here")
+        };
+        let usual = at("127.0.0.1:8080", "127.0.0.1:8081");
+        assert!(usual.contains("freshet watch products 85123A\n") && !usual.contains("--url"), "{usual}");
+        let chosen = at("0.0.0.0:9000", "[::]:9001");
+        for part in [
+            "http://127.0.0.1:9000/\n",
+            "ws://127.0.0.1:9000/v1/ws",
+            "http://[::1]:9001/metrics",
+            "freshet watch products 85123A --url ws://127.0.0.1:9000\n",
+            "--increment stock=-1 --url ws://127.0.0.1:9000\n",
+        ] {
+            assert!(chosen.contains(part), "{part} is not in {chosen}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ use std::{
 };
 
 use self::{history::History, recorder::EVENTS_MAX, run::Run};
-use super::{Error, Output, ServerArgs, database::DatabaseArgs, node::stop_on_signal};
+use super::{Error, Output, ServerArgs, database::DatabaseArgs, node::stop_on_signal, server::websocket};
 
 /// What to verify, and how hard.
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ Examples:
 It creates records with keys of its own, and deletes them at the end. Exit code 1: a promise was broken.")]
 pub struct Args {
     /// The nodes' WebSockets, all of one deployment; unless given, the one of --url.
-    #[arg(value_name = "NODE")]
+    #[arg(value_name = "NODE", value_parser = websocket)]
     nodes: Vec<String>,
     /// The collection.
     #[arg(long, default_value = "products")]

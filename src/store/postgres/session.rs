@@ -118,35 +118,65 @@ pub fn role(url: &str) -> Result<String, Error> {
     options(url).map(|options| options.get_username().to_owned())
 }
 
-/// `url` with `***` for each password in it; what is no URL is hidden altogether.
+/// `url` with `***` for each password in it; what is no URL is hidden altogether. A password that is not escaped may have
+/// any character, so all between the first colon and the last @ is hidden.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "***".into() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let authority = match authority.rsplit_once('@') {
+    // A parameter may have an @ of its own, and a password what looks like a parameter.
+    let is_clear = |at: &usize| {
+        let (before, query) = rest.split_at(*at);
+        before.contains('@') || !query.contains('@') || query.to_lowercase().contains("password=")
+    };
+    let (before, query) = match parameters(rest).filter(is_clear) {
+        Some(at) => (&rest[..at], &rest[at..]),
+        None => (rest, ""),
+    };
+    let before = match before.rsplit_once('@') {
         Some((login, host)) => match login.split_once(':') {
             Some((user, _)) => format!("{user}:***@{host}"),
-            None => authority.to_owned(),
+            None => before.to_owned(),
         },
-        None => authority.to_owned(),
+        None => before.to_owned(),
     };
-    format!("{scheme}://{authority}{}", without_parameters(path))
+    format!("{scheme}://{before}{}", without_parameters(query))
 }
 
-/// sqlx reads a password from the query, too.
-fn without_parameters(path: &str) -> String {
-    let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
+/// Where the parameters begin, `?name=value&name=value`: a ? of a password has no such thing behind it.
+fn parameters(rest: &str) -> Option<usize> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
+    };
+    let begins = |at: &usize| rest[at + 1..].split_once('=').is_some_and(|(name, _)| is_name(name));
+    rest.match_indices('?').map(|(at, _)| at).find(begins)
+}
+
+/// sqlx reads a password from the query, too. What is no pair may be the rest of one.
+fn without_parameters(query: &str) -> String {
+    let Some(query) = query.strip_prefix('?') else { return String::new() };
     let hidden = |pair: &str| match pair.split_once('=') {
         Some((name, _)) if name.to_lowercase().contains("password") => format!("{name}=***"),
-        _ => pair.to_owned(),
+        Some(_) => pair.to_owned(),
+        None => "***".to_owned(),
     };
-    format!("{path}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
+    format!("?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
+}
+
+/// Whether there is an @ behind what a URL takes for its host: it is one of a password that is not escaped.
+fn has_unescaped_login(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let path_end = parameters(rest).unwrap_or(rest.len());
+    rest.get(host_end..path_end).is_some_and(|path| path.contains('@'))
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, Error> {
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
     if !is_postgres {
         return Err(Error::Url { message: "it does not begin with postgres://".into() });
+    }
+    if has_unescaped_login(url) {
+        let message = "there is an @ behind the host: in a password, write @ as %40, / as %2F, ? as %3F and # as %23";
+        return Err(Error::Url { message: message.into() });
     }
     PgConnectOptions::from_str(url).map_err(|error| Error::Url { message: error.to_string() })
 }
@@ -193,9 +223,29 @@ mod tests {
             ("postgres://h", "postgres://h"),
             ("postgres://u:p q\"@h", "postgres://u:***@h"),
             ("host=h password=p", "***"),
+            ("postgres://u:s/e?c#r@e@t@h/d", "postgres://u:***@h/d"),
+            ("postgres://u@h/d?password=s&ecret&host=x", "postgres://u@h/d?password=***&***&host=x"),
+            ("postgres://u@h/d?password=s@cret", "postgres://u@h/d?password=***"),
+            ("postgres://u:s?e=cret@h/d", "postgres://u:***@h/d"),
+            ("postgres://h:5/d?password=s@cret", "postgres://h:5/d?password=***"),
+            ("postgres://u@h:5/d?options=a@b", "postgres://u@h:5/d?options=a@b"),
         ] {
             assert_eq!(without_password(url), expected);
         }
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_refused_and_no_part_of_it_is_told() {
+        for url in [
+            "postgres://u:12/secret@h/d",
+            "postgres://u:12#secret@h/d",
+            "postgres://u:a@12/secret@h/d",
+            "postgres://u:12?secret@h/d",
+        ] {
+            let error = Place::of(url).expect_err(url).to_string();
+            assert!(error.contains("%40") && !error.contains("secret") && !error.contains("12"), "{error}");
+        }
+        Place::of("postgres://u:p@h/d?options=a@b").expect("an @ of a parameter");
     }
 
     #[test]

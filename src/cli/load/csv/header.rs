@@ -12,6 +12,9 @@ use crate::{
     record::patch::quoted,
 };
 
+/// How alike two names must be, by Jaro and Winkler, for one to be meant by the other.
+const LIKENESS_MIN: f64 = 0.8;
+
 /// The fields of every row, in order.
 pub(super) struct Header<'a> {
     dialect: &'a Dialect,
@@ -46,7 +49,12 @@ impl<'a> Header<'a> {
             }
             if kind.is_none() && !is_key {
                 let collection = &dialect.description.collection;
-                return Err(format!("{collection} has no column {name:?}; it has {}", known()));
+                let meant = delimiter(name, &dialect.columns())
+                    .filter(|_| record.len() == 1)
+                    .map(|delimiter| format!("the header is one field; --delimiter '{delimiter}' makes more of it"))
+                    .or_else(|| alike(name, &dialect.columns()).map(|column| format!("is {column:?} meant?")))
+                    .map_or_else(String::new, |meant| format!("\n  {meant}"));
+                return Err(format!("{collection} has no column {name:?}; it has {}{meant}", known()));
             }
             let kind = kind.filter(|kind| *kind != ColumnKind::Generated);
             fields.push(Field { name: name.to_owned(), is_key, kind });
@@ -90,6 +98,24 @@ impl<'a> Header<'a> {
         let key = key.ok_or_else(|| reject(Some(&dialect.key_column), "a key cannot be NULL".into()))?;
         Ok(Content { key, value: format!("{{{}}}", members.join(",")) })
     }
+}
+
+/// What separates the names in a header that was read as one field.
+fn delimiter(header: &str, columns: &[&str]) -> Option<&'static str> {
+    let is_separated = |by: &&str| {
+        header.contains(*by) && header.split(*by).any(|name| columns.contains(&name.trim().trim_matches('"')))
+    };
+    [(",", ","), (";", ";"), ("\t", "\\t"), ("|", "|")]
+        .into_iter()
+        .find(|(by, _)| is_separated(by))
+        .map(|(_, shown)| shown)
+}
+
+/// The column that was most likely meant.
+fn alike<'c>(name: &str, columns: &[&'c str]) -> Option<&'c str> {
+    let likeness = |column: &str| strsim::jaro_winkler(&name.trim().to_lowercase(), &column.to_lowercase());
+    let best = columns.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= LIKENESS_MIN).then_some(best)
 }
 
 /// A field's text as JSON.

@@ -34,6 +34,12 @@ pub(super) struct Dialect {
     pub(super) null: String,
 }
 
+impl Dialect {
+    fn columns(&self) -> Vec<&str> {
+        self.description.columns.iter().map(|column| column.name.as_str()).chain([self.key_column.as_str()]).collect()
+    }
+}
+
 /// The rows of `path`.
 ///
 /// # Errors
@@ -58,6 +64,13 @@ fn split(source: Box<dyn BufRead + Send>, dialect: &Dialect, send: Sink<'_, Row>
                 Some(_) => Ok(()),
                 None => Err(invalid("it is empty; its first line must name the columns".into())),
             };
+        }
+        // Only the end of the source ends such a row.
+        if trail.borrow().has_open_quote(reader.position().byte(), dialect.delimiter) {
+            return Err(invalid(format!(
+                "the row that begins in line {line} ends with the file: a quote in it is left open\n  close it, or write it twice \
+                 where it belongs to the text"
+            )));
         }
         match &header {
             None => {
@@ -164,8 +177,27 @@ mod tests {
             "line 1: products has no column \"colour\"; it has sku, price, attributes, total"
         );
         assert_eq!(read(b"price\n"), "line 1: no column \"sku\" to hold the key; --key-column names another");
+        let suggested = |text: &[u8], part: &str| {
+            let said = read(text);
+            assert!(said.contains(part), "{said}");
+        };
+        suggested(b"sku;price\na;1\n", "--delimiter ';'");
+        suggested(b"sku\tprice\na\t1\n", "--delimiter '\\t'");
+        suggested(b"sku,Price\n", "is \"price\" meant?");
+        suggested(b"sku,pirce\n", "is \"price\" meant?");
         assert_eq!(read(b"sku,sku\n"), "line 1: the header names the column \"sku\" twice");
         assert_eq!(read(b""), "it is empty; its first line must name the columns");
+    }
+
+    #[test]
+    fn a_quote_that_the_file_leaves_open_is_named_by_its_line() {
+        for text in ["sku,price\na,1\nb,\"2\nc,3\n", "sku,price\na,1\n\"b,2", "sku,price\na,1\nb,\"2\"\"\n"] {
+            let error = rows(text.as_bytes(), &dialect(b',', "")).expect_err("refused");
+            assert!(error.contains("line") && error.contains("a quote in it is left open"), "{error}");
+        }
+        for text in ["sku,price\nb,5\" pipe", "sku,price\nb,\"a\nb\"", "sku,price\nb,\"\""] {
+            assert_eq!(rows(text.as_bytes(), &dialect(b',', "")).expect("rows").len(), 1, "{text}");
+        }
     }
 
     #[test]

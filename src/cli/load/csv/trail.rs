@@ -28,6 +28,25 @@ impl Trail {
         self.left = ROW_BYTES_MAX;
     }
 
+    /// Whether the row at hand, which ends at `end`, has a field whose quote is not closed.
+    ///
+    /// # Source
+    /// RFC 4180, section 2: a quote opens a field only at its beginning, and two of them inside are one.
+    pub(super) fn has_open_quote(&self, end: u64, delimiter: u8) -> bool {
+        let end = usize::try_from(end - self.offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let (mut begins, mut is_open) = (true, false);
+        for byte in &self.bytes[..end] {
+            match (byte, is_open) {
+                (b'"', true) => is_open = false,
+                (b'"', false) => is_open = begins,
+                _ => {}
+            }
+            // After a quote that closed, another opens again: it was one of two.
+            begins = !is_open && (matches!(byte, b'\r' | b'\n' | b'"') || *byte == delimiter);
+        }
+        is_open
+    }
+
     /// The line of the row that begins at `offset`, or behind line ends that stand there. What is before it is let go.
     pub(super) fn line_at(&mut self, offset: u64) -> u64 {
         let from = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(self.bytes.len());

@@ -100,8 +100,8 @@ pub enum Error {
         /// The end of what it printed.
         output: String,
     },
-    /// The server ended before it accepted a connection.
-    #[error("start PostgreSQL on {path}: it ended with {status}, saying: {output}")]
+    /// The server ended by itself, before it accepted a connection or later.
+    #[error("run PostgreSQL on {path}: it ended with {status}, saying: {output}")]
     Ended {
         /// The data directory.
         path: PathBuf,

@@ -40,6 +40,8 @@ const ORDINARY: [&str; 2] = ["postgres", "nobody"];
 
 /// PostgreSQL's own default; it names the socket file even when no TCP port is open.
 const DEFAULT_PORT: u16 = 5432;
+/// How often it is looked whether the server still runs.
+const ENDED_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How a private server is started.
 #[derive(Debug, Clone)]
@@ -153,6 +155,19 @@ impl PrivateServer {
     /// Dropping the future leaves the server stopping by itself.
     pub async fn stop(self) {
         shutdown::stop(self.process, self.data.path(), self.is_ephemeral).await;
+    }
+
+    /// Waits until the server has ended by itself, and says how, with its last words.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ended(&mut self) -> Error {
+        loop {
+            if let Some(status) = self.process.ended() {
+                return self.data.ended(status);
+            }
+            sleep(ENDED_INTERVAL).await;
+        }
     }
 
     async fn wait_until_ready(&mut self, limit: Duration) -> Result<(), Error> {
