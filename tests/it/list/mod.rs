@@ -2,6 +2,7 @@
 
 mod away;
 mod bystanders;
+mod export;
 mod input;
 mod order;
 mod paging;
