@@ -18,6 +18,7 @@ mod delete;
 pub mod demo;
 mod doctor;
 mod error;
+mod export;
 mod figures;
 mod get;
 mod input;
@@ -80,6 +81,8 @@ enum Command {
     Demo(demo::Args),
     /// Print records.
     Get(get::Args),
+    /// Write a collection as JSON lines or CSV.
+    Export(export::Args),
     /// Replace a record, or create it.
     Put(put::Args),
     /// Change part of a record.
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(args) => block_on(demo::run(args, format)),
         Command::Get(args) => block_on(get::run(args, &server, &mut output)),
+        Command::Export(args) => block_on(export::run(args, &server, &mut output)),
         Command::Put(args) => block_on(put::run(args, &server, &mut output)),
         Command::Patch(args) => block_on(patch::run(args, &server, &mut output)),
         Command::Delete(args) => block_on(delete::run(args, &server, &mut output)),
@@ -190,6 +194,9 @@ mod tests {
         for line in [
             "freshet get products 85123A 85123B --format json --url ws://example:1/v1/ws",
             "freshet --format json get products 85123A --max-stale 5s --min-stamp 1.17",
+            "freshet get products --prefix 85 --limit 10",
+            "freshet export products",
+            r"freshet export products p.tsv --delimiter \t --null \N --prefix 85 --restart --page 100 --output-format csv",
             r#"freshet put products 85123A {"name":"x"} --if-absent"#,
             r#"freshet patch products 85123A {"price":100} --increment stock=-1 --if-stamp 1.17"#,
             "freshet patch products 85123A --increment stock=-1 --increment price=0.10 --return",
@@ -229,6 +236,10 @@ mod tests {
     fn wrong_lines_are_usage_errors() {
         for line in [
             "freshet get products",
+            "freshet get products a --prefix 85",
+            "freshet get products a --limit 5",
+            "freshet export",
+            "freshet export products p.csv --page 0",
             "freshet put products a {} --if-stamp x",
             "freshet put products a {} --if-stamp 1.1 --if-absent",
             "freshet patch products a",

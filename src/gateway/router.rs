@@ -13,7 +13,7 @@ use super::{Edge, document::Document, operations, refusal::Refusal, rest, rpc, s
 use crate::protocol::Code;
 
 const PUBLIC: &str = "GET /v1/ws (WebSocket), POST /v1/rpc, GET, PUT, PATCH and DELETE /v1/{collection}/{key}, \
-    GET /v1/{collection}?key=..&key=.., GET /v1/{collection}/{key}/events (SSE), GET /openapi.json";
+    GET /v1/{collection}?key=..&key=.. or ?prefix=..&limit=..&cursor=.., GET /v1/{collection}/{key}/events (SSE), GET /openapi.json";
 const OPERATIONS: &str = "GET /livez, GET /readyz?verbose, GET /metrics, GET /v1/stats/events, \
     GET /where/{collection}/{key}, GET and PATCH /switches";
 

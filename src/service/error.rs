@@ -48,6 +48,18 @@ pub enum Error {
     /// Answers that clients have not taken yet hold as much memory as this node gives to them.
     #[error("answers to clients that do not read them take too much memory; ask for fewer records at once, or later")]
     AnswersOverloaded,
+    /// Keys that are no text begin with nothing.
+    #[error("a prefix needs keys that are text; the collection's keys are {key_type}")]
+    BadPrefix {
+        /// The key column's type.
+        key_type: &'static str,
+    },
+    /// A cursor that no page of this list ended with.
+    #[error("the cursor is none of this list; send it as the page before has it, with the same collection and prefix")]
+    BadCursor,
+    /// As many lists as may are under way and waiting.
+    #[error("too many lists are under way on this node; ask again")]
+    ListsOverloaded,
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -80,7 +92,11 @@ impl From<Error> for RpcError {
             Error::NotAnObject => RpcError::new(Code::InvalidValue, message),
             Error::TooLarge { .. } => RpcError::new(Code::TooLarge, message),
             Error::AnswerTooLarge { .. } => RpcError::new(Code::TooLarge, message).because("answer"),
-            Error::AnswersOverloaded => RpcError::new(Code::Overloaded, message).retry_after(RETRY_AFTER),
+            Error::BadPrefix { .. } => RpcError::invalid_params(message).because("prefix"),
+            Error::BadCursor => RpcError::invalid_params(message).because("cursor"),
+            Error::AnswersOverloaded | Error::ListsOverloaded => {
+                RpcError::new(Code::Overloaded, message).retry_after(RETRY_AFTER)
+            }
             Error::Store(error) => from_store(error, message),
         }
     }
@@ -95,6 +111,21 @@ fn from_store(error: store::Error, message: String) -> RpcError {
         }
         store::Error::NotOwned { shard } | store::Error::Disputed { shard } => {
             RpcError::new(Code::Unavailable, message).with("shard", shard.0).retry_after(RETRY_AFTER)
+        }
+        store::Error::InDatabase { database, source } => {
+            let message = match &*source {
+                store::Error::Unavailable { .. } => {
+                    format!("database {database:?} is unavailable, and a list needs all of them")
+                }
+                store::Error::Deadline => format!("database {database:?} did not answer the list in time"),
+                other => format!("database {database:?}: {other}"),
+            };
+            let is_away = matches!(*source, store::Error::Unavailable { .. });
+            let mut refused = from_store(*source, message.clone());
+            if is_away {
+                refused.message = message;
+            }
+            refused.with("database", database)
         }
         store::Error::Overloaded => RpcError::new(Code::Overloaded, message).retry_after(RETRY_AFTER),
         store::Error::Conflict { current } => {

@@ -6,6 +6,7 @@
 pub mod budget;
 mod certificates;
 pub mod error;
+mod list;
 mod read;
 mod snapshots;
 mod write;
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use budget::{Budget, Charge};
 pub use certificates::Certificates;
 pub use error::Error;
+use list::Turns;
+pub use list::{LIMIT_DEFAULT, ListRequest, Page};
 pub use read::{Records, answer_bytes};
 pub use snapshots::{Opening, Permits, Snapshot, Snapshots};
 use write::Outcomes;
@@ -41,7 +44,7 @@ pub struct Config {
     pub deadline: Duration,
     /// The largest value that is written.
     pub value_max: ByteSize,
-    /// The most keys of one `get_many`.
+    /// The most keys of one `get_many`, and records of a page of `list`.
     pub keys_max: usize,
     /// The largest answer to one message or HTTP request.
     pub answer_max: ByteSize,
@@ -82,14 +85,16 @@ pub struct Service {
     answers: Budget,
     certificates: Certificates,
     outcomes: Outcomes,
+    turns: Turns,
 }
 
 impl Service {
     /// A service over the parts below it.
     pub fn new(config: Config, store: Store, tiers: Tiers, hub: Hub, telemetry: &Telemetry) -> Self {
         let answers = Budget::new(bytes(config.answers_max), telemetry);
+        let turns = Turns::new(telemetry);
         let certificates = Certificates::new(store.clone(), tiers.clone(), hub.clone());
-        Service { store, tiers, hub, config, answers, certificates, outcomes: Outcomes::new(telemetry) }
+        Service { store, tiers, hub, config, answers, certificates, outcomes: Outcomes::new(telemetry), turns }
     }
 
     /// The collections served.

@@ -27,6 +27,14 @@ pub enum Error {
         /// The shard.
         shard: ShardId,
     },
+    /// A database did not do its part of what needs several.
+    #[error("database \"{database}\"")]
+    InDatabase {
+        /// Its name in the configuration.
+        database: String,
+        /// What went wrong there.
+        source: Box<Error>,
+    },
     /// Too many writes are waiting already.
     #[error("too many writes are waiting")]
     Overloaded,
@@ -71,6 +79,9 @@ pub enum Error {
 impl Error {
     /// Whether the same request may succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
+        if let Error::InDatabase { source, .. } = self {
+            return source.is_retryable();
+        }
         let is_owned_badly = matches!(self, Error::NotOwned { .. } | Error::Disputed { .. });
         is_owned_badly || matches!(self, Error::Deadline | Error::Unavailable { .. } | Error::Overloaded)
     }
@@ -83,6 +94,11 @@ impl Error {
     /// What an old primary answers is of no use.
     pub fn primary_changed() -> Self {
         Error::Unavailable { reason: "another server is the primary now".into() }
+    }
+
+    /// The error of one of several databases.
+    pub fn in_database(self, name: &str) -> Self {
+        Error::InDatabase { database: name.to_owned(), source: Box::new(self) }
     }
 
     /// A broken promise of the database.
@@ -120,7 +136,7 @@ mod tests {
             Error::NotOwned { shard: ShardId(1) },
             Error::Disputed { shard: ShardId(1) },
         ] {
-            assert!(yes.is_retryable(), "{yes}");
+            assert!(yes.is_retryable() && yes.clone().in_database("a").is_retryable(), "{yes}");
         }
         let conflict = Error::Conflict { current: Stamp::ABSENT };
         let forbidden = Error::Forbidden { what: "x".into(), role: "freshet".into() };
@@ -132,7 +148,7 @@ mod tests {
             Error::invalid("a", "b"),
             Error::broken("x"),
         ] {
-            assert!(!no.is_retryable(), "{no}");
+            assert!(!no.is_retryable() && !no.clone().in_database("a").is_retryable(), "{no}");
         }
     }
 }

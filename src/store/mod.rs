@@ -10,6 +10,7 @@
 pub mod error;
 pub mod feed;
 pub mod fetch;
+pub mod list;
 pub mod memory;
 pub mod postgres;
 mod topology;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 pub use error::Error;
 pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Origin, Row};
+pub use list::{Range, Stretch};
 pub use memory::{DataType, Memory};
 pub use postgres::{Postgres, Role, ServerState};
 pub use write::{Operation, Token, Write, Written};
@@ -181,6 +183,21 @@ impl Store {
         match self {
             Store::Postgres(store) => store.read_replica(shard, collection, keys, needed, deadline).await,
             Store::Memory(_) => Err(Error::Unavailable { reason: "the memory store has no replicas".into() }),
+        }
+    }
+
+    /// Reads a part of a collection in the order of its keys, of all its shards; from replicas where there are some, which may be
+    /// as far behind as those that answer reads. Each record's state was committed; together they are no snapshot.
+    ///
+    /// # Errors
+    /// [`Error::InDatabase`] for one that did not answer, [`Error::NotOwned`], [`Error::Disputed`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connections up; nothing else is touched.
+    pub async fn list(&self, collection: CollectionId, range: &Range, deadline: Deadline) -> Result<Stretch, Error> {
+        match self {
+            Store::Postgres(store) => store.list(collection, range, deadline).await,
+            Store::Memory(store) => Ok(store.list(collection, range)),
         }
     }
 

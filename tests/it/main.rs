@@ -24,6 +24,7 @@ mod held_rows;
 mod inserts;
 mod joining;
 mod large_answers;
+mod list;
 mod load;
 mod locked_reads;
 mod metrics;

@@ -20,6 +20,7 @@ pub mod freshness;
 mod incoming;
 mod keepalive;
 mod known;
+pub mod list;
 mod mailbox;
 pub mod options;
 mod pending;
@@ -49,6 +50,7 @@ use tokio_util::{sync::DropGuard, task::TaskTracker};
 pub use self::{
     error::{Error, Refusal},
     freshness::{Freshness, Proven},
+    list::{ListOptions, Page},
     options::{Options, ReadOptions, WriteOptions},
     reconnect::Status,
     record::{Column, ColumnKind, Description, Record, Written},

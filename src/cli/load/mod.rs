@@ -26,6 +26,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::source::delimiter;
 use self::{
     book::Book,
     row::{Rejection, Row},

@@ -38,7 +38,11 @@ pub(super) struct SourceArgs {
     null: String,
 }
 
-fn delimiter(text: &str) -> Result<u8, String> {
+/// Reads what stands between two fields of CSV.
+///
+/// # Errors
+/// What it must be.
+pub(in crate::cli) fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" | b"tab" => Ok(b'\t'),
         [one] if one.is_ascii() && !matches!(one, b'"' | b'\n' | b'\r') => Ok(*one),

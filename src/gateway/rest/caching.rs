@@ -36,6 +36,12 @@ pub(super) fn describe(headers: &mut HeaderMap, cache: &CacheControl, answers: &
     }
 }
 
+/// Says of a list that caches must ask each time, whatever is configured: it is as old as the replicas that were asked.
+pub(super) fn describe_list(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CACHE_STATUS, HeaderValue::from_static("freshet; fwd=miss"));
+}
+
 /// Names the collection and the records; the collection alone where the list would be too long.
 pub(super) fn name<'a>(headers: &mut HeaderMap, collection: &str, keys: impl Iterator<Item = &'a str>) {
     let collection = escaped(collection);

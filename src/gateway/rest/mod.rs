@@ -1,4 +1,4 @@
-//! Records as HTTP resources: `/v1/{collection}/{key}` and batches of them.
+//! Records as HTTP resources: `/v1/{collection}/{key}`, batches of them, and lists.
 //!
 //! The body is the value, and the ETag its stamp; a conditional request is a conditional write of the store. What an
 //! HTTP cache may do with a record is said in its own words, so that one in front of a node needs no configuration.
@@ -7,6 +7,7 @@ mod batch;
 mod caching;
 mod condition;
 mod events;
+mod list;
 mod read;
 mod segments;
 mod write;

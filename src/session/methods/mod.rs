@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::{Connection, Shared};
 use crate::{
-    protocol::{Code, Method, Request, RpcError},
-    service::{Charge, Error, Service},
+    protocol::{Code, ListParams, Method, Request, RpcError},
+    service::{Charge, Error, LIMIT_DEFAULT, Service},
 };
 
 use write::WriteCall;
@@ -88,6 +88,10 @@ pub(super) fn records_of(request: &Request<'_>) -> usize {
     match (Method::from_name(&request.method), request.params) {
         (Some(Method::Get), _) => 1,
         (Some(Method::GetMany), Some(params)) => memchr::memchr_iter(b',', params.get().as_bytes()).count(),
+        (Some(Method::List), params) => match ListParams::parse(params) {
+            Ok(params) => params.limit.unwrap_or(LIMIT_DEFAULT),
+            Err(_) => 0,
+        },
         _ => 0,
     }
 }
@@ -134,6 +138,7 @@ fn handler(method: Method) -> Option<Handler> {
     Some(match method {
         Method::Get => |call| Box::pin(read::get(call)),
         Method::GetMany => |call| Box::pin(read::get_many(call)),
+        Method::List => |call| Box::pin(read::list(call)),
         Method::Put => |call| Box::pin(write::run(write::put, call)),
         Method::Patch => |call| Box::pin(write::run(write::patch, call)),
         Method::Delete => |call| Box::pin(write::run(write::delete, call)),

@@ -1,9 +1,9 @@
-//! `get` and `get_many`: one record, or several of one collection in the order asked.
+//! `get`, `get_many` and `list`: one record, several of one collection in the order asked, or in the order of their keys.
 
 use super::{Call, Failure, Reply};
 use crate::{
-    protocol::{GetManyParams, GetParams, codec},
-    service::answer_bytes,
+    protocol::{GetManyParams, GetParams, ListParams, codec},
+    service::{ListRequest, answer_bytes},
     session::requests::write_record,
     tiers::ReadOptions,
 };
@@ -22,4 +22,11 @@ pub(super) async fn get_many(call: Call<'_>) -> Result<Reply, Failure> {
     let options = ReadOptions { min_stamp: params.min_stamp, stale_max: params.max_stale };
     let records = call.service().get_many(&params.collection, &params.keys, &options, call.charge).await?;
     Ok(Reply::of(move |out| codec::records(out, records.iter(), |out, (id, answer)| write_record(out, id, answer))))
+}
+
+pub(super) async fn list(call: Call<'_>) -> Result<Reply, Failure> {
+    let ListParams { collection, prefix, limit, cursor } = ListParams::parse(call.params)?;
+    let request = ListRequest { collection: &collection, prefix: prefix.as_deref(), limit, cursor: cursor.as_deref() };
+    let page = call.service().list(&request, call.charge).await?;
+    Ok(Reply::of(move |out| page.write(out)))
 }

@@ -73,6 +73,14 @@ impl Contents {
         self.tables[table].live.keys().cloned().collect()
     }
 
+    /// The records whose keys are `wanted`, in no order.
+    pub(super) fn records(&self, table: usize, wanted: impl Fn(&Key) -> bool) -> Vec<(Key, State)> {
+        let live = self.tables[table].live.iter().filter(|(key, _)| wanted(key));
+        let state =
+            |version, value: &Bytes| State { stamp: Stamp::new(self.generation, version), value: Some(value.clone()) };
+        live.map(|(key, (version, value))| (key.clone(), state(*version, value))).collect()
+    }
+
     pub(super) fn len(&self, table: usize) -> usize {
         self.tables[table].live.len()
     }

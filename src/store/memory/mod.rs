@@ -38,7 +38,7 @@ pub(super) use {datatype::input, jsonb::check_strings};
 
 use crate::record::{Catalogue, CollectionId, DatabaseId, Key, ShardId};
 
-use super::{Error, Fetched, Origin, Write, Written, write::Resolved};
+use super::{Error, Fetched, Origin, Range, Stretch, Write, Written, write::Resolved};
 use contents::{Contents, EPOCH};
 use table::Table;
 
@@ -153,6 +153,17 @@ impl Memory {
         let written = contents.commit(write, value);
         self.shared.announce(contents.version());
         Ok(written)
+    }
+
+    /// The part of a collection in the order of its keys.
+    pub fn list(&self, collection: CollectionId, range: &Range) -> Stretch {
+        let kind = self.catalogue.get(collection).key_kind;
+        let is_within = |key: &Key| {
+            key.as_str().starts_with(&range.prefix)
+                && range.after.as_ref().is_none_or(|after| kind.order(key, after).is_gt())
+        };
+        let records = self.shared.contents.read().records(index(collection), is_within);
+        Stretch::merge(kind, vec![Stretch { records, end: None }], range)
     }
 
     /// Hands the keys of one snapshot to `sink`, in chunks of at most 4,096, in no order. `sink` runs unlocked.

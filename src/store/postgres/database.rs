@@ -17,7 +17,7 @@ use super::{
     operate::health::Health,
     owners::Owners,
     pool,
-    read::{BatchSizes, ReadPool, scan},
+    read::{BatchSizes, Lists, ReadPool, scan},
     replication::{self, Connected, Connector, Counters, Servers, To},
     session,
     shared::Shared,
@@ -148,6 +148,7 @@ impl Database {
             replica_reads: (0..self.servers.len())
                 .map(|at| ReadPool::new(&self.config, &self.servers, To::Replica(at), tables.len()))
                 .collect(),
+            lists: Lists::new(&self.config, &self.servers),
             batch_sizes: BatchSizes::new(tables.len()),
             catalogue: catalogue.clone(),
             tables,
@@ -163,6 +164,7 @@ impl Database {
             let (shared, writer, health) = &idle;
             shared.reads.forget_idle();
             shared.replica_reads.iter().for_each(ReadPool::forget_idle);
+            shared.lists.forget_idle();
             writer.forget_idle();
             health.forget_idle();
         };
@@ -278,6 +280,7 @@ impl Database {
             open.writer.close(deadline).await;
             open.shared.reads.close(deadline).await;
             join_all(open.shared.replica_reads.iter().map(|reads| reads.close(deadline))).await;
+            open.shared.lists.close(deadline).await;
         }
     }
 

@@ -42,6 +42,19 @@ pub struct Table {
     /// Whether it is all the same if a statement names the table or a partition: no trigger of the application's on
     /// statements is on either.
     pub is_uniform: bool,
+    /// How rows come in the order of their keys.
+    pub key_order: KeyOrder,
+}
+
+/// How the database brings rows in the order of their keys, which is the same everywhere: texts by their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOrder {
+    /// By the primary key's index: the column is no text, or its collation is that of bytes.
+    Own,
+    /// By another index, with the collation `C`: the column's own order depends on a language.
+    Indexed,
+    /// By sorting the whole table.
+    Sorted,
 }
 
 /// How a column takes its values.
@@ -122,7 +135,18 @@ pub async fn tables(connection: &mut PgConnection) -> Result<Vec<Table>, Error> 
                                AND t.tgname NOT LIKE 'freshet\\_%' AND (t.tgrelid = c.relation OR t.tgrelid IN
                                    (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.relation))),
                 (SELECT format('%I.%I', n.nspname, k.relname) FROM pg_class k
-                   JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = c.relation)
+                   JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = c.relation),
+                c.key_kind <> 'text' OR EXISTS (
+                    SELECT FROM pg_attribute a JOIN pg_collation o ON o.oid = a.attcollation
+                      JOIN pg_database d ON d.datname = current_database()
+                     CROSS JOIN LATERAL (SELECT CASE o.collprovider WHEN 'd' THEN coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')
+                                                                    ELSE o.collprovider::text END,
+                                                CASE o.collprovider WHEN 'd' THEN d.datcollate ELSE o.collcollate END) l (provider, locale)
+                     WHERE a.attrelid = c.relation AND a.attname = c.key_column
+                       AND (l.provider = 'b' OR l.provider = 'c' AND upper(l.locale) IN ('C', 'POSIX', 'C.UTF-8', 'C.UTF8'))),
+                EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                         WHERE i.indrelid = c.relation AND i.indisvalid AND i.indpred IS NULL AND a.attname = c.key_column
+                           AND i.indcollation[0] = 'pg_catalog.\"C\"'::regcollation)
            FROM feed.collection c WHERE to_regclass(c.relation::text) IS NOT NULL ORDER BY c.name",
     );
     let rows = rows.fetch_all(&mut *connection).await.map_err(unmigrated)?;
@@ -157,9 +181,15 @@ fn table(row: &PgRow) -> Result<Result<Table, Error>, sqlx::Error> {
     };
     let version_column = row.try_get(3)?;
     let (relation, is_uniform) = (row.try_get(8)?, row.try_get(7)?);
+    let key_order = match (row.try_get(9)?, row.try_get(10)?) {
+        (true, _) => KeyOrder::Own,
+        (false, true) => KeyOrder::Indexed,
+        (false, false) => KeyOrder::Sorted,
+    };
     Ok(Ok(Table {
         relation,
         is_uniform,
+        key_order,
         collection,
         version_column,
         columns: Vec::new(),

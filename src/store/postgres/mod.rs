@@ -13,6 +13,7 @@ mod failure;
 mod feed;
 mod identity;
 mod joining;
+mod listing;
 mod operate;
 mod owners;
 pub mod placement;

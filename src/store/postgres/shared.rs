@@ -10,7 +10,7 @@ use super::{
     describe::{Ownership, Table},
     failure,
     owners::Owners,
-    read::{BatchSizes, ReadPool},
+    read::{BatchSizes, Lists, ReadPool},
     replication::Servers,
     statement::Statements,
 };
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(super) reads: ReadPool,
     /// For each server, in case that it is a replica.
     pub(super) replica_reads: Box<[ReadPool]>,
+    pub(super) lists: Lists,
     pub(super) batch_sizes: BatchSizes,
 }
 

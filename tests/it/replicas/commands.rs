@@ -123,7 +123,7 @@ async fn doctor_examines_each_replica() {
             "the primary's cluster, and streams",
             "ok    lag",
             "hot_standby_feedback is off, max_standby_streaming_delay 30 s",
-            "a node takes up to 25\n",
+            "a node takes up to 27\n",
             "a node takes up to 12\n",
             "none synchronous: a promotion loses the commits that it has not received",
             " 0 failures",

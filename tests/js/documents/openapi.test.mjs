@@ -90,7 +90,10 @@ test("reads are answered as it says", async () => {
   const batch = "/v1/products?key=a&key=absent";
   const { headers } = await expect(200, "GET", batch);
   await expect(304, "GET", batch, { "if-none-match": headers.etag });
-  await expect(400, "GET", "/v1/products");
+  const page = await expect(200, "GET", "/v1/products?prefix=a&limit=1");
+  await expect(304, "GET", "/v1/products?prefix=a&limit=1", { "if-none-match": page.headers.etag });
+  await expect(400, "GET", "/v1/products?limit=0");
+  await expect(413, "GET", "/v1/products?limit=1001");
   await expect(404, "GET", "/v1/nothing?key=a");
   await expect(413, "GET", `/v1/products?${"key=a&".repeat(1_001)}`);
 });

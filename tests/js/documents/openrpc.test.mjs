@@ -64,6 +64,7 @@ test("every method answers as it says, to parameters as it says, by name and by 
     ["get", { ...at, max_stale_ms: 1_000 }],
     ["get", { ...at, key: "absent", min_stamp: "0" }],
     ["get_many", { collection: "products", keys: ["a", "absent", "a"], min_stamp: null }],
+    ["list", { collection: "products", prefix: "a", limit: 1, cursor: null }],
     ["patch", { ...at, value: { name: "green tea" }, increment: { stock: -1, price: 0.0 }, return: true }],
     ["patch", { ...at, increment: { stock: 1 } }],
     ["describe", { collection: "products" }],

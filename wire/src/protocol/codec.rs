@@ -69,7 +69,17 @@ pub fn stamp(out: &mut Vec<u8>, stamp: Stamp) {
 }
 
 /// Writes `{"records":[..]}` with what `write` makes of each of `items`.
-pub fn records<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+pub fn records<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, write: impl FnMut(&mut Vec<u8>, T)) {
+    page(out, items, None, write);
+}
+
+/// [`records`], and where the list goes on: `{"records":[..],"cursor":".."}`.
+pub fn page<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    cursor: Option<&str>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     out.extend_from_slice(b"{\"records\":[");
     for (at, item) in items.into_iter().enumerate() {
         if at > 0 {
@@ -77,7 +87,12 @@ pub fn records<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut wri
         }
         write(out, item);
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    if let Some(cursor) = cursor {
+        out.extend_from_slice(b",\"cursor\":");
+        json::string(out, cursor);
+    }
+    out.push(b'}');
 }
 
 /// Writes an answer around what `result` writes. `id` is JSON text.

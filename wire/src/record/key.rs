@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -47,6 +48,16 @@ impl KeyKind {
         [KeyKind::Text, KeyKind::Uuid, KeyKind::Int2, KeyKind::Int4, KeyKind::Int8]
             .into_iter()
             .find(|kind| kind.name() == name)
+    }
+
+    /// How two keys of the kind are ordered: texts by their bytes, which is by code points; integers by value; uuids by their
+    /// bytes, which is by their text.
+    pub fn order(self, one: &Key, other: &Key) -> Ordering {
+        let number = |key: &Key| key.as_str().parse::<i64>().ok();
+        match self {
+            KeyKind::Text | KeyKind::Uuid => one.as_str().cmp(other.as_str()),
+            KeyKind::Int2 | KeyKind::Int4 | KeyKind::Int8 => number(one).cmp(&number(other)),
+        }
     }
 
     fn check_integer(self, text: &str) -> Result<i64, KeyError> {
@@ -199,6 +210,20 @@ mod tests {
         assert_eq!(uuid.as_str(), "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
         assert_eq!(Key::parse(KeyKind::Int8, "+0042").expect("a number").as_str(), "42");
         assert_eq!(Key::parse(KeyKind::Text, "../'\n\"").expect("text is opaque").as_str(), "../'\n\"");
+    }
+
+    #[test]
+    fn keys_are_ordered_as_the_database_orders_them() {
+        let sorted = |kind: KeyKind, keys: &[&str]| {
+            let mut keys: Vec<_> = keys.iter().map(|key| Key::from_database(*key)).collect();
+            keys.sort_by(|one, other| kind.order(one, other));
+            keys.iter().map(Key::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(sorted(KeyKind::Int8, &["10", "9", "-2", "-10"]), ["-10", "-2", "9", "10"]);
+        assert_eq!(
+            sorted(KeyKind::Text, &["\u{1f600}", "\u{ffee}", "b", "B", "a"]),
+            ["B", "a", "b", "\u{ffee}", "\u{1f600}"]
+        );
     }
 
     #[test]

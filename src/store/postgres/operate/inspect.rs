@@ -6,7 +6,12 @@ use crate::{
     record::{Lineage, Position},
     store::{
         Error,
-        postgres::{Config, database, describe, failure, feed::lead, read::WAITING_CONNECTIONS, session::Session},
+        postgres::{
+            Config, database, describe, failure,
+            feed::lead,
+            read::{LIST_CONNECTIONS, WAITING_CONNECTIONS},
+            session::Session,
+        },
     },
 };
 
@@ -233,15 +238,15 @@ pub async fn health(session: &mut Session, deep: bool) -> Result<Vec<Health>, Er
     query.fetch_all(&mut session.connection).await.map_err(failure::error)
 }
 
-/// Sessions that one node opens at most on the primary: its pools, the relay, the tail, a backlog, readiness probes, a scan, and a closer
-/// look at refused writes.
+/// Sessions that one node opens at most on the primary: its pools, lists, the relay, the tail, a backlog, readiness probes, a scan,
+/// and a closer look at refused writes.
 pub fn primary_connections(config: &Config) -> u32 {
-    config.read_connections + WAITING_CONNECTIONS + config.write_lanes + config.write_connections + 6
+    config.read_connections + WAITING_CONNECTIONS + LIST_CONNECTIONS + config.write_lanes + config.write_connections + 6
 }
 
-/// Sessions that one node opens at most on each replica: those of reads, and the look at how far it is behind.
+/// Sessions that one node opens at most on each replica: those of reads and lists, and the look at how far it is behind.
 pub fn replica_connections(config: &Config) -> u32 {
-    config.read_connections + WAITING_CONNECTIONS + 1
+    config.read_connections + WAITING_CONNECTIONS + LIST_CONNECTIONS + 1
 }
 
 async fn one<T>(session: &mut Session, sql: &'static str) -> Result<T, Error>

@@ -1,6 +1,7 @@
 //! Point reads of one partition, with their position.
 
 mod batch_size;
+mod list;
 mod pool;
 mod replica;
 pub mod scan;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use sqlx::{Row as _, postgres::PgRow};
 
 pub use self::batch_size::BatchSizes;
+pub use self::list::{CONNECTIONS as LIST_CONNECTIONS, Lists};
 pub use self::pool::{ReadPool, WAITING_CONNECTIONS};
 
 use self::pool::{Place, Purpose};

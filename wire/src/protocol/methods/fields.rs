@@ -57,6 +57,10 @@ impl<'a, const N: usize> Fields<'a, N> {
         text(self.required(name)?, name)
     }
 
+    pub(super) fn optional_text(&self, name: &str) -> Result<Option<Cow<'a, str>>, RpcError> {
+        self.optional(name).map(|raw| text(raw, name)).transpose()
+    }
+
     pub(super) fn key(&self, name: &str) -> Result<Cow<'a, str>, RpcError> {
         key(self.required(name)?, name)
     }
@@ -68,6 +72,11 @@ impl<'a, const N: usize> Fields<'a, N> {
     pub(super) fn millis(&self, name: &str) -> Result<Option<Duration>, RpcError> {
         let millis = |raw: &RawValue| raw.get().parse().map_err(|_| wrong(name, "a whole number of milliseconds"));
         self.optional(name).map(millis).transpose().map(|millis| millis.map(Duration::from_millis))
+    }
+
+    pub(super) fn count(&self, name: &str) -> Result<Option<usize>, RpcError> {
+        let count = |raw: &RawValue| raw.get().parse().ok().filter(|count| *count > 0);
+        self.optional(name).map(|raw| count(raw).ok_or_else(|| wrong(name, "a whole number from 1 on"))).transpose()
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, RpcError> {

@@ -11,7 +11,7 @@ mod watch;
 mod write;
 
 pub use freshness::{Asked, FreshnessParams};
-pub use read::{DescribeParams, GetManyParams, GetParams};
+pub use read::{DescribeParams, GetManyParams, GetParams, ListParams};
 pub use watch::{AuthenticateParams, SubscribeParams, UnsubscribeParams};
 pub use write::{DeleteParams, IDEMPOTENCY_KEY_BYTES_MAX, PatchParams, PutParams, VALUE_DEPTH_MAX};
 
@@ -22,6 +22,8 @@ pub enum Method {
     Get,
     /// Several records of one collection.
     GetMany,
+    /// Records of one collection, in the order of their keys.
+    List,
     /// Replace a record.
     Put,
     /// Change part of a record.
@@ -44,9 +46,10 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 11] = [
+    pub const ALL: [Method; 12] = [
         Method::Get,
         Method::GetMany,
+        Method::List,
         Method::Put,
         Method::Patch,
         Method::Delete,
@@ -63,6 +66,7 @@ impl Method {
         match self {
             Method::Get => "get",
             Method::GetMany => "get_many",
+            Method::List => "list",
             Method::Put => "put",
             Method::Patch => "patch",
             Method::Delete => "delete",
@@ -81,6 +85,7 @@ impl Method {
         match bare.unwrap_or(name) {
             "get" => Some(Method::Get),
             "get_many" => Some(Method::GetMany),
+            "list" => Some(Method::List),
             "put" => Some(Method::Put),
             "patch" => Some(Method::Patch),
             "delete" => Some(Method::Delete),

@@ -1,4 +1,4 @@
-//! What `get`, `get_many` and `describe` are asked with.
+//! What `get`, `get_many`, `list` and `describe` are asked with.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -65,6 +65,35 @@ impl<'a> GetManyParams<'a> {
     }
 }
 
+/// `list`: by position `[collection, prefix, limit, cursor]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListParams<'a> {
+    /// The collection's name.
+    pub collection: Cow<'a, str>,
+    /// What keys begin with.
+    pub prefix: Option<Cow<'a, str>>,
+    /// The most records of the page.
+    pub limit: Option<usize>,
+    /// Where to go on, as the page before said.
+    pub cursor: Option<Cow<'a, str>>,
+}
+
+impl<'a> ListParams<'a> {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// -32602, naming the parameter.
+    pub fn parse(params: Option<&'a RawValue>) -> Result<Self, RpcError> {
+        let fields = Fields::read(params, &["collection", "prefix", "limit", "cursor"])?;
+        Ok(ListParams {
+            collection: fields.text("collection")?,
+            prefix: fields.optional_text("prefix")?,
+            limit: fields.count("limit")?,
+            cursor: fields.optional_text("cursor")?,
+        })
+    }
+}
+
 /// `describe`: by position `[collection]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeParams<'a> {
@@ -114,6 +143,20 @@ mod tests {
         let params = raw(r#"{"collection":"c","keys":[7,-12,"7",12345678901234567890123]}"#);
         let params = GetManyParams::parse(Some(&params)).expect("valid");
         assert_eq!(params.keys, ["7", "-12", "7", "12345678901234567890123"]);
+    }
+
+    #[test]
+    fn a_list_needs_a_collection_and_a_limit_that_is_a_count() {
+        let all = raw(r#"["c","85",10,"x"]"#);
+        let all = ListParams::parse(Some(&all)).expect("valid");
+        assert_eq!((all.prefix.as_deref(), all.limit, all.cursor.as_deref()), (Some("85"), Some(10), Some("x")));
+        let least = raw(r#"{"collection":"c","limit":null}"#);
+        assert_eq!(ListParams::parse(Some(&least)).expect("valid").limit, None);
+        for limit in ["0", "-1", "1.5", "\"10\""] {
+            let params = raw(&format!(r#"{{"collection":"c","limit":{limit}}}"#));
+            let refused = ListParams::parse(Some(&params)).expect_err(limit);
+            assert_eq!(refused.message, "\"limit\" must be a whole number from 1 on");
+        }
     }
 
     #[test]
