@@ -29,7 +29,7 @@ Examples:
   freshet export products products.csv --delimiter ';' --null '\\N'
   freshet export products --prefix 85 | jq .price
 
-freshet load reads what it writes. JSON lines hold every value exactly. An export into a file that was interrupted goes on
+freshet load reads what it writes. JSON lines hold every value as it is. An export into a file that was interrupted goes on
 where it was when the same command is given again; how far it came is in FILE.progress.")]
 pub struct Args {
     /// The collection, which is a tracked table's name, such as products.

@@ -5,10 +5,7 @@ use std::{borrow::Cow, collections::HashMap, path::Path};
 use serde_json::value::RawValue;
 
 use crate::{
-    cli::{
-        Error,
-        pretty::{Layout, lay_out},
-    },
+    cli::Error,
     client::{self, ColumnKind, Description, Record},
 };
 
@@ -89,7 +86,8 @@ impl Rows {
     pub(super) fn write(&self, out: &mut String, record: &Record) -> Result<(), Error> {
         let value = record.value.as_ref().map_or("null", |value| value.get());
         if self.format == OutputFormat::Jsonl {
-            out.push_str(&lay_out(value, Layout::Compact));
+            // Between the parts of a value only: strings have none.
+            out.push_str(&value.replace(['\n', '\r'], " "));
             out.push('\n');
             return Ok(());
         }

@@ -124,7 +124,7 @@ async fn doctor_examines_each_replica() {
             "ok    lag",
             "hot_standby_feedback is off, max_standby_streaming_delay 30 s",
             "a node takes up to 27\n",
-            "a node takes up to 12\n",
+            "a node takes up to 14\n",
             "none synchronous: a promotion loses the commits that it has not received",
             " 0 failures",
         ],
