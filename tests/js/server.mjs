@@ -56,6 +56,7 @@ export class Server {
     if (options.config !== undefined) await writeFile(join(folder, "freshet.toml"), options.config);
     try {
       await server.#run();
+      if (command === "serve" && !options.memory) await server.#addProducts();
     } catch (error) {
       await server.remove();
       throw error;
@@ -137,9 +138,7 @@ export class Server {
 
   /** Runs SQL in the private PostgreSQL, as its superuser; answers what psql prints, unaligned. */
   async sql(text) {
-    const lock = await readFile(join(this.#folder, "data", "postmaster.pid"), "utf8");
-    const socket = lock.split("\n")[4].trim();
-    const args = ["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", socket, "-U", "postgres", "-d", "freshet", "-c", text];
+    const args = ["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", await this.#socket(), "-U", "postgres", "-d", "freshet", "-c", text];
     const { stdout } = await promisify(execFile)("psql", args);
     return stdout.trim();
   }
@@ -151,6 +150,21 @@ export class Server {
     return Object.fromEntries(
       lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").pop())]),
     );
+  }
+
+  // The folder of the private PostgreSQL's socket.
+  async #socket() {
+    const lock = await readFile(join(this.#folder, "data", "postmaster.pid"), "utf8");
+    return lock.split("\n")[4].trim();
+  }
+
+  // A new data folder has no collection, and a node reads what there is when it starts.
+  async #addProducts() {
+    const url = `postgres://postgres@localhost/freshet?host=${encodeURIComponent(await this.#socket())}`;
+    const config = this.#options.config === undefined ? [] : ["--config", join(this.#folder, "freshet.toml")];
+    await promisify(execFile)(binary, ["migrate", "--demo", "--database-url", url, ...config]);
+    await this.stop();
+    await this.restart();
   }
 
   async #run() {

@@ -87,6 +87,9 @@ async fn stopped_leader(field: Field) -> Field {
     field
 }
 
+/// So many writes are more than the records' own, which verify makes first.
+const BEGUN: u64 = 250;
+
 /// Verifies for so many seconds, while `fault` happens to the servers, and expects no violation.
 async fn run<F: Future<Output = Field>>(seed: &str, seconds: u64, fault: impl FnOnce(Field) -> F) {
     run_on(Field::new().await, seed, seconds, fault).await;
@@ -103,8 +106,14 @@ async fn run_on<F: Future<Output = Field>>(field: Field, seed: &str, seconds: u6
     let file = file.display().to_string();
     let mut words = vec!["--seconds", &seconds, "--keys", "48", "--rate", "150", "--settle", SETTLE, "--seed", seed];
     words.extend([&*first, &*second, "--config", &*file]);
+    // Once the load has begun: what verify does before, it does once, and it ends where a server goes meanwhile.
+    let begun = async || {
+        let committed =
+            |node: &Node| node.metrics().where_label("freshet_service_writes_total", "outcome", "committed");
+        committed(&a) + committed(&b) >= BEGUN
+    };
     let fault = async {
-        sleep(Duration::from_secs(2)).await;
+        until("verify writes", begun).await;
         fault(field).await
     };
     let (ran, field) = tokio::join!(verify(&words), fault);
