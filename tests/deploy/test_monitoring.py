@@ -4,12 +4,13 @@ import contextlib
 import json
 import re
 import subprocess
+from urllib.parse import quote
 
 import pytest
 import websocket
 import yaml
 
-from conftest import CHART, DEPLOY, ROOT, Node, Process, fetch, free_port, wait_until
+from conftest import CHART, DEPLOY, ROOT, Node, Process, binary, fetch, free_port, wait_until
 
 ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
@@ -103,6 +104,12 @@ def busy_node(start, tmp_path):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o755)
     env = {"FRESHET__REDIS__URLS": f"['redis://127.0.0.1:{port}']", "FRESHET__TIERS__AUDIT__SHARE": "1.0"}
+    node = start(Node, ["--data-dir", data], env=env)
+    # A new folder has no collection, and a node reads what there is when it starts.
+    host = quote((data / "postmaster.pid").read_text().splitlines()[4], safe="")
+    url = f"postgres://postgres@localhost/freshet?host={host}"
+    subprocess.run([binary(), "migrate", "--demo", "--rebuild", "--database-url", url], check=True, capture_output=True)
+    node.stop()
     node = start(Node, ["--data-dir", data], env=env)
     records = f"{node.public}/v1/products"
     with contextlib.closing(websocket.create_connection(node.public.replace("http", "ws") + "/v1/ws", timeout=10)) as client:
