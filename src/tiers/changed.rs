@@ -9,7 +9,7 @@ use super::{
     Tiers,
     audit::Tier,
     batch::Loaded,
-    shared::{LOOKS, QueueId, SharedReads},
+    shared::{LOOKS, Leases, QueueId, SharedReads, Wanted},
 };
 use crate::{
     record::{CollectionId, DatabaseId, Key, RecordId, ShardId},
@@ -37,13 +37,6 @@ pub struct Grant {
     incarnation: Incarnation,
 }
 
-/// A record to look for, with its shard and its slot.
-struct Sought<'i> {
-    id: &'i RecordId,
-    shard: ShardId,
-    name: String,
-}
-
 impl Tiers {
     /// The pauses before Redis is asked again for a record that another node reads.
     pub const PAUSES: [Duration; 4] = LOOKS;
@@ -62,41 +55,29 @@ impl Tiers {
     pub async fn find_changed(&self, queue: QueueId, ids: &[RecordId]) -> Vec<Found> {
         let found = match (&self.inner.shared, self.switches_for(queue.0), self.slice(queue)) {
             (Some(shared), Some(switches), Some(slice)) if switches.reads => {
-                let sought: Option<Vec<Sought<'_>>> = ids.iter().map(|id| self.seek(&slice, id)).collect();
-                match sought {
-                    Some(sought) if switches.fills => self.share(shared, &slice, queue.0, &sought).await,
-                    Some(sought) => self.look(shared, &slice, queue.0, &sought).await,
+                let wanted: Option<Vec<Wanted>> = ids.iter().map(|id| self.want(&slice, id)).collect();
+                match wanted {
+                    Some(wanted) if switches.fills => self.share(&slice, queue.0, &wanted).await,
+                    Some(wanted) => self.look(shared, &slice, queue.0, &wanted).await,
                     None => None,
                 }
             }
             _ => None,
         };
-        found.unwrap_or_else(|| ids.iter().map(|_| Found::Primary(None)).collect())
-    }
-
-    fn seek<'i>(&self, slice: &Slice, id: &'i RecordId) -> Option<Sought<'i>> {
-        let shard = self.inner.store.shard_of(id.as_ref()).ok()?;
-        let name = slice.slot(shard, &self.inner.store.catalogue().get(id.collection).name, &id.key);
-        Some(Sought { id, shard, name })
+        // Redis is not trusted to say as much as it was asked.
+        let whole = found.filter(|found| found.len() == ids.len());
+        whole.unwrap_or_else(|| ids.iter().map(|_| Found::Primary(None)).collect())
     }
 
     /// Finds what Redis has, and asks for leases on the rest.
-    async fn share(
-        &self,
-        shared: &SharedReads,
-        slice: &Slice,
-        database: DatabaseId,
-        sought: &[Sought<'_>],
-    ) -> Option<Vec<Found>> {
-        let stamps: Vec<_> = sought.iter().map(|sought| (sought.name.clone(), self.wanted_stamp(sought.id))).collect();
-        let (begun, token) = (Instant::now(), rand::random());
-        let (chain, leases) = shared.cache.lease(slice, &stamps, token).await.ok()??;
+    async fn share(&self, slice: &Slice, database: DatabaseId, wanted: &[Wanted]) -> Option<Vec<Found>> {
+        let Leases { chain, leases, token, begun } = self.ask_for_leases(slice, wanted).await?;
         let grant =
             |name: &str| Grant { slice: slice.clone(), name: name.to_owned(), token, incarnation: chain.incarnation };
-        let found = sought.iter().zip(leases).map(|(sought, lease)| match lease {
-            Lease::Granted => Found::Primary(Some(grant(&sought.name))),
+        let found = wanted.iter().zip(leases).map(|(wanted, lease)| match lease {
+            Lease::Granted => Found::Primary(Some(grant(&wanted.name))),
             Lease::Held => Found::Elsewhere,
-            Lease::Found(slot) => self.take(database, &chain, sought, slot, begun),
+            Lease::Found(slot) => self.take(database, &chain, wanted, slot, begun),
             Lease::Unfit => Found::Primary(None),
         });
         Some(found.collect())
@@ -108,24 +89,24 @@ impl Tiers {
         shared: &SharedReads,
         slice: &Slice,
         database: DatabaseId,
-        sought: &[Sought<'_>],
+        wanted: &[Wanted],
     ) -> Option<Vec<Found>> {
-        let names: Vec<_> = sought.iter().map(|sought| sought.name.clone()).collect();
+        let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.clone()).collect();
         let begun = Instant::now();
         let (chain, slots) = shared.cache.get(slice, &names).await.ok()?;
         let chain = chain?;
-        let found = sought.iter().zip(slots).map(|(sought, slot)| match slot {
-            Some(slot) => self.take(database, &chain, sought, slot, begun),
+        let found = wanted.iter().zip(slots).map(|(wanted, slot)| match slot {
+            Some(slot) => self.take(database, &chain, wanted, slot, begun),
             None => Found::Primary(None),
         });
         Some(found.collect())
     }
 
-    fn take(&self, database: DatabaseId, chain: &Chain, sought: &Sought<'_>, slot: Slot, begun: Instant) -> Found {
-        match self.judge(sought.id, chain, slot).filter(|_| self.is_usable(database, chain)) {
+    fn take(&self, database: DatabaseId, chain: &Chain, wanted: &Wanted, slot: Slot, begun: Instant) -> Found {
+        match self.judge(&wanted.id, chain, slot).filter(|_| self.is_usable(database, chain)) {
             Some(state) => {
-                self.inner.audits.sample(Tier::Shared, sought.id.as_ref());
-                let (position, shard) = (chain.applied, sought.shard);
+                self.inner.audits.sample(Tier::Shared, wanted.id.as_ref());
+                let (position, shard) = (chain.applied, wanted.shard);
                 Found::State(Loaded { state, database, position, origin: Origin::Shared, shard, begun })
             }
             None => Found::Primary(None),
@@ -135,7 +116,7 @@ impl Tiers {
     /// Reads records of one shard on its primary; a state for each, in their order.
     ///
     /// # Errors
-    /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`], [`Error::Disputed`].
+    /// [`Error::Deadline`], [`Error::Unavailable`], [`Error::NotOwned`], [`Error::Disputed`], [`Error::Broken`].
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -148,6 +129,9 @@ impl Tiers {
     ) -> Result<Vec<Loaded>, Error> {
         let begun = Instant::now();
         let fetched = self.inner.store.read(shard, collection, keys, deadline).await?;
+        if fetched.rows.len() != keys.len() {
+            return Err(Error::broken("read each of the changed records"));
+        }
         let loaded = fetched.rows.iter().map(|row| Loaded {
             state: row.state(fetched.generation),
             database: fetched.database,

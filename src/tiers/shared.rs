@@ -75,12 +75,22 @@ impl SharedReads {
     }
 }
 
-/// A record that waits, with its slot.
-struct Wanted {
-    id: RecordId,
-    shard: ShardId,
+/// A record that is asked for, with its slot.
+pub(super) struct Wanted {
+    pub(super) id: RecordId,
+    pub(super) shard: ShardId,
     /// Of the slot.
-    name: String,
+    pub(super) name: String,
+}
+
+/// What Redis answered to a request for leases.
+pub(super) struct Leases {
+    pub(super) chain: Chain,
+    /// In the order of the records.
+    pub(super) leases: Vec<Lease>,
+    /// Of those that were granted.
+    pub(super) token: u64,
+    pub(super) begun: Instant,
 }
 
 impl Tiers {
@@ -115,7 +125,13 @@ impl Tiers {
                 ids.iter().for_each(|id| self.give_up(queue, id));
                 continue;
             };
-            let wanted = ids.into_iter().filter_map(|id| self.want(queue, &slice, id)).collect();
+            let mut wanted = Vec::with_capacity(ids.len());
+            for id in ids {
+                match self.want(&slice, &id) {
+                    Some(found) => wanted.push(found),
+                    None => self.give_up(queue, &id),
+                }
+            }
             let missing = self.look_up(queue, &slice, wanted).await;
             if missing.is_empty() {
                 continue;
@@ -139,17 +155,24 @@ impl Tiers {
     pub(super) fn slot_of(&self, id: &RecordId) -> Option<(Slice, String)> {
         let (shard, database) = (self.inner.store.shard_of(id.as_ref()).ok()?, self.owner_of(id.as_ref())?);
         let slice = self.slice((database, self.inner.shared.as_ref()?.slice_of(shard)))?;
-        let name = slice.slot(shard, &self.inner.store.catalogue().get(id.collection).name, &id.key);
+        let name = self.want(&slice, id)?.name;
         Some((slice, name))
     }
 
-    fn want(&self, queue: QueueId, slice: &Slice, id: RecordId) -> Option<Wanted> {
-        let Ok(shard) = self.inner.store.shard_of(id.as_ref()) else {
-            self.give_up(queue, &id);
-            return None;
-        };
+    /// The slot of a record in its slice; `None` for a key without a shard.
+    pub(super) fn want(&self, slice: &Slice, id: &RecordId) -> Option<Wanted> {
+        let shard = self.inner.store.shard_of(id.as_ref()).ok()?;
         let name = slice.slot(shard, &self.inner.store.catalogue().get(id.collection).name, &id.key);
-        Some(Wanted { id, shard, name })
+        Some(Wanted { id: id.clone(), shard, name })
+    }
+
+    /// Asks for leases on what does not show the stamps wanted; `None` where Redis does not say.
+    pub(super) async fn ask_for_leases(&self, slice: &Slice, wanted: &[Wanted]) -> Option<Leases> {
+        let shared = self.inner.shared.as_ref()?;
+        let stamps: Vec<_> = wanted.iter().map(|wanted| (wanted.name.clone(), self.wanted_stamp(&wanted.id))).collect();
+        let (begun, token) = (Instant::now(), rand::random());
+        let (chain, leases) = shared.cache.lease(slice, &stamps, token).await.ok()??;
+        Some(Leases { chain, leases, token, begun })
     }
 
     /// Answers what Redis has; returns the rest.
@@ -248,10 +271,9 @@ impl Tiers {
         let _leasing = Leasing { tiers: &self, queue, ids };
         let mut looks = LOOKS.into_iter();
         loop {
-            let stamps: Vec<_> =
-                wanted.iter().map(|wanted| (wanted.name.clone(), self.wanted_stamp(&wanted.id))).collect();
-            let (begun, token) = (Instant::now(), rand::random());
-            let Ok(Some((chain, leases))) = shared.cache.lease(&slice, &stamps, token).await else { break };
+            let Some(Leases { chain, leases, token, begun }) = self.ask_for_leases(&slice, &wanted).await else {
+                break;
+            };
             let mut held = Vec::new();
             for (wanted, lease) in wanted.into_iter().zip(leases) {
                 match lease {
