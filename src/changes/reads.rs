@@ -177,21 +177,25 @@ impl Reads {
                 let again = again.collect();
                 self.owed.answered(partition, again);
             }
-            // Another node serves the shard; its watchers ask there.
-            Err(Error::NotOwned { .. }) => {
-                records.iter().for_each(|record| self.settle(&id(record)));
-                self.owed.answered(partition, vec![]);
-            }
-            Err(_) => {
+            Err(error) => {
                 let mut records = records;
                 records.iter_mut().for_each(|record| self.end_lease(record, &id(record), None));
-                let rest = self.owed.failed(partition, records);
-                self.in_flight.push(Box::pin(async move {
-                    sleep(rest).await;
-                    Event::Rested(partition)
-                }));
+                self.meet_failure(partition, records, &error);
             }
         }
+    }
+
+    fn meet_failure(&mut self, partition: PartitionId, records: Vec<Record>, error: &Error) {
+        // Another node serves the shard; its watchers ask there.
+        if let Error::NotOwned { .. } = error {
+            records.iter().for_each(|record| self.settle(&RecordId::new(partition.0, record.key.clone())));
+            return self.owed.answered(partition, vec![]);
+        }
+        let rest = self.owed.failed(partition, records);
+        self.in_flight.push(Box::pin(async move {
+            sleep(rest).await;
+            Event::Rested(partition)
+        }));
     }
 
     fn end_lease(&self, record: &mut Record, id: &RecordId, loaded: Option<&Loaded>) {
