@@ -90,8 +90,11 @@ async fn export(args: &Args, client: &Client, stop: &CancellationToken, output: 
         match page {
             Ok(Some(page)) => {
                 let mut text = String::new();
-                page.records.iter().try_for_each(|record| rows.write(&mut text, record))?;
-                target.write(&text, page.records.len(), page.cursor)?;
+                let written = page.records.iter().try_for_each(|record| rows.write(&mut text, record));
+                let written = written.and_then(|()| target.write(&text, page.records.len(), page.cursor));
+                if let Err(error) = written {
+                    break Err(error);
+                }
                 bar.set_position(target.records());
             }
             Ok(None) => break Ok(()),
