@@ -162,7 +162,7 @@ export class Server {
   async #addProducts() {
     const url = `postgres://postgres@localhost/freshet?host=${encodeURIComponent(await this.#socket())}`;
     const config = this.#options.config === undefined ? [] : ["--config", join(this.#folder, "freshet.toml")];
-    await promisify(execFile)(binary, ["migrate", "--demo", "--rebuild", "--database-url", url, ...config]);
+    await promisify(execFile)(binary, ["migrate", "--demo", "--database-url", url, ...config]);
     await this.stop();
     await this.restart();
   }

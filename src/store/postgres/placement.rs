@@ -137,7 +137,8 @@ pub fn misconfigured(databases: &[Config], shards: u32) -> Option<String> {
 pub fn place(databases: &[Database<'_>], rebuilds: bool) -> Result<Vec<Vec<u32>>, Error> {
     let mut placed: Vec<Vec<u32>> = databases.iter().map(owned).collect();
     check_owners(databases, &placed)?;
-    let has_served = databases.iter().any(|database| database.has_served);
+    // Nodes that served a database without shards had none to lose.
+    let has_served = databases.iter().any(|database| database.has_served && !database.known.is_empty());
     let is_known = |shard: &u32| databases.iter().any(|database| database.known.contains_key(shard));
     for (at, database) in databases.iter().enumerate() {
         let initial = || database.initial.clone().into_iter().flatten();
@@ -242,6 +243,13 @@ mod tests {
         );
         assert!(refused.hint().contains("--rebuild"), "{}", refused.hint());
         assert_eq!(place(&databases, true), Ok(vec![vec![0, 1], vec![2, 3]]));
+    }
+
+    #[test]
+    fn a_database_that_was_served_before_it_had_a_collection_is_blank_like_a_new_one() {
+        let blank = Known::new();
+        let database = Database { name: "a", initial: Some(0..=3), known: &blank, has_served: true };
+        assert_eq!(place(&[database], false), Ok(vec![vec![0, 1, 2, 3]]));
     }
 
     #[test]
