@@ -4,6 +4,8 @@ import contextlib
 import json
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -92,23 +94,25 @@ def test_each_alert_is_explained_in_the_guide():
 
 
 @pytest.fixture
-def busy_node(start, tmp_path):
+def data():
+    """A folder that PostgreSQL's account can reach when this runs as root, as pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="freshet-deploy-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "data"
+
+
+@pytest.fixture
+def busy_node(data, start, tmp_path):
     """A node on a private PostgreSQL with Redis that has read, written, pushed and refused."""
     port = free_port()
     redis = start(Process, ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path])
     redis.find("Ready to accept connections")
-    # Where the server's account can reach it when this runs as root.
-    data = tmp_path / "data"
-    for folder in [data, *data.parents]:
-        if folder.is_relative_to(tmp_path.parents[1]):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o755)
     env = {"FRESHET__REDIS__URLS": f"['redis://127.0.0.1:{port}']", "FRESHET__TIERS__AUDIT__SHARE": "1.0"}
     node = start(Node, ["--data-dir", data], env=env)
     # A new folder has no collection, and a node reads what there is when it starts.
     host = quote((data / "postmaster.pid").read_text().splitlines()[4], safe="")
     url = f"postgres://postgres@localhost/freshet?host={host}"
-    subprocess.run([binary(), "migrate", "--demo", "--rebuild", "--database-url", url], check=True, capture_output=True)
+    subprocess.run([binary(), "migrate", "--demo", "--database-url", url], check=True, capture_output=True)
     node.stop()
     node = start(Node, ["--data-dir", data], env=env)
     records = f"{node.public}/v1/products"
