@@ -245,7 +245,7 @@ impl App {
     }
 }
 
-/// Why the private server ended by itself; waits for ever where there is none.
+/// Waits until the private server ends by itself, and returns the reason. Without a private server it waits for ever.
 async fn server_end(private: &mut Option<PrivateServer>) -> server::Error {
     match private {
         Some(private) => private.ended().await,

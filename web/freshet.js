@@ -1090,7 +1090,7 @@ var Watches = class {
     const waitMs = error.retryAfterMs ?? RETRY_MS;
     topic.retry = setTimeout(() => this.#subscribe(topic), waitMs * (1 + Math.random()));
   }
-  // The server allows no more of them. Those that nobody reads need not be the reason.
+  // The server allows no more subscriptions. End those without readers before giving this one up.
   #makesRoom() {
     if (this.#lingering.clear()) this.#madeRoomAt = Date.now();
     return Date.now() - this.#madeRoomAt < RETRY_MS;

@@ -60,7 +60,7 @@ impl Stretch {
     }
 }
 
-/// The least text above all that begin with `prefix`, compared by bytes; `None` where there is none.
+/// The lowest text, by its bytes, that is above every text that begins with `prefix`; `None` if every text above it begins so.
 pub fn beyond(prefix: &str) -> Option<String> {
     let mut kept = prefix.to_owned();
     while let Some(last) = kept.pop() {

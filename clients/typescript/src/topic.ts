@@ -64,7 +64,7 @@ export class Topic {
   }
 }
 
-// What a listener throws is its page's to see, and nobody else's to suffer from.
+// An error that a listener throws is reported to its page, and keeps no other listener from being called.
 function safely(act: () => void): void {
   try {
     act();

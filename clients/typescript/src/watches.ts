@@ -170,7 +170,7 @@ export class Watches {
     topic.retry = setTimeout(() => this.#subscribe(topic), waitMs * (1 + Math.random()));
   }
 
-  // The server allows no more of them. Those that nobody reads need not be the reason.
+  // The server allows no more subscriptions. End those without readers before giving this one up.
   #makesRoom(): boolean {
     if (this.#lingering.clear()) this.#madeRoomAt = Date.now();
     return Date.now() - this.#madeRoomAt < RETRY_MS;

@@ -150,7 +150,7 @@ fn parameters(rest: &str) -> Option<usize> {
     rest.match_indices('?').map(|(at, _)| at).find(begins)
 }
 
-/// sqlx reads a password from the query, too. What is no pair may be the rest of one.
+/// sqlx also reads a password from the query. A part without `=` may be the rest of a password that holds an `&`.
 fn without_parameters(query: &str) -> String {
     let Some(query) = query.strip_prefix('?') else { return String::new() };
     let hidden = |pair: &str| match pair.split_once('=') {

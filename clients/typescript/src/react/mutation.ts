@@ -18,7 +18,10 @@ export interface MutationOptions<T> extends WriteOptions {
 
 /** Writes of one record, and how they stand. */
 export interface Mutation<T> {
-  /** As `client.patch`; every `useRecord` of the record shows the change at once. A rejection that nobody handles is no fault. */
+  /**
+   * As `client.patch`; every `useRecord` of the record shows the change at once. The caller may ignore the promise: `error` has
+   * the reason of a rejection.
+   */
   patch(change: Change<T>, options?: MutationOptions<T> & { returns?: boolean }): Promise<Written<T>>;
   /** As `client.put`. */
   put(value: Partial<T>, options?: MutationOptions<T>): Promise<Written<T>>;

@@ -25,7 +25,7 @@ const nothing: Store<UsedRecord<any>> = {
 
 /**
  * Watches a record as long as the component is there, and renders it again with each newer state, and when it becomes fresh or
- * no longer is. A key that is `null` is none: nothing is watched.
+ * no longer is. With `null` in place of a key it watches nothing.
  */
 export function useRecord<T = unknown>(collection: string, key: string | null, { initial }: Initial<T> = {}): UsedRecord<T> {
   const client = useFreshet();
