@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
     cli::Error,
     gateway::{Hours, Shop},
     record::{Patch, patch::Members},
-    service::{Conditions, Service},
+    service::{self, Conditions, Service},
     store,
     tiers::ReadOptions,
 };
@@ -36,8 +36,11 @@ const IN_FLIGHT: usize = 64;
 /// How often the position is set and the status line drawn.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A sale that was answered: its line and product, and the price that it has set or found.
-type Sold = (u64, String, Result<Option<i64>, crate::service::Error>);
+/// How long a sale waits that could not be made, before it is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A sale that was answered, and the price that it has set or found.
+type Sold = (Sale, Result<Option<i64>, service::Error>);
 
 /// A replay under way.
 pub(super) struct Replay {
@@ -49,12 +52,13 @@ pub(super) struct Replay {
     position: Arc<AtomicU64>,
     /// Lines handed over and not answered, with their products: the next sale of a product waits for the one before.
     under_way: HashMap<String, u64>,
+    writes: FuturesUnordered<BoxFuture<'static, Sold>>,
     done: u64,
     sold: u64,
     refused: u64,
     failed: u64,
     /// Failures since the last note: how many, and the last.
-    failure: Option<(u64, crate::service::Error)>,
+    failure: Option<(u64, service::Error)>,
     bar: ProgressBar,
     noted: Instant,
     shop: watch::Sender<Shop>,
@@ -84,6 +88,7 @@ impl Replay {
             done: position.load(Relaxed),
             position,
             under_way: HashMap::new(),
+            writes: FuturesUnordered::new(),
             sold: 0,
             refused: 0,
             failed: 0,
@@ -101,7 +106,6 @@ impl Replay {
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut sales = Sales::embedded().map_err(|error| Error::Demo(error.to_string()))?;
         sales.skip_to(self.done).map_err(|error| Error::Demo(error.to_string()))?;
-        let mut writes: FuturesUnordered<BoxFuture<'static, Sold>> = FuturesUnordered::new();
         let mut schedule = None;
         for sale in sales {
             let sale = sale.map_err(|error| Error::Demo(error.to_string()))?;
@@ -113,19 +117,19 @@ impl Replay {
                 self.shop.send_modify(|shop| shop.hours = Hours::Closed);
             }
             let due = schedule.due(sale.at);
-            if self.wait_until(due, &sale, &mut writes, &stop).await.is_none() {
+            if self.wait_until(due, &sale, &stop).await.is_none() {
                 break;
             }
             self.shop.send_modify(|shop| (shop.hours, shop.at) = (Hours::Open, Some(sale.at)));
             self.under_way.insert(sale.sku.clone(), sale.line);
-            writes.push(self.sell(&sale));
             self.note(&sale);
+            self.sell(sale, Duration::ZERO, &stop);
         }
         if !stop.is_cancelled() {
             self.shop.send_modify(|shop| shop.hours = Hours::Over);
         }
-        while let Some(sold) = writes.next().await {
-            self.settle(sold);
+        while let Some(sold) = self.writes.next().await {
+            self.settle(sold, &stop);
         }
         self.set_position();
         self.bar.finish_and_clear();
@@ -133,53 +137,58 @@ impl Replay {
     }
 
     /// Waits until a sale is due and its product is free; `None` when it is time to stop.
-    async fn wait_until(
-        &mut self,
-        due: Instant,
-        sale: &Sale,
-        writes: &mut FuturesUnordered<BoxFuture<'static, Sold>>,
-        stop: &CancellationToken,
-    ) -> Option<()> {
+    async fn wait_until(&mut self, due: Instant, sale: &Sale, stop: &CancellationToken) -> Option<()> {
         loop {
             let early = due.checked_duration_since(Instant::now());
-            let busy = writes.len() >= IN_FLIGHT || self.under_way.contains_key(&sale.sku);
+            let busy = self.writes.len() >= IN_FLIGHT || self.under_way.contains_key(&sale.sku);
             if early.is_none() && !busy {
                 return (!stop.is_cancelled()).then_some(());
             }
             tokio::select! {
                 () = stop.cancelled() => return None,
-                Some(sold) = writes.next() => self.settle(sold),
-                () = tokio::time::sleep(early.unwrap_or(NOTE_INTERVAL).min(NOTE_INTERVAL)) => self.note(sale),
+                Some(sold) = self.writes.next() => self.settle(sold, stop),
+                () = sleep(early.unwrap_or(NOTE_INTERVAL).min(NOTE_INTERVAL)) => {}
             }
+            self.note(sale);
         }
     }
 
-    /// One sale: stock goes down by what was sold, or up by what came back, and the price becomes what was paid, unless somebody else
-    /// has set another.
-    fn sell(&self, sale: &Sale) -> BoxFuture<'static, Sold> {
-        let (service, sale, known) = (self.service.clone(), sale.clone(), self.prices.of(&sale.sku));
-        Box::pin(async move {
+    /// Makes a sale after `pause`, which `stop` ends early.
+    fn sell(&mut self, sale: Sale, pause: Duration, stop: &CancellationToken) {
+        let (service, known, stop) = (self.service.clone(), self.prices.of(&sale.sku), stop.clone());
+        self.writes.push(Box::pin(async move {
+            if !pause.is_zero() {
+                stop.run_until_cancelled(sleep(pause)).await;
+            }
             let result = sell(&service, &sale, known).await;
-            (sale.line, sale.sku, result)
-        })
+            (sale, result)
+        }));
     }
 
-    fn settle(&mut self, (line, sku, result): Sold) {
-        self.under_way.remove(&sku);
-        self.done = self.done.max(line);
+    /// Counts a sale that was made or refused, and tries one again that the node could not make, unless it is time to stop: then
+    /// the position stays before it.
+    fn settle(&mut self, (sale, result): Sold, stop: &CancellationToken) {
         match result {
             Ok(price) => {
                 self.sold += 1;
-                price.into_iter().for_each(|pence| self.prices.set(&sku, pence));
+                price.into_iter().for_each(|pence| self.prices.set(&sale.sku, pence));
             }
             // It was made before a crash, when the price was, or was not, another's.
-            Err(crate::service::Error::Store(store::Error::TokenReused)) => self.sold += 1,
-            Err(crate::service::Error::Store(store::Error::InvalidValue { .. })) => self.refused += 1,
+            Err(service::Error::Store(store::Error::TokenReused)) => self.sold += 1,
+            Err(service::Error::Store(store::Error::InvalidValue { .. })) => self.refused += 1,
             Err(error) => {
                 self.failed += 1;
+                let may_pass = may_pass(&error);
                 self.failure = Some((self.failure.take().map_or(0, |(count, _)| count) + 1, error));
+                match (may_pass, stop.is_cancelled()) {
+                    (true, false) => return self.sell(sale, PAUSE, stop),
+                    (true, true) => return,
+                    (false, _) => {}
+                }
             }
         }
+        self.under_way.remove(&sale.sku);
+        self.done = self.done.max(sale.line);
     }
 
     fn note(&mut self, sale: &Sale) {
@@ -189,7 +198,7 @@ impl Replay {
         self.noted = Instant::now();
         self.set_position();
         if let Some((count, error)) = self.failure.take() {
-            tracing::warn!(count, %error, "sales failed; the last of them with this error");
+            tracing::warn!(count, %error, "sales failed; those that may succeed later are made again; the last error");
         }
         let Replay { sold, refused, failed, .. } = self;
         let at = clock(sale.at);
@@ -203,7 +212,9 @@ impl Replay {
     }
 }
 
-async fn sell(service: &Service, sale: &Sale, known: Option<i64>) -> Result<Option<i64>, crate::service::Error> {
+/// One sale: stock goes down by what was sold, or up by what came back, and the price becomes what was paid, unless somebody else
+/// has set another.
+async fn sell(service: &Service, sale: &Sale, known: Option<i64>) -> Result<Option<i64>, service::Error> {
     let id = service.record(COLLECTION, &sale.sku)?;
     let current = service.get(&id, &ReadOptions::default()).await?.state.value;
     let price = prices::after(sale, current.as_deref().and_then(price_of), known);
@@ -215,6 +226,13 @@ async fn sell(service: &Service, sale: &Sale, known: Option<i64>) -> Result<Opti
     // A sale that was committed, and whose position was not noted before a crash, is not made twice.
     let conditions = Conditions { if_stamp: None, idempotency_key: Some(format!("sale-{}", sale.line)) };
     service.patch(id, patch, conditions).await.map(|_| price)
+}
+
+/// Whether the same sale may be made later; that the outcome is not known does no harm, because of its idempotency key.
+fn may_pass(error: &service::Error) -> bool {
+    use store::Error::{Deadline, Disputed, NotOwned, OutcomeUnknown, Overloaded, Unavailable};
+    let service::Error::Store(error) = error else { return false };
+    matches!(error, Deadline | Unavailable { .. } | NotOwned { .. } | Disputed { .. } | Overloaded | OutcomeUnknown)
 }
 
 fn price_of(record: &[u8]) -> Option<i64> {

@@ -1,9 +1,10 @@
 //! The demo on several nodes: one of them plays the sales at a time.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
 
 use freshet::cli::demo::{catalogue, sales::Sales, stock};
 use serde_json::Value;
+use sqlx::Executor as _;
 
 use crate::harness::{TestDatabase, ThreeNodes, database, until, within};
 
@@ -11,7 +12,7 @@ const DEMO: &[&str] = &["demo", "--readers", "0"];
 
 /// How far the sales have come, and whether a node plays them.
 fn noted(nodes: &ThreeNodes) -> (u64, bool) {
-    let text = std::fs::read_to_string(nodes.folder().join("freshet.replay")).unwrap_or_default();
+    let text = fs::read_to_string(nodes.folder().join("freshet.replay")).unwrap_or_default();
     let note: Value = serde_json::from_str(&text).unwrap_or_default();
     (note["line"].as_u64().unwrap_or_default(), !note["holder"].is_null())
 }
@@ -80,10 +81,36 @@ async fn a_sale_counts_once_while_nodes_take_the_lease_from_each_other() {
     nodes.nodes.all[1].kill().await.expect("kill");
     // Further than a node came that was killed before it noted that: what counts must not be its sales alone.
     sales_go_on(&nodes, 700, "the last one plays").await;
-    within("it drains", nodes.nodes.all[2].drain()).await.expect("drain");
-    let (line, is_held) = noted(&nodes);
+    assert_each_counted_once(&mut nodes, 2, &database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_that_the_database_did_not_make_in_time_is_made_again() {
+    let database = database().await;
+    let mut nodes = ThreeNodes::start(DEMO, &database, None).await;
+    for node in &mut nodes.nodes.all {
+        node.kill().await.expect("kill");
+    }
+    let file = nodes.folder().join("freshet.toml");
+    let config = fs::read_to_string(&file).expect("read");
+    fs::write(&file, config.replace("deadline = \"20s\"", "deadline = \"300ms\"")).expect("write");
+    nodes.nodes.all[0].start().expect("start");
+    sales_go_on(&nodes, 50, "it plays").await;
+    let mut holder = database.connect().await;
+    holder.execute("BEGIN; LOCK TABLE products IN SHARE ROW EXCLUSIVE MODE").await.expect("lock");
+    let log = nodes.nodes.all[0].log().to_owned();
+    until("sales fail", async || fs::read_to_string(&log).expect("the log").contains("sales failed")).await;
+    holder.execute("ROLLBACK").await.expect("unlock");
+    sales_go_on(&nodes, 50, "it plays on").await;
+    assert_each_counted_once(&mut nodes, 0, &database).await;
+}
+
+/// Drains the node that plays, and compares the stock of every product with the sales up to the line that it noted.
+async fn assert_each_counted_once(nodes: &mut ThreeNodes, player: usize, database: &TestDatabase) {
+    within("it drains", nodes.nodes.all[player].drain()).await.expect("drain");
+    let (line, is_held) = noted(nodes);
     assert!(!is_held, "the lease is given back");
-    let (expected, found) = (expected(line), stocks(&database).await);
+    let (expected, found) = (expected(line), stocks(database).await);
     let wrong = expected.iter().map(|(sku, stock)| (sku, stock, found.get(sku)));
     let wrong: Vec<_> = wrong.filter(|(_, stock, found)| *found != Some(*stock)).collect();
     assert!(wrong.is_empty(), "after line {line}: {wrong:?}");
