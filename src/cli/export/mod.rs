@@ -10,7 +10,7 @@ mod target;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::pages::Pages;
@@ -18,7 +18,7 @@ use self::{
     row::{Dialect, Rows},
     target::Target,
 };
-use super::{Error, Output, ServerArgs, node::stop_on_signal};
+use super::{Error, Output, ServerArgs, figures::counted, node::stop_on_signal};
 use crate::client::{Client, Description};
 
 /// What to write.
@@ -76,7 +76,7 @@ async fn export(args: &Args, client: &Client, stop: &CancellationToken, output: 
     let mut pages = Pages::new(client, &args.collection, &args.prefix, args.page.get(), args.patience);
     match target.begun() {
         Some((cursor, records)) => {
-            eprintln!("freshet: going on after {} records", HumanCount(records));
+            eprintln!("freshet: going on after {}", counted(records as usize, "record"));
             pages.go_on(cursor);
         }
         None => target.begin(&rows.header())?,

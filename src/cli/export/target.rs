@@ -7,10 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::HumanCount;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Error, Output};
+use crate::cli::{Error, Output, figures::counted};
 
 /// The time between two notes.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -150,15 +149,18 @@ impl<'o> Target<'o> {
                 self.save()?;
                 match self.progress.cursor {
                     Some(_) => {
-                        eprintln!("freshet: not done; the same command goes on after {records} records of {path}");
+                        eprintln!(
+                            "freshet: not done; the same command goes on after {} of {path}",
+                            counted(records as usize, "record")
+                        );
                     }
                     None => eprintln!("freshet: not done; nothing was exported yet"),
                 }
             }
             (Place::Stdout(_), _) => {}
         }
-        let count = HumanCount(records - self.records_before);
-        eprintln!("freshet: exported {count} records of {collection} in {seconds:.1} s");
+        let exported = counted((records - self.records_before) as usize, "record");
+        eprintln!("freshet: exported {exported} of {collection} in {seconds:.1} s");
         ended
     }
 }
