@@ -220,7 +220,7 @@ async fn the_page_is_told_which_database_has_a_record() {
     let node = Node::with(Config::default(), session::Config::default(), Some(page())).await;
     let place: Value =
         node.http.get(node.url("/where/products/a")).send().await.expect("answered").json().await.expect("JSON");
-    let shard = node.service.place_of(&node.service.record("products", "a").expect("a key")).expect("a place").0;
+    let shard = node.service.place_of(&node.service.record("products", "a").expect("a key")).expect("a place").shard;
     assert_eq!(place, json!({"shard": shard.0, "database": "memory", "servers": [], "databases": 1}));
     let unknown = node.http.get(node.url("/where/nothing/a")).send().await.expect("answered");
     assert_eq!(unknown.status(), 404);
