@@ -110,8 +110,9 @@ pins.onchange = () => {
   product.showPin();
 };
 
-client.onState(() => {
+client.onState(({ status }) => {
   for (const part of [finder, product, wall]) part.showLiveness();
+  if (status === "open") node.hasten();
 });
 
 showLink(client);

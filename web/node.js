@@ -63,6 +63,11 @@ export class NodeView {
     this.#stats.open();
   }
 
+  /** The page's connection is back, and so the node should be. */
+  hasten() {
+    this.#stats.hasten();
+  }
+
   #show(snapshot, at) {
     this.#rates.add(snapshot, at);
     this.#parts.node.dataset.live = snapshot.fresh ? "yes" : "lost";

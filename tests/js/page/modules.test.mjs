@@ -134,3 +134,46 @@ test("a line spans what was seen, and holds its last value until now", async () 
     { points: [[10_000, 7], [400_000, 7]], seconds: 300, low: 7, high: 7 },
   ]);
 });
+
+test("a stream of counters that was lost or refused is opened at once when the connection is back", async () => {
+  const seen = await within("/stats.js", ({ Stats }) => {
+    const opened = [];
+    globalThis.EventSource = class {
+      static CLOSED = 2;
+      readyState = 0;
+      constructor() {
+        opened.push(this);
+      }
+      hear() {
+        this.readyState = 1;
+        this.onmessage({ data: "{}" });
+      }
+      fail(readyState) {
+        this.readyState = readyState;
+        this.onerror();
+      }
+      close() {
+        this.readyState = 2;
+      }
+    };
+    const stats = new Stats("/v1/stats/events");
+    const seen = [];
+    const note = () => seen.push([opened.length, opened.filter(({ readyState }) => readyState < 2).length]);
+    const hasten = () => (stats.hasten(), note());
+    hasten(); // Nothing was opened yet.
+    stats.open();
+    hasten(); // It is on its way.
+    opened.at(-1).hear();
+    hasten(); // It is there.
+    opened.at(-1).fail(2); // Refused: a browser would never come back.
+    hasten();
+    opened.at(-1).fail(0); // Cut off: a browser waits.
+    hasten();
+    opened.at(-1).hear();
+    hasten();
+    stats.close();
+    hasten();
+    return seen;
+  });
+  assert.deepEqual(seen, [[0, 0], [1, 1], [1, 1], [2, 1], [3, 1], [3, 1], [3, 0]]);
+});

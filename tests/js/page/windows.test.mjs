@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { launch } from "../browser.mjs";
+import { Proxy } from "../proxy.mjs";
 import { Server } from "../server.mjs";
 import { until } from "../until.mjs";
 import { reads, shoot, Viewer, watchNumbers } from "./viewer.mjs";
@@ -45,6 +46,30 @@ test("two windows show each other's changes, and those of other programs", async
   await shoot(first, "two-windows-first");
   await shoot(second, "two-windows-second");
   await viewer.close();
+});
+
+test("the counters come back with the connection, after a refusal too", async () => {
+  const line = await Proxy.to(server.address);
+  const viewer = await Viewer.of(browser, { url: `http://${line.address}` }, { outage: true });
+  const page = await viewer.open();
+  const isLive = async () => (await page.getAttribute("#node", "data-live")) === "yes";
+  await until("there are counters", isLive);
+  let refused = 0;
+  const refuse = (route) => {
+    refused += 1;
+    return route.fulfill({ status: 503 });
+  };
+  await page.route("**/v1/stats/events", refuse);
+  await line.refuse();
+  line.cut();
+  await until("the counters are refused", () => refused > 0);
+  assert.equal(await isLive(), false);
+  await page.unroute("**/v1/stats/events", refuse);
+  await line.accept();
+  await reads(page, "#link-text", "Connected");
+  await until("the counters come again", isLive);
+  await viewer.close();
+  await line.close();
 });
 
 test("a server that is killed and started again is said to be away, and no state goes back", async () => {
