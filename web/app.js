@@ -12,7 +12,9 @@ import { NodeView } from "/node.js";
 import { Pins } from "/pins.js";
 import { Product } from "/product.js";
 import { Roundtrip } from "/roundtrip.js";
+import { Tour } from "/tour.js";
 import { Wall } from "/wall.js";
+import { Whereabouts } from "/where.js";
 
 const SCREENS = { "/watched": "wall", "/node": "node" };
 
@@ -24,6 +26,8 @@ const finder = new Finder(client, open);
 const product = new Product(client, pins, roundtrip);
 const wall = new Wall(client, pins, (sku) => finder.nameOf(sku));
 const node = new NodeView("/v1/stats/events", roundtrip);
+const tour = new Tour();
+const whereabouts = new Whereabouts();
 
 // ---- what is shown ----
 
@@ -54,6 +58,7 @@ function route() {
   wall.setVisible(wide.matches || view === "wall");
   finder.select(sku);
   product.show(sku, sku ? finder.nameOf(sku) : null);
+  whereabouts.follow(sku ?? finder.first ?? null);
   for (const tab of document.querySelectorAll("[data-tab]")) {
     const current = tab.dataset.tab === view || (view === "product" && tab.dataset.tab === "catalogue");
     if (current) tab.setAttribute("aria-current", "page");
@@ -114,6 +119,11 @@ client.onState(({ status }) => {
   for (const part of [finder, product, wall]) part.showLiveness();
   if (status === "open") node.hasten();
 });
+
+whereabouts.onplace = (sku, place) => {
+  product.showPlace(sku, place);
+  tour.show(sku, place);
+};
 
 showLink(client);
 route();

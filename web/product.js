@@ -7,14 +7,12 @@ import { write } from "/element.js";
 import { writeFigure } from "/figure.js";
 import { ago, count, duration, money, timeOfDay, title } from "/format.js";
 import { History } from "/history.js";
-import { isOnePlace, placeText } from "/place.js";
+import { placeText } from "/place.js";
 
 const COLLECTION = "products";
 // A screen reader hears the latest figures this often at most, however fast they move.
 const ANNOUNCE_EVERY_MS = 3_000;
 const TICK_MS = 1_000;
-// How far replicas are behind is asked for this often, where there are any.
-const PLACE_EVERY_MS = 2_000;
 
 export class Product {
   /** The product shown, if any. */
@@ -29,7 +27,6 @@ export class Product {
   #lostAt = null; // When it was last known to be live.
   #announceTimer = 0;
   #announced = "";
-  #isOnePlace = false;
 
   #parts = Object.fromEntries([...document.querySelectorAll("#product [id]")].map((part) => [part.id, part]));
   #traces = {
@@ -48,7 +45,6 @@ export class Product {
     });
     this.#parts.pin.addEventListener("click", () => pins.toggle(this.sku));
     setInterval(() => this.#tick(), TICK_MS);
-    setInterval(() => this.#showPlace(this.sku), PLACE_EVERY_MS);
   }
 
   /** Shows `sku` from now on; `name` is what the catalogue calls it, until its record is here. Without a SKU, nothing. */
@@ -59,7 +55,6 @@ export class Product {
     this.#history = new History();
     this.#clear(sku, name);
     this.#watch.show(sku ? [sku] : []);
-    this.#showPlace(sku);
   }
 
   /** What is shown may not be live any more, or again; with an `error` it was refused and never will be. */
@@ -82,21 +77,16 @@ export class Product {
     write(this.#parts["pin-text"], pinned ? "Watched" : "Watch");
   }
 
+  /** Of several databases, the one that has the product, and its servers. */
+  showPlace(sku, place) {
+    if (sku === this.sku) write(this.#parts.place, placeText(place));
+  }
+
   #livenessText(live, error) {
     if (live) return "Live";
     if (error) return `The server refused to watch this product: ${error.message}`;
     if (this.#state) return `Not live since ${timeOfDay(this.#lostAt)}`;
     return "Waiting for the server";
-  }
-
-  // Of several databases, the one that has the product, and its servers.
-  async #showPlace(sku) {
-    if (!sku || this.#isOnePlace || document.hidden) return;
-    const asked = fetch(`/where/${COLLECTION}/${encodeURIComponent(sku)}`).then((answer) => (answer.ok ? answer.json() : null));
-    const place = await asked.catch(() => null); // The product is shown without it.
-    if (!place) return;
-    this.#isOnePlace = isOnePlace(place);
-    if (sku === this.sku) write(this.#parts.place, placeText(place));
   }
 
   #clear(sku, name) {

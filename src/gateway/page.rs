@@ -57,9 +57,9 @@ const INDEX: &[u8] = include_bytes!("../../web/index.html");
 const FILES: &[(&str, &str, &[u8])] = files! {
     STYLE: "style.css" "catalogue.css" "node.css";
     SCRIPT: "app.js"
-        "change.js" "changes.js" "chart.js" "element.js" "figure.js" "finder.js" "format.js"
+        "change.js" "changes.js" "chart.js" "command.js" "element.js" "figure.js" "finder.js" "format.js"
         "freshet.js" "history.js" "keys.js" "link.js" "node.js" "pins.js" "place.js" "product.js" "roundtrip.js" "search.js"
-        "shop.js" "stats.js" "tile.js" "wall.js";
+        "shop.js" "stats.js" "tile.js" "tour.js" "wall.js" "where.js";
     FONT: "inter.woff2";
 };
 

@@ -135,6 +135,29 @@ test("a line spans what was seen, and holds its last value until now", async () 
   ]);
 });
 
+test("the line to copy reaches the database that has the product, or else the node", async () => {
+  const login = { host: "/srv/demo", port: 5432, user: "postgres", database: "freshet" };
+  const at = { host: "127.0.0.1:8080", protocol: "http:" };
+  const asked = [
+    ["85123A", { login }, at],
+    ["85123A", { login: { ...login, host: "/srv/it's mine", port: 5433, user: "$(id)" } }, at],
+    ["85123A", {}, at],
+    ["85123A", {}, { host: "shop.example", protocol: "https:" }],
+    ["'; DROP TABLE products; --", { login }, at],
+    ["$(id)", {}, at],
+  ];
+  const lines = await within("/command.js", ({ commandLine }, asked) => asked.map((each) => commandLine(...each)), asked);
+  const sql = `"UPDATE products SET price = price + 100 WHERE sku = '85123A'"`;
+  assert.deepEqual(lines, [
+    `psql -h /srv/demo -U postgres freshet -c ${sql}`,
+    `psql -h '/srv/it'\\''s mine' -p 5433 -U '$(id)' freshet -c ${sql}`,
+    "freshet patch products 85123A --increment stock=-1",
+    "freshet patch products 85123A --increment stock=-1 --url wss://shop.example",
+    null,
+    null,
+  ]);
+});
+
 test("a stream of counters that was lost or refused is opened at once when the connection is back", async () => {
   const seen = await within("/stats.js", ({ Stats }) => {
     const opened = [];

@@ -1,7 +1,9 @@
 // One change, on every screen that shows it: made in one window, over HTTP, and behind Freshet's back.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 
 import { launch } from "../browser.mjs";
 import { Proxy } from "../proxy.mjs";
@@ -45,6 +47,18 @@ test("two windows show each other's changes, and those of other programs", async
   await until("both connections are counted", async () => (await first.textContent("#held")).startsWith("Connections2"));
   await shoot(first, "two-windows-first");
   await shoot(second, "two-windows-second");
+  await viewer.close();
+});
+
+test("the line to copy changes the product behind the server's back", async () => {
+  const viewer = await Viewer.of(browser, server);
+  const page = await viewer.open("/#22086");
+  await page.waitForSelector('#try[data-shown="yes"]');
+  const line = await page.textContent("#command");
+  assert.match(line, /^psql -h \S+ -U postgres freshet -c "UPDATE products SET price = price \+ 100 WHERE sku = '22086'"$/);
+  const price = Number((await page.textContent("#price")).slice(1));
+  await promisify(execFile)("/bin/sh", ["-c", line]);
+  await reads(page, "#price", `£${(price + 1).toFixed(2)}`);
   await viewer.close();
 });
 
