@@ -49,7 +49,8 @@ function decoded(text) {
   }
 }
 
-// Without a product in the address a wide screen shows the last one, or the first of the list, rather than nothing.
+// Without a product in the address a wide screen shows the last one, or the first of the list, rather than nothing. Until
+// there is a list its place is kept.
 function route() {
   const { view, sku: named } = asked();
   const sku = named ?? (wide.matches ? product.sku ?? finder.first : null) ?? null;
@@ -57,7 +58,7 @@ function route() {
   finder.setVisible(wide.matches || view === "catalogue");
   wall.setVisible(wide.matches || view === "wall");
   finder.select(sku);
-  product.show(sku, sku ? finder.nameOf(sku) : null);
+  if (sku || finder.isLoaded) product.show(sku, sku ? finder.nameOf(sku) : null);
   whereabouts.follow(sku ?? finder.first ?? null);
   for (const tab of document.querySelectorAll("[data-tab]")) {
     const current = tab.dataset.tab === view || (view === "product" && tab.dataset.tab === "catalogue");

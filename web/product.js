@@ -4,8 +4,8 @@ import { Change } from "/change.js";
 import { logChange } from "/changes.js";
 import { Trace } from "/chart.js";
 import { write } from "/element.js";
-import { writeFigure } from "/figure.js";
-import { ago, count, duration, money, timeOfDay, title } from "/format.js";
+import { fitFigure, writeFigure } from "/figure.js";
+import { ago, count, money, moneyShort, timeOfDay, title } from "/format.js";
 import { History } from "/history.js";
 import { placeText } from "/place.js";
 
@@ -15,8 +15,8 @@ const ANNOUNCE_EVERY_MS = 3_000;
 const TICK_MS = 1_000;
 
 export class Product {
-  /** The product shown, if any. */
-  sku = null;
+  /** The product shown, null for none; undefined for as long as that is not known. */
+  sku;
 
   #pins;
   #roundtrip;
@@ -30,8 +30,8 @@ export class Product {
 
   #parts = Object.fromEntries([...document.querySelectorAll("#product [id]")].map((part) => [part.id, part]));
   #traces = {
-    price: new Trace(this.#parts["price-trace"], { steps: true, area: true, dot: true }),
-    stock: new Trace(this.#parts["stock-trace"], { steps: true, area: true, dot: true }),
+    price: new Trace(this.#parts["price-trace"], { steps: true }),
+    stock: new Trace(this.#parts["stock-trace"], { steps: true }),
   };
 
   constructor(client, pins, roundtrip) {
@@ -43,7 +43,7 @@ export class Product {
       onFreshness: () => this.showLiveness(),
       onError: (error) => this.showLiveness(error),
     });
-    this.#parts.pin.addEventListener("click", () => pins.toggle(this.sku));
+    this.#parts.pin.addEventListener("click", () => this.sku && pins.toggle(this.sku));
     setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -72,7 +72,7 @@ export class Product {
 
   /** The product may have been put on the wall, or taken down. */
   showPin() {
-    const pinned = this.sku !== null && this.#pins.has(this.sku);
+    const pinned = Boolean(this.sku) && this.#pins.has(this.sku);
     this.#parts.pin.setAttribute("aria-pressed", String(pinned));
     write(this.#parts["pin-text"], pinned ? "Watched" : "Watch");
   }
@@ -139,6 +139,7 @@ export class Product {
     writeFigure(this.#parts.price, value ? money(value.price, value.currency) : "–", both ? value.price - before.price : 0);
     writeFigure(this.#parts.stock, value ? count(value.stock) : "–", both ? value.stock - before.stock : 0);
     this.#parts.stock.classList.toggle("none", value?.stock === 0);
+    for (const id of ["price", "stock"]) fitFigure(this.#parts[id]);
     if (!value) return;
     write(this.#parts.name, title(value.name));
     write(this.#parts.facts, factsOf(value.attributes ?? {}));
@@ -146,7 +147,7 @@ export class Product {
   }
 
   #drawTraces() {
-    const texts = { price: (value) => money(value, this.#state?.value?.currency), stock: count };
+    const texts = { price: (value) => moneyShort(value, this.#state?.value?.currency), stock: count };
     for (const [field, trace] of Object.entries(this.#traces)) {
       const view = this.#history.view(field, Date.now());
       trace.draw(view ? [view.points] : [[]], view ?? { from: 0, to: 1, low: 0, high: 1 });
@@ -177,9 +178,10 @@ export class Product {
   }
 }
 
+// The line has no room for an axis; it seldom begins at zero, and so the text says where.
 function rangeText({ low, high, seconds }, text) {
-  const span = `in ${duration(seconds * 1000)}`;
-  return low === high ? `unchanged ${span}` : `${text(low)} to ${text(high)} ${span}`;
+  if (low === high) return seconds > 0 ? `Unchanged for ${seconds} s` : "";
+  return `Line from ${text(low)} to ${text(high)}, ${Math.max(1, seconds)} s`;
 }
 
 // Its year in the shop, in a line.
