@@ -12,7 +12,9 @@ import { NodeView } from "/node.js";
 import { Pins } from "/pins.js";
 import { Product } from "/product.js";
 import { Roundtrip } from "/roundtrip.js";
+import { Tour } from "/tour.js";
 import { Wall } from "/wall.js";
+import { Whereabouts } from "/where.js";
 
 const SCREENS = { "/watched": "wall", "/node": "node" };
 
@@ -24,6 +26,8 @@ const finder = new Finder(client, open);
 const product = new Product(client, pins, roundtrip);
 const wall = new Wall(client, pins, (sku) => finder.nameOf(sku));
 const node = new NodeView("/v1/stats/events", roundtrip);
+const tour = new Tour();
+const whereabouts = new Whereabouts();
 
 // ---- what is shown ----
 
@@ -45,7 +49,8 @@ function decoded(text) {
   }
 }
 
-// Without a product in the address a wide screen shows the last one, or the first of the list, rather than nothing.
+// Without a product in the address a wide screen shows the last one, or the first of the list, rather than nothing. Until
+// there is a list its place is kept.
 function route() {
   const { view, sku: named } = asked();
   const sku = named ?? (wide.matches ? product.sku ?? finder.first : null) ?? null;
@@ -53,7 +58,8 @@ function route() {
   finder.setVisible(wide.matches || view === "catalogue");
   wall.setVisible(wide.matches || view === "wall");
   finder.select(sku);
-  product.show(sku, sku ? finder.nameOf(sku) : null);
+  if (sku || finder.isLoaded) product.show(sku, sku ? finder.nameOf(sku) : null);
+  whereabouts.follow(sku ?? finder.first ?? null);
   for (const tab of document.querySelectorAll("[data-tab]")) {
     const current = tab.dataset.tab === view || (view === "product" && tab.dataset.tab === "catalogue");
     if (current) tab.setAttribute("aria-current", "page");
@@ -110,9 +116,15 @@ pins.onchange = () => {
   product.showPin();
 };
 
-client.onState(() => {
+client.onState(({ status }) => {
   for (const part of [finder, product, wall]) part.showLiveness();
+  if (status === "open") node.hasten();
 });
+
+whereabouts.onplace = (sku, place) => {
+  product.showPlace(sku, place);
+  tour.show(sku, place);
+};
 
 showLink(client);
 route();

@@ -1,7 +1,7 @@
 // The changes of one product that this page has seen, in words.
 
 import { element } from "/element.js";
-import { count, difference, money, timeOfDay } from "/format.js";
+import { count, difference, moneyShort, timeOfDay } from "/format.js";
 
 const SHOWN = 3;
 
@@ -17,15 +17,16 @@ export function logChange(list, state, previous, now) {
 // What differs between two states; another column than those on the screen is named.
 function wordsFor(value, before) {
   if (!value) return ["Deleted"];
-  if (!before) return ["Written: ", money(value.price, value.currency), `, ${count(value.stock)} in stock`];
+  if (!before) return ["Written: ", moneyShort(value.price, value.currency), `, ${count(value.stock)} in stock`];
   const changes = [];
-  if (value.stock !== before.stock) {
-    changes.push(...moved("Stock", count(before.stock), count(value.stock), value.stock - before.stock, difference));
-  }
+  // The price comes first: a narrow line is cut at its end.
   if (value.price !== before.price || value.currency !== before.currency) {
-    if (changes.length) changes.push(", ");
-    const [from, to] = [money(before.price, before.currency), money(value.price, value.currency)];
-    changes.push(...moved(changes.length ? "price" : "Price", from, to, value.price - before.price));
+    const [from, to] = [moneyShort(before.price, before.currency), moneyShort(value.price, value.currency)];
+    changes.push(...moved("Price", from, to, value.price - before.price));
+  }
+  if (value.stock !== before.stock) {
+    const [what, describe] = changes.length ? [", stock", null] : ["Stock", difference];
+    changes.push(...moved(what, count(before.stock), count(value.stock), value.stock - before.stock, describe));
   }
   if (changes.length) return changes;
   const columns = Object.keys(value).filter((column) => JSON.stringify(value[column]) !== JSON.stringify(before[column]));

@@ -1,4 +1,5 @@
-// Lines over time, drawn as SVG that is as wide as its box. No axes: what a line spans is said beside it.
+// Lines over time, drawn as SVG that is as wide as its box. The time axis is the same from the first point on; what a line
+// spans in height is said beside it.
 
 import { shape } from "/element.js";
 
@@ -10,22 +11,24 @@ const MARGIN = 8;
 /**
  * One or more lines over the same span.
  *
- * `steps` draws values that hold until the next one, as prices do; without it points are joined. `area` fills what is
- * below the first line. `dot` marks where it ends.
+ * `steps` draws values that hold until the next one, as prices do, with a dot at the end, and dotted for the time before
+ * the first; without it points are joined. `area` fills what is below the first line, which then should begin at zero.
  */
 export class Trace {
   #lines;
   #area;
+  #before;
   #dot;
   #steps;
 
-  constructor(box, { lines = 1, steps = false, area = false, dot = false } = {}) {
+  constructor(box, { lines = 1, steps = false, area = false } = {}) {
     this.#steps = steps;
     const drawing = shape("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, preserveAspectRatio: "none", "aria-hidden": "true", focusable: "false" });
     this.#area = area ? shape("path", { class: "area" }) : null;
     this.#lines = Array.from({ length: lines }, (_, at) => shape("path", { class: `line line-${at}` }));
-    this.#dot = dot ? shape("path", { class: "end" }) : null;
-    drawing.append(...[this.#area, ...this.#lines, this.#dot].filter(Boolean));
+    this.#before = steps ? shape("path", { class: "before" }) : null;
+    this.#dot = steps ? shape("path", { class: "end" }) : null;
+    drawing.append(...[this.#area, this.#before, ...this.#lines, this.#dot].filter(Boolean));
     box.replaceChildren(drawing);
   }
 
@@ -37,6 +40,7 @@ export class Trace {
     const first = lines[0] ?? [];
     const path = this.#lines[0]?.getAttribute("d");
     this.#area?.setAttribute("d", path ? `${path}V${SIZE}H${round(across(first[0].at))}Z` : "");
+    this.#before?.setAttribute("d", first[0]?.at > from ? `M0 ${round(up(first[0].value))}H${round(across(first[0].at))}` : "");
     const last = first.at(-1);
     this.#dot?.setAttribute("d", last ? `M${round(across(last.at))} ${round(up(last.value))}h0` : "");
   }

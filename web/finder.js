@@ -2,7 +2,7 @@
 
 import { element } from "/element.js";
 import { writeFigure } from "/figure.js";
-import { count, money, timeOfDay, title } from "/format.js";
+import { count, countShort, moneyShort, timeOfDay, title } from "/format.js";
 import { makeIndex, pieces, search, words } from "/search.js";
 
 // As many rows as somebody reads; each is a key that the server watches for us.
@@ -46,12 +46,16 @@ export class Finder {
     try {
       const answer = await fetch("/products.json");
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-      const pairs = await answer.json();
-      this.#index = makeIndex(pairs.map(([sku, name]) => [sku, title(name)]));
+      this.#index = makeIndex(await answer.json());
     } catch (error) {
       this.#problem = error.message;
     }
     this.#render();
+  }
+
+  /** Whether the index was fetched, or that has failed. */
+  get isLoaded() {
+    return this.#index !== null || this.#problem !== null;
   }
 
   /** The first product of the list, once there is one. */
@@ -65,7 +69,8 @@ export class Finder {
   }
 
   nameOf(sku) {
-    return this.#index?.find((product) => product.sku === sku)?.name;
+    const known = this.#index?.find((product) => product.sku === sku);
+    return known && title(known.name);
   }
 
   select(sku) {
@@ -116,7 +121,7 @@ export class Finder {
   }
 
   #row({ sku, name }, wanted) {
-    const parts = pieces(name, wanted).map(({ text, match }) => (match ? element("mark", "", text) : text));
+    const parts = pieces(title(name), wanted).map(({ text, match }) => (match ? element("mark", "", text) : text));
     const price = element("span", "row-price");
     const stock = element("span", "row-stock");
     const link = element("a", "row");
@@ -154,8 +159,8 @@ export class Finder {
     if (!row) return;
     const before = row.value;
     row.value = value;
-    writeFigure(row.price, value ? money(value.price, value.currency) : "", before && value ? value.price - before.price : 0);
-    writeFigure(row.stock, value ? `${count(value.stock)} in stock` : "gone", before && value ? value.stock - before.stock : 0);
+    writeFigure(row.price, value ? moneyShort(value.price, value.currency) : "", before && value ? value.price - before.price : 0);
+    writeFigure(row.stock, value ? `${countShort(value.stock)} in stock` : "gone", before && value ? value.stock - before.stock : 0);
     row.stock.classList.toggle("none", value?.stock === 0);
   }
 }

@@ -6,6 +6,11 @@ const oneDecimal = new Intl.NumberFormat(LOCALE, { minimumFractionDigits: 1, max
 const percentage = new Intl.NumberFormat(LOCALE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
+// From here on a figure is written short where there is little room: "1.2m".
+const SHORT_FROM = 1e6;
+const SHORT = { notation: "compact", maximumFractionDigits: 1 };
+const shortNumber = new Intl.NumberFormat(LOCALE, SHORT);
+
 const currencies = new Map();
 
 // A currency's own formatter and its number of minor digits (GBP 2, JPY 0). A code that is not one is written out.
@@ -17,10 +22,12 @@ function currencyOf(code) {
 function makeCurrency(code) {
   try {
     const format = new Intl.NumberFormat(LOCALE, { style: "currency", currency: code });
+    const short = new Intl.NumberFormat(LOCALE, { style: "currency", currency: code, ...SHORT });
     const symbol = format.formatToParts(0).find((part) => part.type === "currency").value;
-    return { write: (amount) => format.format(amount), digits: format.resolvedOptions().maximumFractionDigits, symbol };
+    return { write: (amount) => format.format(amount), short: (amount) => short.format(amount), digits: format.resolvedOptions().maximumFractionDigits, symbol };
   } catch {
-    return { write: (amount) => `${amount.toFixed(2)} ${code ?? ""}`.trim(), digits: 2, symbol: code ?? "" };
+    const after = (text) => `${text} ${code ?? ""}`.trim();
+    return { write: (amount) => after(amount.toFixed(2)), short: (amount) => after(shortNumber.format(amount)), digits: 2, symbol: code ?? "" };
   }
 }
 
@@ -29,6 +36,13 @@ export function money(minor, code) {
   if (!Number.isFinite(minor)) return "–";
   const currency = currencyOf(code);
   return currency.write(minor / 10 ** currency.digits);
+}
+
+/** As `money`, but "£1.2m" and "£1bn" from a million on: for rows and tiles. */
+export function moneyShort(minor, code) {
+  const { digits, short } = currencyOf(code);
+  const amount = minor / 10 ** digits;
+  return Math.abs(amount) >= SHORT_FROM ? short(amount) : money(minor, code);
 }
 
 /** "2.95" from 295: what a person would type. */
@@ -53,6 +67,11 @@ export function parseMoney(text, code) {
 
 export function count(number) {
   return Number.isFinite(number) ? wholeNumber.format(number) : "–";
+}
+
+/** As `count`, but "1.2m" from a million on. */
+export function countShort(number) {
+  return Math.abs(number) >= SHORT_FROM ? shortNumber.format(number) : count(number);
 }
 
 /** "88.2%" from 0.882. */

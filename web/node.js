@@ -10,6 +10,9 @@ const SPAN_MS = 60_000;
 // A share is taken over longer than a rate: of few reads it would jump.
 const SHARE_OVER_MS = 10_000;
 
+// Between two bars, as a share of their box.
+const BAR_GAP = 0.006;
+
 const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + one, 0);
 
 const TIERS = [
@@ -63,6 +66,11 @@ export class NodeView {
     this.#stats.open();
   }
 
+  /** The page's connection is back, and so the node should be. */
+  hasten() {
+    this.#stats.hasten();
+  }
+
   #show(snapshot, at) {
     this.#rates.add(snapshot, at);
     this.#parts.node.dataset.live = snapshot.fresh ? "yes" : "lost";
@@ -105,7 +113,12 @@ export class NodeView {
   #showTiers() {
     const rates = TIERS.map(([name]) => this.#rates.perSecond(({ answers }) => answers[name] ?? 0, SHARE_OVER_MS));
     const all = sum(rates);
-    this.#tiers.forEach((tier, at) => tier.show(rates[at], all > 0 ? rates[at] / all : null));
+    let before = 0;
+    this.#tiers.forEach((tier, at) => {
+      const share = all > 0 ? rates[at] / all : null;
+      tier.show(rates[at], share, before);
+      before += share ?? 0;
+    });
   }
 
   #showOwn(last) {
@@ -138,11 +151,11 @@ class Tier {
     write(this.#hint, text);
   }
 
-  show(perSecond, share) {
+  /** `before` is the share of the tiers that stand before it. Bars are as wide as their box, and are moved and scaled. */
+  show(perSecond, share, before) {
     write(this.#share, percent(share));
     write(this.#rate, rate(perSecond));
-    this.bar.style.flexGrow = share ?? 0;
-    this.bar.hidden = !share;
+    this.bar.style.transform = `translateX(${100 * before}%) scaleX(${Math.max(0, (share ?? 0) - BAR_GAP)})`;
   }
 }
 

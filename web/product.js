@@ -4,21 +4,19 @@ import { Change } from "/change.js";
 import { logChange } from "/changes.js";
 import { Trace } from "/chart.js";
 import { write } from "/element.js";
-import { writeFigure } from "/figure.js";
-import { ago, count, duration, money, timeOfDay, title } from "/format.js";
+import { fitFigure, writeFigure } from "/figure.js";
+import { ago, count, money, moneyShort, timeOfDay, title } from "/format.js";
 import { History } from "/history.js";
-import { isOnePlace, placeText } from "/place.js";
+import { placeText } from "/place.js";
 
 const COLLECTION = "products";
 // A screen reader hears the latest figures this often at most, however fast they move.
 const ANNOUNCE_EVERY_MS = 3_000;
 const TICK_MS = 1_000;
-// How far replicas are behind is asked for this often, where there are any.
-const PLACE_EVERY_MS = 2_000;
 
 export class Product {
-  /** The product shown, if any. */
-  sku = null;
+  /** The product shown, null for none; undefined for as long as that is not known. */
+  sku;
 
   #pins;
   #roundtrip;
@@ -29,12 +27,11 @@ export class Product {
   #lostAt = null; // When it was last known to be live.
   #announceTimer = 0;
   #announced = "";
-  #isOnePlace = false;
 
   #parts = Object.fromEntries([...document.querySelectorAll("#product [id]")].map((part) => [part.id, part]));
   #traces = {
-    price: new Trace(this.#parts["price-trace"], { steps: true, area: true, dot: true }),
-    stock: new Trace(this.#parts["stock-trace"], { steps: true, area: true, dot: true }),
+    price: new Trace(this.#parts["price-trace"], { steps: true }),
+    stock: new Trace(this.#parts["stock-trace"], { steps: true }),
   };
 
   constructor(client, pins, roundtrip) {
@@ -46,9 +43,8 @@ export class Product {
       onFreshness: () => this.showLiveness(),
       onError: (error) => this.showLiveness(error),
     });
-    this.#parts.pin.addEventListener("click", () => pins.toggle(this.sku));
+    this.#parts.pin.addEventListener("click", () => this.sku && pins.toggle(this.sku));
     setInterval(() => this.#tick(), TICK_MS);
-    setInterval(() => this.#showPlace(this.sku), PLACE_EVERY_MS);
   }
 
   /** Shows `sku` from now on; `name` is what the catalogue calls it, until its record is here. Without a SKU, nothing. */
@@ -59,7 +55,6 @@ export class Product {
     this.#history = new History();
     this.#clear(sku, name);
     this.#watch.show(sku ? [sku] : []);
-    this.#showPlace(sku);
   }
 
   /** What is shown may not be live any more, or again; with an `error` it was refused and never will be. */
@@ -77,9 +72,14 @@ export class Product {
 
   /** The product may have been put on the wall, or taken down. */
   showPin() {
-    const pinned = this.sku !== null && this.#pins.has(this.sku);
+    const pinned = Boolean(this.sku) && this.#pins.has(this.sku);
     this.#parts.pin.setAttribute("aria-pressed", String(pinned));
     write(this.#parts["pin-text"], pinned ? "Watched" : "Watch");
+  }
+
+  /** Of several databases, the one that has the product, and its servers. */
+  showPlace(sku, place) {
+    if (sku === this.sku) write(this.#parts.place, placeText(place));
   }
 
   #livenessText(live, error) {
@@ -87,16 +87,6 @@ export class Product {
     if (error) return `The server refused to watch this product: ${error.message}`;
     if (this.#state) return `Not live since ${timeOfDay(this.#lostAt)}`;
     return "Waiting for the server";
-  }
-
-  // Of several databases, the one that has the product, and its servers.
-  async #showPlace(sku) {
-    if (!sku || this.#isOnePlace || document.hidden) return;
-    const asked = fetch(`/where/${COLLECTION}/${encodeURIComponent(sku)}`).then((answer) => (answer.ok ? answer.json() : null));
-    const place = await asked.catch(() => null); // The product is shown without it.
-    if (!place) return;
-    this.#isOnePlace = isOnePlace(place);
-    if (sku === this.sku) write(this.#parts.place, placeText(place));
   }
 
   #clear(sku, name) {
@@ -149,6 +139,7 @@ export class Product {
     writeFigure(this.#parts.price, value ? money(value.price, value.currency) : "–", both ? value.price - before.price : 0);
     writeFigure(this.#parts.stock, value ? count(value.stock) : "–", both ? value.stock - before.stock : 0);
     this.#parts.stock.classList.toggle("none", value?.stock === 0);
+    for (const id of ["price", "stock"]) fitFigure(this.#parts[id]);
     if (!value) return;
     write(this.#parts.name, title(value.name));
     write(this.#parts.facts, factsOf(value.attributes ?? {}));
@@ -156,7 +147,7 @@ export class Product {
   }
 
   #drawTraces() {
-    const texts = { price: (value) => money(value, this.#state?.value?.currency), stock: count };
+    const texts = { price: (value) => moneyShort(value, this.#state?.value?.currency), stock: count };
     for (const [field, trace] of Object.entries(this.#traces)) {
       const view = this.#history.view(field, Date.now());
       trace.draw(view ? [view.points] : [[]], view ?? { from: 0, to: 1, low: 0, high: 1 });
@@ -187,9 +178,10 @@ export class Product {
   }
 }
 
+// The line has no room for an axis; it seldom begins at zero, and so the text says where.
 function rangeText({ low, high, seconds }, text) {
-  const span = `in ${duration(seconds * 1000)}`;
-  return low === high ? `unchanged ${span}` : `${text(low)} to ${text(high)} ${span}`;
+  if (low === high) return seconds > 0 ? `Unchanged for ${seconds} s` : "";
+  return `Line from ${text(low)} to ${text(high)}, ${Math.max(1, seconds)} s`;
 }
 
 // Its year in the shop, in a line.

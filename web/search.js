@@ -2,9 +2,9 @@
 //
 // The index comes in order of popularity, and equally good matches keep that order.
 
-/** Prepares `[sku, name]` pairs for searching. */
+/** Prepares `[sku, name]` pairs for searching. Most visitors look first: what is compared is made with the first search. */
 export function makeIndex(pairs) {
-  return pairs.map(([sku, name]) => ({ sku, name, text: fold(`${sku} ${name}`), folded: fold(sku) }));
+  return pairs.map(([sku, name]) => ({ sku, name, text: null, folded: null }));
 }
 
 /** The words of a query, as they are compared. */
@@ -35,7 +35,10 @@ export function pieces(name, wanted) {
 }
 
 // 0 the SKU itself, 1 a SKU that begins so, 2 every word begins a word, 3 every word stands somewhere.
-function rankOf({ text, folded }, wanted) {
+function rankOf(product, wanted) {
+  if (wanted.length === 0) return 0;
+  const text = (product.text ??= fold(`${product.sku} ${product.name}`));
+  const folded = (product.folded ??= fold(product.sku));
   if (!wanted.every((word) => text.includes(word))) return null;
   if (wanted.length === 1 && folded === wanted[0]) return 0;
   if (wanted.length === 1 && folded.startsWith(wanted[0])) return 1;

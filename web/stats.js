@@ -2,12 +2,14 @@
 //
 // Promises: a rate is what happened in the last few seconds, over the time between the snapshots it is taken from; a
 // node that was restarted starts its counts anew, and so do the rates; the same holds when the stream was lost, because
-// behind a balancer another node may go on with it. A page that nobody looks at asks for nothing.
+// behind a balancer another node may go on with it. A page that nobody looks at asks for nothing. A stream that was lost comes
+// back with the page's connection, by itself, or when it has been silent for too long, whichever is first.
 
 // What a rate is taken over: long enough to be readable, short enough to be called now.
 const RATE_OVER_MS = 3_000;
 const KEPT = 90;
-// A longer silence, as of a page that was not looked at, lies between no two snapshots of a rate.
+// Snapshots come each second. A longer silence, as of a page that was not looked at, lies between no two of a rate, and a
+// stream that is so silent is opened anew.
 const SILENCE_MS = 5_000;
 // EventSource comes back by itself unless the server has refused it; then we ask again after this.
 const ASK_AGAIN_MS = 3_000;
@@ -19,6 +21,7 @@ export class Stats {
 
   #url;
   #source = null;
+  #isLost = false;
   #timer = 0;
 
   constructor(url) {
@@ -32,17 +35,40 @@ export class Stats {
     this.close();
     const source = new EventSource(this.#url);
     this.#source = source;
-    source.onmessage = ({ data }) => this.onsnapshot(JSON.parse(data), performance.now());
-    source.onerror = () => {
-      this.onlost();
-      if (source.readyState === EventSource.CLOSED) this.#timer = setTimeout(() => this.open(), ASK_AGAIN_MS);
+    this.#openAfter(SILENCE_MS);
+    source.onmessage = ({ data }) => {
+      this.#isLost = false;
+      this.#openAfter(SILENCE_MS);
+      this.onsnapshot(JSON.parse(data), performance.now());
     };
+    source.onerror = () => {
+      this.#lose();
+      if (source.readyState === EventSource.CLOSED) this.#openAfter(ASK_AGAIN_MS);
+    };
+  }
+
+  /** The node can be reached: a stream that was lost need not wait. */
+  hasten() {
+    if (this.#isLost && this.#source) this.open();
   }
 
   close() {
     clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = null;
+  }
+
+  #openAfter(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#lose();
+      this.open();
+    }, ms);
+  }
+
+  #lose() {
+    this.#isLost = true;
+    this.onlost();
   }
 
   #follow() {

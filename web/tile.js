@@ -3,7 +3,7 @@
 import { Trace } from "/chart.js";
 import { element, shape, write } from "/element.js";
 import { writeFigure } from "/figure.js";
-import { ago, count, money, timeOfDay, title } from "/format.js";
+import { ago, countShort, moneyShort, timeOfDay, title } from "/format.js";
 import { History } from "/history.js";
 
 export class Tile {
@@ -32,7 +32,7 @@ export class Tile {
     remove.append(cross);
     remove.addEventListener("click", onremove);
     const trace = element("div", "trace");
-    this.#trace = new Trace(trace, { steps: true, area: true, dot: true });
+    this.#trace = new Trace(trace, { steps: true });
     const figures = element("p", "tile-figures", this.#price, " ", this.#stock);
     this.element = element("li", "tile", this.#link, figures, trace, this.#age, remove);
     this.element.dataset.sku = sku;
@@ -49,8 +49,8 @@ export class Tile {
     if (value) write(this.#link, title(value.name));
     this.#history.note(value, now);
     const both = value && before;
-    writeFigure(this.#price, value ? money(value.price, value.currency) : "gone", both ? value.price - before.price : 0);
-    writeFigure(this.#stock, value ? `${count(value.stock)} left` : "", both ? value.stock - before.stock : 0);
+    writeFigure(this.#price, value ? moneyShort(value.price, value.currency) : "gone", both ? value.price - before.price : 0);
+    writeFigure(this.#stock, value ? `${countShort(value.stock)} left` : "", both ? value.stock - before.stock : 0);
     this.#stock.classList.toggle("none", value?.stock === 0);
     this.tick(now);
   }

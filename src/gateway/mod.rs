@@ -10,6 +10,7 @@
 //! - [`host`] and [`origin`]: which names this node answers to, and which pages may write or connect;
 //! - `upgrade`: from HTTP to WebSocket;
 //! - `rest` and `rpc`: records as resources, and the methods of the WebSocket one at a time;
+//! - `document` and `coding`: fixed texts, as they are and compressed;
 //! - [`page`] and `shop`: the demonstration page, and what it shows beside records;
 //! - `operations` and `stats`: probes, metrics and a live view of the counters; `switches` and
 //!   `whereabouts` for operators;
@@ -17,6 +18,7 @@
 
 mod audit;
 mod body;
+mod coding;
 mod document;
 pub mod host;
 mod listener;

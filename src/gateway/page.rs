@@ -22,7 +22,10 @@ use super::{
     shop::Shop,
     stats,
 };
-use crate::store::{Role, ServerState};
+use crate::{
+    service,
+    store::{Login, Role, ServerState},
+};
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -54,9 +57,9 @@ const INDEX: &[u8] = include_bytes!("../../web/index.html");
 const FILES: &[(&str, &str, &[u8])] = files! {
     STYLE: "style.css" "catalogue.css" "node.css";
     SCRIPT: "app.js"
-        "change.js" "changes.js" "chart.js" "element.js" "figure.js" "finder.js" "format.js"
+        "change.js" "changes.js" "chart.js" "command.js" "element.js" "figure.js" "finder.js" "format.js"
         "freshet.js" "history.js" "keys.js" "link.js" "node.js" "pins.js" "place.js" "product.js" "roundtrip.js" "search.js"
-        "shop.js" "stats.js" "tile.js" "wall.js";
+        "shop.js" "stats.js" "tile.js" "tour.js" "wall.js" "where.js";
     FONT: "inter.woff2";
 };
 
@@ -95,6 +98,9 @@ struct Place<'a> {
     servers: Vec<Server>,
     /// How many databases there are.
     databases: usize,
+    /// How its primary is reached with `psql`; nothing in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<Login>,
 }
 
 /// One of them, without the reason why it may be away: that is for operators.
@@ -118,9 +124,9 @@ async fn place(
 ) -> Result<Response, Refusal> {
     let service = edge.gateway.service();
     let id = service.record(&collection, &key)?;
-    let (shard, database, servers) = service.place_of(&id)?;
+    let service::Place { shard, database, servers, login } = service.place_of(&id)?;
     let servers = servers.into_iter().map(Server::from).collect();
-    let place = Place { shard: shard.0, database, servers, databases: service.tiers().databases().count() };
+    let place = Place { shard: shard.0, database, servers, databases: service.tiers().databases().count(), login };
     let json = serde_json::to_vec(&place).expect("names and numbers are JSON");
     let headers = [
         (header::CONTENT_TYPE, "application/json"),

@@ -7,6 +7,7 @@ pub mod budget;
 mod certificates;
 pub mod error;
 mod list;
+mod place;
 mod read;
 mod snapshots;
 mod write;
@@ -21,6 +22,7 @@ pub use certificates::Certificates;
 pub use error::Error;
 use list::Turns;
 pub use list::{LIMIT_DEFAULT, ListRequest, Page};
+pub use place::Place;
 pub use read::{Records, answer_bytes};
 pub use snapshots::{Opening, Permits, Snapshot, Snapshots};
 use write::Outcomes;
@@ -28,7 +30,7 @@ pub use write::{Conditions, WriteRequest};
 
 use crate::{
     hub::Hub,
-    record::{Catalogue, Collection, DatabaseId, RecordId, ShardId},
+    record::{Catalogue, Collection, DatabaseId, RecordId},
     resilience::Deadline,
     store::{ServerState, Store},
     telemetry::Telemetry,
@@ -112,14 +114,15 @@ impl Service {
         Permits::new(count, self.store.databases().count())
     }
 
-    /// The shard of a record, the name of the database that owns it, and how its servers stand.
+    /// Where a record lies.
     ///
     /// # Errors
     /// [`Error::Store`] for a shard that no database owns, or two.
-    pub fn place_of(&self, id: &RecordId) -> Result<(ShardId, &str, Vec<ServerState>), Error> {
+    pub fn place_of(&self, id: &RecordId) -> Result<Place<'_>, Error> {
         let shard = self.store.shard_of(id.as_ref())?;
         let owner = self.store.owner(shard)?;
-        Ok((shard, self.store.name(owner), self.store.servers(owner)))
+        let (servers, login) = (self.store.servers(owner), self.store.login(owner));
+        Ok(Place { shard, database: self.store.name(owner), servers, login })
     }
 
     /// How the servers of a database stand.

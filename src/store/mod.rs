@@ -25,7 +25,7 @@ pub use feed::{Lead, Poll, Proof, Tail};
 pub use fetch::{Fetched, Origin, Row};
 pub use list::{Range, Stretch};
 pub use memory::{DataType, Memory};
-pub use postgres::{Postgres, Role, ServerState};
+pub use postgres::{Login, Postgres, Role, ServerState};
 pub use write::{Operation, Token, Write, Written};
 
 use crate::{
@@ -224,6 +224,14 @@ impl Store {
         match self {
             Store::Postgres(store) => store.servers(database),
             Store::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// How a person reaches the primary of a database; nothing in memory.
+    pub fn login(&self, database: DatabaseId) -> Option<Login> {
+        match self {
+            Store::Postgres(store) => Some(store.login(database)),
+            Store::Memory(_) => None,
         }
     }
 

@@ -21,6 +21,12 @@ export async function launch() {
   return chromium.launch({ executablePath, args: ARGUMENTS });
 }
 
+/** Starts one whose port for debuggers is in `DevToolsActivePort` in `folder`, which becomes its profile. */
+export async function launchDebuggable(folder) {
+  const executablePath = await installed();
+  return chromium.launchPersistentContext(folder, { executablePath, args: [...ARGUMENTS, "--remote-debugging-port=0"] });
+}
+
 async function installed() {
   const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
   for (const place of places.filter(Boolean)) {

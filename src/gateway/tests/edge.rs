@@ -1,8 +1,9 @@
 //! What is not about records: RPC, the page, the limits of a connection, and how it all ends.
 
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -63,6 +64,39 @@ async fn the_page_is_protected_and_revalidated() {
         assert_eq!(headers["x-content-type-options"], "nosniff");
         let again = node.http.get(node.url(path)).header("if-none-match", &headers["etag"]);
         assert_eq!(again.send().await.expect("answered").status(), 304);
+    }
+}
+
+#[tokio::test]
+async fn texts_are_compressed_for_those_who_take_it_and_events_never() {
+    let products_index = Bytes::from(format!("[{}]", r#"["85123A","HEART"],"#.repeat(400).trim_end_matches(',')));
+    let node = Node::with(Config::default(), session::Config::default(), Some(Page { products_index, ..page() })).await;
+    let get = |path: &str, taken: &str| node.http.get(node.url(path)).header("accept-encoding", taken);
+    for path in ["/", "/style.css", "/freshet.js", "/products.json", "/openapi.json"] {
+        let plain = get(path, "identity").send().await.expect("answered");
+        assert!(!plain.headers().contains_key("content-encoding"), "{path}");
+        let plain_tag = plain.headers()["etag"].clone();
+        let plain = plain.bytes().await.expect("a body");
+        let packed = get(path, "br, gzip").send().await.expect("answered");
+        let headers = packed.headers().clone();
+        assert_eq!(
+            (&headers["content-encoding"], &headers["vary"]),
+            (&"gzip".parse().expect("a value"), &"accept-encoding".parse().expect("a value")),
+            "{path}"
+        );
+        assert_ne!(headers["etag"], plain_tag, "{path}");
+        let packed = packed.bytes().await.expect("a body");
+        assert!(packed.len() * 2 < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).expect("gzip");
+        assert_eq!(unpacked, plain, "{path}");
+        let again = |tag, taken| get(path, taken).header("if-none-match", tag).send();
+        assert_eq!(again(&headers["etag"], "gzip").await.expect("answered").status(), 304, "{path}");
+        assert_eq!(again(&plain_tag, "gzip").await.expect("answered").status(), 200, "{path}");
+    }
+    for path in ["/inter.woff2", "/v1/stats/events"] {
+        let answer = get(path, "gzip").send().await.expect("answered");
+        assert!(answer.status() == 200 && !answer.headers().contains_key("content-encoding"), "{path}");
     }
 }
 
@@ -220,7 +254,7 @@ async fn the_page_is_told_which_database_has_a_record() {
     let node = Node::with(Config::default(), session::Config::default(), Some(page())).await;
     let place: Value =
         node.http.get(node.url("/where/products/a")).send().await.expect("answered").json().await.expect("JSON");
-    let shard = node.service.place_of(&node.service.record("products", "a").expect("a key")).expect("a place").0;
+    let shard = node.service.place_of(&node.service.record("products", "a").expect("a key")).expect("a place").shard;
     assert_eq!(place, json!({"shard": shard.0, "database": "memory", "servers": [], "databases": 1}));
     let unknown = node.http.get(node.url("/where/nothing/a")).send().await.expect("answered");
     assert_eq!(unknown.status(), 404);

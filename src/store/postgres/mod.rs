@@ -41,6 +41,7 @@ pub use database::Tail;
 pub use feed::Lead;
 pub use operate::{comparison, inspect, migrate, rights, rows, servers, survey};
 pub use replication::{Counters, Role, ServerState};
+pub use session::Login;
 pub(crate) use shared::Shared;
 
 use self::{database::Database, joining::Joining, owners::Owners};
@@ -109,6 +110,10 @@ impl Postgres {
 
     pub(super) fn servers(&self, id: DatabaseId) -> Vec<ServerState> {
         self.database(id).servers().states()
+    }
+
+    pub(super) fn login(&self, id: DatabaseId) -> Login {
+        self.database(id).servers().primary().0.login()
     }
 
     pub(super) fn primary_term(&self, id: DatabaseId) -> watch::Receiver<u64> {

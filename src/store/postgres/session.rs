@@ -4,6 +4,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use serde::Serialize;
 use sqlx::{ConnectOptions as _, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
@@ -107,6 +108,31 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.database, self.server)
+    }
+}
+
+/// How `psql` reaches a database, beside a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// The server's name or address, or the folder of its socket.
+    pub host: String,
+    /// Also part of the socket's name.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
+}
+
+impl Login {
+    pub(super) fn of(options: &PgConnectOptions) -> Self {
+        let folder = options.get_socket().map(|folder| folder.display().to_string());
+        Login {
+            host: folder.unwrap_or_else(|| options.get_host().to_owned()),
+            port: options.get_port(),
+            user: options.get_username().to_owned(),
+            database: options.get_database().unwrap_or(options.get_username()).to_owned(),
+        }
     }
 }
 
@@ -232,6 +258,16 @@ mod tests {
         ] {
             assert_eq!(without_password(url), expected);
         }
+    }
+
+    #[test]
+    fn a_login_is_what_psql_takes() {
+        let login = |url: &str| Login::of(&options(url).expect("a url"));
+        let [host, user, database] = ["db1", "shop", "sales"].map(str::to_owned);
+        assert_eq!(login("postgres://shop:secret@db1:5433/sales"), Login { host, port: 5433, user, database });
+        let [host, user] = ["/srv/demo", "postgres"].map(str::to_owned);
+        let on_socket = login("postgres://postgres@localhost?host=%2Fsrv%2Fdemo");
+        assert_eq!(on_socket, Login { host, port: 5432, database: user.clone(), user });
     }
 
     #[test]

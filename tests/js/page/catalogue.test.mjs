@@ -1,10 +1,13 @@
 // Searching, opening and watching products, with the keyboard alone.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { dirname } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 
 import { launch } from "../browser.mjs";
-import { Server } from "../server.mjs";
+import { binary, Server } from "../server.mjs";
 import { until } from "../until.mjs";
 import { connected, reads, shoot, Viewer } from "./viewer.mjs";
 
@@ -34,6 +37,20 @@ test("the page opens on the best seller, live, beside a wall and the node's coun
   await until("reads are counted", async () => /\d\/s/.test(await page.textContent("#tiers")));
   await until("the simulated visitors are named", async () => (await page.textContent("#simulated")).includes("300 reads a second"));
   await until("connections are counted", async () => (await page.textContent("#held")).startsWith("Connections1"));
+}));
+
+test("the first screen says what this is, and has a line to copy that works", () => viewing({ permissions: ["clipboard-read", "clipboard-write"] }, async (viewer) => {
+  const page = await viewer.open("/#22423");
+  assert.match(await page.textContent(".what"), /^Freshet serves records at cache speed and keeps every screen that shows one up to date/);
+  await page.waitForSelector('#try[data-shown="yes"]');
+  assert.equal(await page.textContent("#command"), `freshet patch products 22423 --increment stock=-1 --url ws://${server.address}`);
+  await page.click("#copy");
+  await reads(page, "#copy", "Copied");
+  const line = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(line, await page.textContent("#command"));
+  const stock = Number((await page.textContent("#stock")).replaceAll(",", ""));
+  await promisify(execFile)("/bin/sh", ["-c", line], { env: { ...process.env, PATH: `${dirname(binary)}:${process.env.PATH}` } });
+  await reads(page, "#stock", (stock - 1).toLocaleString("en-GB"));
 }));
 
 test("a product is found, opened and watched by the keyboard alone", () => viewing({}, async (viewer) => {
@@ -99,6 +116,7 @@ test("what was set by hand stays in words, and what another made of it since is 
 test("a product that does not exist is awaited, and appears once it is written", () => viewing({}, async (viewer) => {
   const page = await viewer.open("/#NEW-1");
   await page.waitForSelector("#absent:not([hidden])");
+  assert.equal(await page.isVisible("#command"), false, "nothing can be changed yet");
   await server.call("put", { collection: "products", key: "NEW-1", value: { name: "A new thing", price: 250, stock: 3 } });
   await reads(page, "#name", "A new thing");
   await reads(page, "#price", "£2.50");

@@ -55,6 +55,19 @@ test("figures are short, and what is not known is a dash", async () => {
   ]);
 });
 
+test("large figures are written short where there is little room", async () => {
+  const shown = await within("/format.js", ({ countShort, moneyShort }) => [
+    [moneyShort(295, "GBP"), moneyShort(99_999_999, "GBP"), moneyShort(123_456_789, "GBP"), moneyShort(99_999_999_999, "GBP"), moneyShort(undefined, "GBP")],
+    [moneyShort(2_000_000, "JPY"), moneyShort(123_456_789, "no code")],
+    [countShort(999_999), countShort(2_147_483_647), countShort(undefined)],
+  ]);
+  assert.deepEqual(shown, [
+    ["£2.95", "£999,999.99", "£1.2m", "£1bn", "–"],
+    ["JP¥2m", "1.2m no code"],
+    ["999,999", "2.1bn", "–"],
+  ]);
+});
+
 test("a place tells its servers where there are several, and sockets by their folders", async () => {
   const server = (name, role, lagMs) => ({ server: name, role, lag_ms: lagMs });
   const [a, b2] = [server("/tmp/cluster/a", "primary"), server("h:5432", "replica", 40)];
@@ -114,23 +127,107 @@ test("of several databases the one that is not fresh is named, and more are coun
   assert.deepEqual(texts, [all, all, all, one, more, all]);
 });
 
-test("a line spans what was seen, and holds its last value until now", async () => {
+test("a line spans a minute from its first point on, and holds its last value until now", async () => {
   const views = await within("/history.js", ({ History }) => {
     const history = new History();
     const seen = [history.view("price", 0)];
     history.note({ price: 5, stock: 1 }, 0);
     history.note(null, 1_000);
     history.note({ price: 7, stock: 1 }, 10_000);
-    for (const now of [12_000, 20_000, 400_000]) {
-      const { points, seconds, low, high } = history.view("price", now);
-      seen.push({ points: points.map(({ at, value }) => [at, value]), seconds, low, high });
+    for (const now of [12_500, 20_000, 400_000]) {
+      const { points, seconds, from, to, low, high } = history.view("price", now);
+      seen.push({ points: points.map(({ at, value }) => [at, value]), seconds, span: [from, to], low, high });
     }
     return seen;
   });
   assert.deepEqual(views, [
     null,
-    { points: [[0, 5], [10_000, 7], [12_000, 7]], seconds: 15, low: 5, high: 7 },
-    { points: [[0, 5], [10_000, 7], [20_000, 7]], seconds: 30, low: 5, high: 7 },
-    { points: [[10_000, 7], [400_000, 7]], seconds: 300, low: 7, high: 7 },
+    { points: [[0, 5], [10_000, 7], [12_500, 7]], seconds: 12, span: [-47_500, 12_500], low: 5, high: 7 },
+    { points: [[0, 5], [10_000, 7], [20_000, 7]], seconds: 20, span: [-40_000, 20_000], low: 5, high: 7 },
+    { points: [[10_000, 7], [400_000, 7]], seconds: 60, span: [340_000, 400_000], low: 7, high: 7 },
   ]);
+});
+
+test("a new line begins at the right, and dots lead up to it", async () => {
+  const drawn = await within("/chart.js", ({ Trace }) => {
+    const box = document.createElement("div");
+    const trace = new Trace(box, { steps: true });
+    const span = { from: 0, to: 60_000, low: 5, high: 7 };
+    return [[], [{ at: 60_000, value: 7 }], [{ at: 45_000, value: 5 }, { at: 60_000, value: 7 }], [{ at: -1, value: 5 }, { at: 60_000, value: 5 }]].map((points) => {
+      trace.draw([points], span);
+      return ["before", "line", "end"].map((part) => box.querySelector(`.${part}`).getAttribute("d"));
+    });
+  });
+  assert.deepEqual(drawn, [
+    ["", "", ""],
+    ["M0 8H100", "M100 8", "M100 8h0"],
+    ["M0 92H75", "M75 92H100V8", "M100 8h0"],
+    ["", "M0 92H100V92", "M100 92h0"],
+  ]);
+});
+
+test("the line to copy reaches the database that has the product, or else the node", async () => {
+  const login = { host: "/srv/demo", port: 5432, user: "postgres", database: "freshet" };
+  const at = { host: "127.0.0.1:8080", protocol: "http:" };
+  const asked = [
+    ["85123A", { login }, at],
+    ["85123A", { login: { ...login, host: "/srv/it's mine", port: 5433, user: "$(id)" } }, at],
+    ["85123A", {}, at],
+    ["85123A", {}, { host: "shop.example", protocol: "https:" }],
+    ["'; DROP TABLE products; --", { login }, at],
+    ["$(id)", {}, at],
+  ];
+  const lines = await within("/command.js", ({ commandLine }, asked) => asked.map((each) => commandLine(...each)), asked);
+  const sql = `"UPDATE products SET price = price + 100 WHERE sku = '85123A'"`;
+  assert.deepEqual(lines, [
+    `psql -h /srv/demo -U postgres freshet -c ${sql}`,
+    `psql -h '/srv/it'\\''s mine' -p 5433 -U '$(id)' freshet -c ${sql}`,
+    "freshet patch products 85123A --increment stock=-1",
+    "freshet patch products 85123A --increment stock=-1 --url wss://shop.example",
+    null,
+    null,
+  ]);
+});
+
+test("a stream of counters that was lost or refused is opened at once when the connection is back", async () => {
+  const seen = await within("/stats.js", ({ Stats }) => {
+    const opened = [];
+    globalThis.EventSource = class {
+      static CLOSED = 2;
+      readyState = 0;
+      constructor() {
+        opened.push(this);
+      }
+      hear() {
+        this.readyState = 1;
+        this.onmessage({ data: "{}" });
+      }
+      fail(readyState) {
+        this.readyState = readyState;
+        this.onerror();
+      }
+      close() {
+        this.readyState = 2;
+      }
+    };
+    const stats = new Stats("/v1/stats/events");
+    const seen = [];
+    const note = () => seen.push([opened.length, opened.filter(({ readyState }) => readyState < 2).length]);
+    const hasten = () => (stats.hasten(), note());
+    hasten(); // Nothing was opened yet.
+    stats.open();
+    hasten(); // It is on its way.
+    opened.at(-1).hear();
+    hasten(); // It is there.
+    opened.at(-1).fail(2); // Refused: a browser would never come back.
+    hasten();
+    opened.at(-1).fail(0); // Cut off: a browser waits.
+    hasten();
+    opened.at(-1).hear();
+    hasten();
+    stats.close();
+    hasten();
+    return seen;
+  });
+  assert.deepEqual(seen, [[0, 0], [1, 1], [1, 1], [2, 1], [3, 1], [3, 1], [3, 0]]);
 });

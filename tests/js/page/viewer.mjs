@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { until } from "../until.mjs";
 
 // What Chromium itself says in the console while a server is away.
-const AWAY = /WebSocket connection to|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)/;
+const AWAY = /WebSocket connection to|status of 503|net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)/;
 
 /** One browser profile: its windows share what the page keeps. */
 export class Viewer {

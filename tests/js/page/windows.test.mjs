@@ -1,9 +1,12 @@
 // One change, on every screen that shows it: made in one window, over HTTP, and behind Freshet's back.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 
 import { launch } from "../browser.mjs";
+import { Proxy } from "../proxy.mjs";
 import { Server } from "../server.mjs";
 import { until } from "../until.mjs";
 import { reads, shoot, Viewer, watchNumbers } from "./viewer.mjs";
@@ -45,6 +48,42 @@ test("two windows show each other's changes, and those of other programs", async
   await shoot(first, "two-windows-first");
   await shoot(second, "two-windows-second");
   await viewer.close();
+});
+
+test("the line to copy changes the product behind the server's back", async () => {
+  const viewer = await Viewer.of(browser, server);
+  const page = await viewer.open("/#22086");
+  await page.waitForSelector('#try[data-shown="yes"]');
+  const line = await page.textContent("#command");
+  assert.match(line, /^psql -h \S+ -U postgres freshet -c "UPDATE products SET price = price \+ 100 WHERE sku = '22086'"$/);
+  const price = Number((await page.textContent("#price")).slice(1));
+  await promisify(execFile)("/bin/sh", ["-c", line]);
+  await reads(page, "#price", `£${(price + 1).toFixed(2)}`);
+  await viewer.close();
+});
+
+test("the counters come back with the connection, after a refusal too", async () => {
+  const line = await Proxy.to(server.address);
+  const viewer = await Viewer.of(browser, { url: `http://${line.address}` }, { outage: true });
+  const page = await viewer.open();
+  const isLive = async () => (await page.getAttribute("#node", "data-live")) === "yes";
+  await until("there are counters", isLive);
+  let refused = 0;
+  const refuse = (route) => {
+    refused += 1;
+    return route.fulfill({ status: 503 });
+  };
+  await page.route("**/v1/stats/events", refuse);
+  await line.refuse();
+  line.cut();
+  await until("the counters are refused", () => refused > 0);
+  assert.equal(await isLive(), false);
+  await page.unroute("**/v1/stats/events", refuse);
+  await line.accept();
+  await reads(page, "#link-text", "Connected");
+  await until("the counters come again", isLive);
+  await viewer.close();
+  await line.close();
 });
 
 test("a server that is killed and started again is said to be away, and no state goes back", async () => {

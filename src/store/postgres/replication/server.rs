@@ -14,7 +14,10 @@ use crate::{
     record::Position,
     store::{
         Error,
-        postgres::{Config, session::Place},
+        postgres::{
+            Config,
+            session::{Login, Place},
+        },
     },
 };
 
@@ -96,6 +99,11 @@ impl Server {
             in_flight: AtomicUsize::new(0),
             standing: Mutex::new(Standing::new(Instant::now())),
         })
+    }
+
+    /// How a person reaches it.
+    pub(in crate::store::postgres) fn login(&self) -> Login {
+        Login::of(&self.options)
     }
 
     /// It has answered with so many records.
