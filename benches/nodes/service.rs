@@ -127,7 +127,7 @@ pub fn place(cores: Cores) -> &'static str {
 
 /// A client of a node.
 pub async fn connect(node: &Node) -> Result<Client, String> {
-    Client::connect(&node.url(), Options::default()).await.map_err(|error| error.to_string())
+    Client::connect(&node.url(), Options::new()).await.map_err(|error| error.to_string())
 }
 
 /// Reads a record, which must be there and be the one that was asked for.

@@ -127,7 +127,7 @@ async fn share_of_replicas(node: &Running, servers: &Servers) -> f64 {
 
 /// How long states took from the commit of an SQL session to a subscriber, in seconds.
 async fn commits_to_socket(node: &Running, servers: &Servers) -> Vec<f64> {
-    let client = Client::connect(&node.url(), Options::default()).await.expect("a node");
+    let client = Client::connect(&node.url(), Options::new()).await.expect("a node");
     let mut session = PgConnection::connect(&servers.url()).await.expect("connect");
     let insert = "INSERT INTO products (sku, name, price) VALUES ('timed', 'x', 0) ON CONFLICT (sku) DO NOTHING";
     sqlx::raw_sql(insert).execute(&mut session).await.expect("insert");
@@ -148,15 +148,15 @@ async fn commits_to_socket(node: &Running, servers: &Servers) -> Vec<f64> {
 /// Kills the primary, promotes a replica, and prints how long it took until a write was taken.
 async fn fail_over(servers: &mut Servers) {
     let node = Running::start(&servers.configuration(REPLICAS), "64 MiB");
-    let client = Client::connect(&node.url(), Options::default()).await.expect("a node");
+    let client = Client::connect(&node.url(), Options::new()).await.expect("a node");
     let value = r#"{"name":"x","price":1}"#;
-    client.put("products", "kept", value, WriteOptions::default()).await.expect("it is taken");
+    client.put("products", "kept", value, WriteOptions::new()).await.expect("it is taken");
     let killed = Instant::now();
     servers.primary.kill().await.expect("it ran");
     let promoting = Instant::now();
     servers.replicas[0].promote().await.expect("it takes writes");
     let promoted = Instant::now();
-    while client.put("products", "first", value, WriteOptions::default()).await.is_err() {
+    while client.put("products", "first", value, WriteOptions::new()).await.is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let written = Instant::now();

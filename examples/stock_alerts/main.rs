@@ -33,7 +33,7 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     let connection = redis::Client::open(redis)?.get_multiplexed_async_connection_with_config(&settings).await?;
     let mut worker = Worker {
         redis: connection,
-        client: Client::connect(&node, Options::default()).await?,
+        client: Client::connect(&node, Options::new()).await?,
         group: "stock-alerts".to_owned(),
         name: "worker-1".to_owned(),
         below,

@@ -139,8 +139,7 @@ impl Worker {
         change: Change,
         alert: &mut impl FnMut(Alert),
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let min_stamp = Some(change.stamp.parse()?);
-        let options = ReadOptions { min_stamp, ..ReadOptions::default() };
+        let options = ReadOptions::new().min_stamp(change.stamp.parse::<Stamp>()?);
         let record = self.client.get_with("products", &change.key, options).await?;
         let value = record.value.map(|value| serde_json::from_str::<serde_json::Value>(value.get())).transpose()?;
         let Some(stock) = value.and_then(|value| value["stock"].as_i64()) else { return Ok(()) };

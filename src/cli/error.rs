@@ -256,7 +256,7 @@ fn client_code(error: &client::Error) -> u8 {
         client::Error::Handshake { status, .. } if *status < 500 => 1,
         client::Error::Connect { .. } | client::Error::Handshake { .. } => 69,
         client::Error::Timeout | client::Error::Disconnected => 69,
-        client::Error::Value(_) => 2,
+        client::Error::Value(_) | client::Error::Address { .. } => 2,
         _ => 1,
     }
 }
@@ -311,8 +311,7 @@ mod tests {
     async fn nobody_there_says_how_to_start_it() {
         let (server, url) = Server::start().await;
         drop(server);
-        let mut options = Options::default();
-        options.connect_timeout = Duration::from_secs(2);
+        let options = Options::new().connect_timeout(Duration::from_secs(2));
         let error = Error::from(Client::connect(&url, options).await.expect_err("nobody"));
         assert_eq!(error.exit_code(), 69);
         let text = error.explain();

@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use super::{Error, Output, ServerArgs, export::Pages};
+use super::{Error, Output, ServerArgs};
 use crate::{
-    client::{Client, ReadOptions, Record},
+    client::{Client, ListOptions, ReadOptions, Record},
     record::Stamp,
 };
 
@@ -48,8 +48,8 @@ pub struct Args {
 /// # Errors
 /// [`Error::Absent`] naming those that do not exist, after the others were printed.
 pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result<(), Error> {
-    let options = ReadOptions { min_stamp: args.min_stamp, max_stale: args.max_stale };
-    if args.keys.len() > 1 && options != ReadOptions::default() {
+    let options = ReadOptions::new().min_stamp(args.min_stamp).max_stale(args.max_stale);
+    if args.keys.len() > 1 && options != ReadOptions::new() {
         return Err(Error::Usage("--min-stamp and --max-stale go with a single key".into()));
     }
     let client = server.connect().await?;
@@ -72,16 +72,15 @@ pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result
 /// Prints what begins with `prefix`, a page at a time.
 async fn print_all(client: &Client, args: &Args, prefix: &str, output: &mut Output) -> Result<(), Error> {
     let mut left = args.limit.map_or(usize::MAX, NonZeroUsize::get);
-    let mut pages = Pages::new(client, &args.collection, prefix, left.min(PAGE), PATIENCE);
+    let options = ListOptions::new().prefix(prefix).limit(left.min(PAGE));
+    let mut records = client.records(&args.collection, options).patience(PATIENCE);
     let mut is_empty = true;
     while left > 0
-        && let Some(page) = pages.next().await?
+        && let Some(record) = records.next().await
     {
-        for record in page.records.iter().take(left) {
-            output.record(record)?;
-        }
-        is_empty &= page.records.is_empty();
-        left = left.saturating_sub(page.records.len());
+        output.record(&record?)?;
+        is_empty = false;
+        left -= 1;
     }
     if is_empty { Err(Error::Absent(format!("{}/{prefix}...", args.collection))) } else { Ok(()) }
 }

@@ -31,6 +31,7 @@ mod output;
 mod patch;
 mod pretty;
 mod put;
+mod ready;
 mod run_word;
 #[cfg(feature = "terminal")]
 mod screen;
@@ -97,6 +98,8 @@ enum Command {
     #[cfg(feature = "terminal")]
     /// Show what nodes are doing, live.
     Top(top::Args),
+    /// Tell whether clients should be sent to nodes, for health checks.
+    Ready(ready::Args),
     /// Show where a record stands: in each tier of each node, in Redis and on each server.
     Where(whereabouts::Args),
     /// Turn off and on what running nodes use of Redis.
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Load(args) => block_on(load::run(args, &server, &mut output)),
         #[cfg(feature = "terminal")]
         Command::Top(args) => block_on(top::run(args, &mut output)),
+        Command::Ready(args) => block_on(ready::run(args, &server, &mut output)),
         Command::Where(args) => block_on(whereabouts::run(args, &mut output)),
         Command::Switch(args) => block_on(switch::run(args, &mut output)),
         Command::Migrate(args) => block_on(migrate::run(args, &mut output)),
@@ -207,6 +211,8 @@ mod tests {
             r"freshet load products p.csv.gz --delimiter \t --null \N --restart --progress p --rejected r",
             "freshet top",
             "freshet top a:8081 http://b:8081 --once --format json",
+            "freshet ready --timeout 4s",
+            "freshet ready --node a:8081 --node http://b:8081 --format json",
             "freshet completions bash",
             "freshet migrate --config freshet.toml --folder migrations --check",
             "freshet migrate --database-url postgres://u:p@db1/shop",
@@ -251,6 +257,8 @@ mod tests {
             "freshet load products p.csv --delimiter ;;",
             "freshet load products p.csv --restart --resume",
             "freshet top https://a",
+            "freshet ready a:8081",
+            "freshet ready --node ws://a:8080/v1/ws",
             "freshet completions tcsh",
             "freshet migrate --database-url postgres://h/d --data-dir /tmp",
             "freshet shard-of products",

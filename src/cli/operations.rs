@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::{
-    Method, Request, StatusCode, Uri,
+    Method, Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
     header,
 };
@@ -98,12 +98,29 @@ impl Address {
     /// The reason why the node gave no answer.
     async fn document<T: DeserializeOwned>(&self, asked: &Asked) -> Result<T, String> {
         let read = async {
-            let body = self.ask(asked).await?;
-            let bytes = Limited::new(body, BYTES_MAX).collect().await.map_err(|error| error.to_string())?.to_bytes();
+            let bytes = whole(self.ask(asked).await?).await?;
             serde_json::from_slice(&bytes)
                 .map_err(|error| format!("it answers what this release does not know: {error}"))
         };
         timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(format!("no answer for {} s", PATIENCE.as_secs())))
+    }
+
+    /// What the node's `/readyz` says, which takes `limit` at most.
+    ///
+    /// # Errors
+    /// The reason why the node gave no answer.
+    pub(super) async fn readiness(&self, limit: Duration) -> Result<String, String> {
+        let read = async {
+            let answer = self.send(&Asked::get("/readyz")).await?;
+            let status = answer.status();
+            let said = whole(answer.into_body()).await?;
+            match status {
+                StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => Ok(String::from_utf8_lossy(&said).into_owned()),
+                _ => Err(refusal(status, &said)),
+            }
+        };
+        let spent = || format!("no answer within {}", humantime::format_duration(limit));
+        timeout(limit, read).await.unwrap_or_else(|_| Err(spent()))
     }
 
     /// Asks the node, and returns the body of its answer.
@@ -111,6 +128,14 @@ impl Address {
     /// # Errors
     /// The reason why the node gave no answer.
     pub(super) async fn ask(&self, asked: &Asked) -> Result<Incoming, String> {
+        let answer = self.send(asked).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer.into_body()),
+            status => Err(refusal(status, &whole(answer.into_body()).await.unwrap_or_default())),
+        }
+    }
+
+    async fn send(&self, asked: &Asked) -> Result<Response<Incoming>, String> {
         let host = self.host.trim_matches(['[', ']']);
         let socket = TcpStream::connect((host, self.port)).await.map_err(|error| explained(&error))?;
         let (mut sender, connection) =
@@ -127,15 +152,19 @@ impl Address {
         }
         let body = Full::new(Bytes::from(asked.body.clone().unwrap_or_default()));
         let request = request.body(body).map_err(|error| explained(&error))?;
-        let answer = sender.send_request(request).await.map_err(|error| explained(&error))?;
-        let status = answer.status();
-        if status == StatusCode::OK {
-            return Ok(answer.into_body());
-        }
-        let said = Limited::new(answer.into_body(), BYTES_MAX).collect().await.map(Collected::to_bytes);
-        let refused = said.ok().and_then(|said| serde_json::from_slice::<Refused>(&said).ok());
-        Err(why(status, refused.map(|refused| refused.error.message)))
+        sender.send_request(request).await.map_err(|error| explained(&error))
     }
+}
+
+/// All of a body.
+async fn whole(body: Incoming) -> Result<Bytes, String> {
+    let read = Limited::new(body, BYTES_MAX).collect().await;
+    read.map(Collected::to_bytes).map_err(|error| error.to_string())
+}
+
+fn refusal(status: StatusCode, said: &[u8]) -> String {
+    let refused = serde_json::from_slice::<Refused>(said).ok();
+    why(status, refused.map(|refused| refused.error.message))
 }
 
 /// The nodes that a command asks.
@@ -155,7 +184,15 @@ pub(super) struct NodesArgs {
 impl NodesArgs {
     /// Asks the nodes side by side; returns the answers with the nodes' names, and an error that names the nodes which gave none.
     pub(super) async fn ask<T: DeserializeOwned>(&self, asked: &Asked) -> (Vec<(String, T)>, Result<(), Error>) {
-        let asking = self.nodes.iter().map(async |node| (node.to_string(), node.document::<T>(asked).await));
+        self.each(async |node| node.document(asked).await).await
+    }
+
+    /// The same with another question.
+    pub(super) async fn each<T>(
+        &self,
+        ask: impl AsyncFn(&Address) -> Result<T, String>,
+    ) -> (Vec<(String, T)>, Result<(), Error>) {
+        let asking = self.nodes.iter().map(async |node| (node.to_string(), ask(node).await));
         let (mut answers, mut unanswered) = (Vec::new(), Vec::new());
         for (node, answer) in join_all(asking).await {
             match answer {

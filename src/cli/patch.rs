@@ -47,8 +47,7 @@ pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result
     let merge = args.value.map(put::value).transpose()?.map(|text| merge(&text)).transpose()?.unwrap_or_default();
     let increments = !args.increments.is_empty();
     let patch = Patch { merge, increment: args.increments.into_iter().collect() };
-    let mut options = args.condition.options();
-    options.returns_value = args.returns_value;
+    let options = args.condition.options().returns_value(args.returns_value);
     let client = server.connect().await?;
     let written = client.patch(&args.collection, &args.key, &patch, options).await;
     let is_absent = match &written {

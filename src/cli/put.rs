@@ -44,7 +44,11 @@ pub(super) struct Condition {
 
 impl Condition {
     pub(super) fn options(self) -> WriteOptions {
-        WriteOptions { if_stamp: self.if_stamp, idempotency_key: self.idempotency_key, returns_value: false }
+        let options = WriteOptions::new().if_stamp(self.if_stamp);
+        match self.idempotency_key {
+            Some(key) => options.idempotency_key(key),
+            None => options,
+        }
     }
 }
 
@@ -56,10 +60,8 @@ pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result
     let value = value(args.value)?;
     serde_json::from_str::<&RawValue>(&value)
         .map_err(|error| Error::Usage(format!("the value is no JSON: {error}")))?;
-    let mut options = args.condition.options();
-    if args.if_absent {
-        options.if_stamp = Some(Stamp::ABSENT);
-    }
+    let options = args.condition.options();
+    let options = if args.if_absent { options.if_stamp(Stamp::ABSENT) } else { options };
     let client = server.connect().await?;
     let written = client.put(&args.collection, &args.key, &value, options).await;
     client.close().await;

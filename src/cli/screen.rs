@@ -8,6 +8,7 @@ use ratatui::{
     DefaultTerminal, Frame,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
     style::{Color, Modifier, Style},
+    text::Span,
 };
 use tokio::sync::mpsc;
 
@@ -126,6 +127,25 @@ impl Palette {
     }
 }
 
+/// `text` in at most `width` columns of the terminal; an ellipsis marks a cut.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    let whole = Span::raw(text);
+    if whole.width() <= width {
+        return text.to_owned();
+    }
+    let (mut kept, mut left) = (String::new(), width);
+    for grapheme in whole.styled_graphemes(Style::new()) {
+        let wide = Span::raw(grapheme.symbol).width();
+        if wide >= left {
+            break;
+        }
+        kept.push_str(grapheme.symbol);
+        left -= wide;
+    }
+    kept.extend((width > 0).then_some('…'));
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +162,22 @@ mod tests {
         }
         let plain = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE);
         assert_eq!(pressed(plain), Input::Key(KeyCode::Char('c')));
+    }
+
+    #[test]
+    fn a_text_is_cut_to_the_columns_it_takes() {
+        for (text, width, kept) in [
+            ("price", 5, "price"),
+            ("price", 4, "pri…"),
+            ("price", 1, "…"),
+            ("price", 0, ""),
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…"),
+        ] {
+            assert_eq!(cut(text, width), kept, "{text} in {width}");
+        }
     }
 
     #[test]

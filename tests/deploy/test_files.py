@@ -1,6 +1,8 @@
 """What deploy/ ships besides the chart: image, compose, unit."""
 
 import fnmatch
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +11,7 @@ import tomllib
 import pytest
 import yaml
 
-from conftest import DEPLOY, ROOT, binary
+from conftest import DEPLOY, ROOT, Node, binary
 
 COMPOSE = DEPLOY / "compose"
 UNIT = DEPLOY / "systemd" / "freshet.service"
@@ -36,7 +38,26 @@ def test_the_image_runs_as_nobody_and_is_checked():
     assert not re.search(r"(?i)password|secret|DATABASE_URL|://", stage["ENV"])
     # Shell forms would need a shell.
     assert all(stage[word].startswith("[") for word in ("ENTRYPOINT", "CMD"))
-    assert "[" in stage["HEALTHCHECK"]
+
+
+def test_the_health_check_holds_while_clients_should_be_sent_to_the_node(start):
+    options, _, form = dict(last_stage())["HEALTHCHECK"].partition(" CMD ")
+    program, *arguments = json.loads(form)
+    assert program == json.loads(dict(last_stage())["ENTRYPOINT"])[0]
+    # It ends before Docker gives it up, and says why.
+    limit = arguments[arguments.index("--timeout") + 1]
+    assert int(limit.removesuffix("s")) < int(re.search(r"--timeout=(\d+)s", options)[1])
+    node = start(Node, ["--memory"])
+
+    def check():
+        env = {**os.environ, "FRESHET_OPERATIONS": node.operations}
+        return subprocess.run([binary(), *arguments], env=env, capture_output=True, text=True)
+
+    ran = check()
+    assert (ran.returncode, ran.stdout) == (0, f"{node.operations.removeprefix('http://')} is ready\n"), ran.stderr
+    node.stop()
+    ran = check()
+    assert ran.returncode == 69 and "no answer from" in ran.stderr, ran.stderr
 
 
 def test_the_image_is_built_from_what_the_build_needs(tmp_path):
@@ -51,7 +72,7 @@ def test_the_image_is_built_from_what_the_build_needs(tmp_path):
     read = subprocess.run(["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version=1"], cwd=tmp_path, capture_output=True, text=True)
     assert read.returncode == 0, read.stderr
     # Every file that becomes part of the binary.
-    for source in (tmp_path / "src").rglob("*.rs"):
+    for source in [path for folder in ("src", "wire/src", "clients/rust/src") for path in (tmp_path / folder).rglob("*.rs")]:
         for named in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', source.read_text()):
             if not named.endswith("/"):
                 assert (source.parent / named).exists(), f"{source.relative_to(tmp_path)} includes {named}"

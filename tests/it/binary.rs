@@ -49,7 +49,7 @@ impl Freshet {
     }
 
     async fn client(&self) -> Client {
-        Client::connect(&self.url, Options::default()).await.expect("connect")
+        Client::connect(&self.url, Options::new()).await.expect("connect")
     }
 
     /// What `/readyz?verbose` says.
@@ -106,7 +106,7 @@ async fn the_demo_continues_where_it_was_interrupted_and_leaves_no_process_behin
     let heart = client.get("products", "85123A").await.expect("get").value.expect("the catalogue is there");
     assert!(heart.get().contains("WHITE HANGING HEART T-LIGHT HOLDER"), "{heart}");
     let sold = r#"{"name":"SOLD OUT","price":1}"#;
-    let written = client.put("products", "85123A", sold, WriteOptions::default()).await.expect("put");
+    let written = client.put("products", "85123A", sold, WriteOptions::new()).await.expect("put");
     client.close().await;
     demo.interrupt().await;
     assert_eq!(processes_of(folder.path()), Vec::<String>::new());

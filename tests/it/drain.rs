@@ -118,7 +118,7 @@ async fn the_rust_client_moves_to_the_next_node_and_never_steps_back() {
     let url = format!("ws://{}/v1/ws", balancer.local_addr().expect("bound"));
     tokio::spawn(balance(balancer, [a.address(), b.address()]));
 
-    let client = Client::connect(&url, Options::default()).await.expect("connect");
+    let client = Client::connect(&url, Options::new()).await.expect("connect");
     let mut writer = Socket::open(&b).await;
     writer.ok("put", json!(["products", "k", {"name": "n", "price": 0}])).await;
     writer.ok("put", json!(["products", "still", {"name": "n", "price": 0}])).await;
@@ -152,7 +152,7 @@ async fn the_rust_client_moves_to_the_next_node_and_never_steps_back() {
     within("the client moved", status.wait_for(|status| *status == Status::Connected)).await.expect("alive");
     within("the node ends", stopping).await.expect("ends well");
     until("B serves the subscription", async || b.metric("freshet_hub_watchers").await == 2.0).await;
-    let written = client.put("products", "k", r#"{"name":"m","price":1}"#, WriteOptions::default()).await.expect("put");
+    let written = client.put("products", "k", r#"{"name":"m","price":1}"#, WriteOptions::new()).await.expect("put");
     assert_eq!(within("a state", subscription.next()).await.expect("open").stamp, written.stamp);
     client.close().await;
     b.stop().await;

@@ -306,7 +306,7 @@ async fn an_event_stream_tells_it_in_an_event_of_its_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rust_client_knows_of_each_key_and_of_its_own_connection() {
     let two = Two::start().await;
-    let client = Client::connect(&two.node.url(), Options::default()).await.expect("a client");
+    let client = Client::connect(&two.node.url(), Options::new()).await.expect("a client");
     let keys = [two.low[0].as_str(), &two.high[0]];
     let mut subscription = client.subscribe("products", &keys, []).await.expect("granted");
     assert!(!subscription.is_fresh() || subscription.age().is_none());

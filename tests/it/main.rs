@@ -42,6 +42,7 @@ mod repeated_columns;
 mod replicas;
 mod rights;
 mod routing;
+mod rust_client;
 mod screens;
 mod sessions;
 mod shared_cache;

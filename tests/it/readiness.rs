@@ -1,11 +1,15 @@
-//! `/readyz` asks the database on a connection of its own.
+//! `/readyz`, which asks the database on a connection of its own, and `freshet ready`, which asks it.
 
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use crate::harness::{
-    Link, Node, Proxy, TestDatabase, database,
+    Link, Node, Proxy, TestDatabase,
+    command::{Ran, freshet},
+    database,
     node::{SOON, config},
     until,
 };
@@ -54,4 +58,34 @@ async fn a_server_that_says_nothing_is_not_waited_for_and_found_again() {
     proxy.set_for("readiness", Link::Pass);
     until("the node is ready", async || probe(&node).await == 200).await;
     node.stop().await;
+}
+
+async fn ready(arguments: &[&str]) -> Ran {
+    let arguments: Vec<_> = ["ready"].iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+    let run = move || freshet(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    spawn_blocking(run).await.expect("ran")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_command_exits_with_0_while_the_node_is_ready_and_else_says_why_not() {
+    let database = database().await;
+    let proxy = Proxy::to(&database.url()).await;
+    let node = Node::over(&proxy.url(), config()).await;
+    let operations = node.operations().to_string();
+    let said = ready(&["--node", &operations]).await;
+    said.says(0, &[&format!("{operations} is ready")]);
+    proxy.set(Link::BlackHole);
+    until("it is not ready", async || probe(&node).await == 503).await;
+    let refused = ready(&["--node", &operations]).await;
+    refused.says(1, &["is not ready: store failed: ", &format!("clients should not be sent to {operations}")]);
+    let told = ready(&["--node", &operations, "--format", "json"]).await.json();
+    assert_eq!((&told["node"], &told["state"]), (&json!(operations), &json!("not_ready")));
+    assert!(told["failed"][0].as_str().is_some_and(|failed| failed.starts_with("store failed: ")), "{told}");
+    proxy.set(Link::Pass);
+    until("it is ready", async || probe(&node).await == 200).await;
+    ready(&["--node", &operations]).await.says(0, &["is ready"]);
+    // Others than the operations listener of a node.
+    ready(&["--node", &node.address().to_string()]).await.says(69, &["this is the address of clients"]);
+    node.stop().await;
+    ready(&["--node", &operations]).await.says(69, &["no answer from", &operations]);
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
 
-use freshet_client::{Client, Error, Event, Members, Options, Patch, Status, WriteOptions};
+use freshet_client::{Client, Error, Event, Members, Options, Patch, Stamp, Status, WriteOptions};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -76,10 +76,11 @@ impl Held {
         let Some(client) = client else {
             return self.open(command).await;
         };
-        let write = WriteOptions {
-            if_stamp: command.if_stamp.as_deref().and_then(|stamp| stamp.parse().ok()),
-            idempotency_key: command.idempotency_key.clone(),
-            returns_value: command.returns,
+        let if_stamp: Option<Stamp> = command.if_stamp.as_deref().and_then(|stamp| stamp.parse().ok());
+        let write = WriteOptions::new().if_stamp(if_stamp).returns_value(command.returns);
+        let write = match &command.idempotency_key {
+            Some(key) => write.idempotency_key(key),
+            None => write,
         };
         let (collection, key) = (&*command.collection, &*command.key);
         match &*command.r#do {
@@ -149,16 +150,23 @@ async fn watch(client: Client, name: String, collection: String, keys: Vec<Strin
     refused(&subscription.refusal().map_or(Error::Disconnected, Error::Rpc));
 }
 
+/// Sets an option.
+type Set = fn(Options, Duration) -> Options;
+
 fn options(times: &Times) -> Options {
-    let mut options = Options::default();
-    let set = |option: &mut Duration, ms: Option<u64>| *option = ms.map_or(*option, Duration::from_millis);
-    set(&mut options.backoff_base, times.backoff_base_ms);
-    set(&mut options.backoff_limit, times.backoff_cap_ms);
-    set(&mut options.connect_timeout, times.connect_timeout_ms);
-    set(&mut options.request_timeout, times.request_timeout_ms);
-    set(&mut options.heartbeat, times.heartbeat_ms);
-    set(&mut options.heartbeat_timeout, times.heartbeat_timeout_ms);
-    options
+    let given: [(Option<u64>, Set); 6] = [
+        (times.backoff_base_ms, Options::backoff_base),
+        (times.backoff_cap_ms, Options::backoff_limit),
+        (times.connect_timeout_ms, Options::connect_timeout),
+        (times.request_timeout_ms, Options::request_timeout),
+        (times.heartbeat_ms, Options::heartbeat),
+        (times.heartbeat_timeout_ms, Options::heartbeat_timeout),
+    ];
+    let set = |options, (ms, set): (Option<u64>, Set)| match ms {
+        Some(ms) => set(options, Duration::from_millis(ms)),
+        None => options,
+    };
+    given.into_iter().fold(Options::new(), set)
 }
 
 fn patch(command: &Command) -> Patch {

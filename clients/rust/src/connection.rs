@@ -18,10 +18,10 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// What is written at once at most; beyond it feeding waits for the network.
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Opens a connection within [`Options::connect_timeout`], presenting `token`, else the options' one.
-pub(super) async fn open(url: &str, options: &Options, token: Option<&str>) -> Result<Socket, Error> {
+/// Opens a connection within [`Options::connect_timeout`].
+pub(super) async fn open(url: &str, options: &Options) -> Result<Socket, Error> {
     let failed = |source| Error::Connect { url: url.to_owned(), source: Box::new(source) };
-    let request = request(url, token.or(options.token.as_deref())).map_err(failed)?;
+    let request = request(url, options.token.as_deref()).map_err(failed)?;
     let connecting = connect_async_with_config(request, Some(config(options)), true);
     match Deadline::after(options.connect_timeout).limit(connecting).await {
         Ok(Ok((socket, _))) => Ok(socket),

@@ -6,12 +6,22 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite;
 
+use super::address::Malformed;
 use freshet_wire::protocol::Code;
 
 /// What a caller can tell apart.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The text can be no node's address.
+    #[error("read {address:?} as a node's address")]
+    Address {
+        /// The text.
+        address: String,
+        /// How to write one.
+        #[source]
+        source: Malformed,
+    },
     /// Nobody answered there, or not as a WebSocket server does.
     #[error("connect to {url}")]
     Connect {

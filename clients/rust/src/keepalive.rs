@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_asked_about_and_then_ends_the_connection() {
-        let mut keepalive = Keepalive::new(&Options::default());
+        let mut keepalive = Keepalive::new(&Options::new());
         let heard = Instant::now();
         assert_eq!(keepalive.due(heard), heard + Duration::from_secs(15));
         advance(Duration::from_secs(15)).await;

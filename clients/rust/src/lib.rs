@@ -1,19 +1,19 @@
-//! The Rust client: records over one WebSocket that heals itself.
+#![doc = include_str!("../README.md")]
 //!
-//! For: programs that read, write or watch records, the command line among them.
+//! # How it works
 //!
-//! Promises: the rules of `docs/client.md`, which hold for every Freshet client and are checked on this one by
-//! `tests/js/client/rust.test.mjs`. Many requests share the connection, up to [`Options::in_flight_max`]; further ones
-//! wait. A lost connection is replaced with full-jitter backoff ([`reconnect`]), and meanwhile requests wait within their
-//! own time limit. What was in flight is sent again only when that is harmless: reads, and writes with an idempotency key;
-//! any other write ends as [`Error::OutcomeUnknown`] (`an_interrupted_write_is_never_repeated_by_itself`). A key is
-//! subscribed once, however many subscriptions here share it (`subscriptions_share_their_keys_on_the_wire`), and resumed
-//! from its last stamp; its states never go back (`lower_stamps_are_refused`), and a slow reader keeps only the latest
-//! one. Every task ends when the last clone of the [`Client`] is dropped.
+//! Many requests share the connection, up to [`Options::in_flight_max`]; further ones wait. A lost connection is replaced with
+//! full-jitter backoff ([`reconnect`]), and meanwhile requests wait within their own time limit. What was in flight is sent again
+//! only when that is harmless: reads, and writes with an idempotency key; any other write ends as [`Error::OutcomeUnknown`]
+//! (`an_interrupted_write_is_never_repeated_by_itself`). A key is subscribed once, however many subscriptions here share it
+//! (`subscriptions_share_their_keys_on_the_wire`), and resumed from its last stamp; its states never go back
+//! (`lower_stamps_are_refused`), and a slow reader keeps only the latest one. Every task ends when the last clone of the
+//! [`Client`] is dropped. `tests/js/client/rust.test.mjs` checks the rules of `docs/client.md` on this client.
 //!
-//! Leaves to others: TLS (terminate it in front), caching, and waiting out refusals such as `overloaded`, which
-//! [`Error::is_retryable`] and [`Refusal::retry_after`] tell of.
+//! It leaves to others TLS (terminate it in front), caching, and waiting out refusals such as `overloaded`, which
+//! [`Error::is_retryable`] and [`Refusal::retry_after`] tell of; only [`Pages`] and [`Records`] wait by themselves.
 
+pub mod address;
 mod connection;
 pub mod error;
 pub mod freshness;
@@ -23,6 +23,7 @@ mod known;
 pub mod list;
 mod mailbox;
 pub mod options;
+pub mod pages;
 mod pending;
 pub mod raw;
 mod reader;
@@ -52,13 +53,17 @@ pub use self::{
     freshness::{Freshness, Proven},
     list::{ListOptions, Page},
     options::{Options, ReadOptions, WriteOptions},
+    pages::{Pages, Records},
     reconnect::Status,
     record::{Column, ColumnKind, Description, Record, Written},
     subscription::{Event, Subscription},
 };
 pub use freshet_wire::{
     protocol::Code,
-    record::{Patch, Stamp, patch::Members},
+    record::{
+        Patch, Stamp,
+        patch::{BigDecimal, Members},
+    },
 };
 
 use self::{
@@ -66,7 +71,7 @@ use self::{
     request::Params,
     shared::Shared,
 };
-use freshet_wire::resilience::Deadline;
+use freshet_wire::{protocol::Method, resilience::Deadline};
 
 /// Commands that wait for the connection's task; when full, callers wait within their time limit.
 const COMMANDS_MAX: usize = 256;
@@ -93,18 +98,20 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects to `url`, such as `ws://127.0.0.1:8080/v1/ws`.
+    /// Connects to the node at `address`, such as `127.0.0.1:8080` or `ws://127.0.0.1:8080/v1/ws`; see [`address::websocket`].
     ///
     /// # Errors
-    /// [`Error::Connect`] or [`Error::Handshake`] when this first attempt fails; there is no second one.
+    /// [`Error::Address`] for what is none; [`Error::Connect`] or [`Error::Handshake`] when this first attempt fails: there is no
+    /// second one.
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt.
-    pub async fn connect(url: &str, options: Options) -> Result<Self, Error> {
-        let socket = connection::open(url, &options, None).await?;
+    pub async fn connect(address: &str, options: Options) -> Result<Self, Error> {
+        let url = address::websocket(address)?;
+        let socket = connection::open(&url, &options).await?;
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (reported, status) = watch::channel(Status::Connected);
-        let shared = Arc::new(Shared::new(options.token.clone()));
+        let shared = Arc::new(Shared::default());
         let tasks = TaskTracker::new();
         let driver = reconnect::Driver::new(url, options.clone(), shared.clone(), queue, reported);
         tasks.spawn(driver.run(socket));
@@ -120,7 +127,7 @@ impl Client {
     /// Those of every request: [`Error::Rpc`] when the server refuses, [`Error::Timeout`] after
     /// [`Options::request_timeout`], [`Error::Disconnected`] when the client is closed for good.
     pub async fn get(&self, collection: &str, key: &str) -> Result<Record, Error> {
-        self.get_with(collection, key, ReadOptions::default()).await
+        self.get_with(collection, key, ReadOptions::new()).await
     }
 
     /// [`Client::get`] with a least stamp or a bound on staleness.
@@ -129,7 +136,7 @@ impl Client {
     /// As [`Client::get`].
     pub async fn get_with(&self, collection: &str, key: &str, options: ReadOptions) -> Result<Record, Error> {
         let params = Params::new(collection).text("key", key).read_options(options);
-        let record = record::read(&self.call(params.method("get"), Kind::Read).await?)?;
+        let record = record::read(&self.call(params.method(Method::Get), Kind::Read).await?)?;
         Ok(self.inner.shared.answered(collection, key, record))
     }
 
@@ -139,7 +146,7 @@ impl Client {
     /// As [`Client::get`].
     pub async fn get_many<K: AsRef<str>>(&self, collection: &str, keys: &[K]) -> Result<Vec<Record>, Error> {
         let params = Params::new(collection).texts("keys", keys);
-        let records = record::read_list(&self.call(params.method("get_many"), Kind::Read).await?)?;
+        let records = record::read_list(&self.call(params.method(Method::GetMany), Kind::Read).await?)?;
         let asked = keys.iter().zip(records);
         Ok(asked.map(|(key, record)| self.inner.shared.answered(collection, key.as_ref(), record)).collect())
     }
@@ -149,7 +156,9 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn freshness<K: AsRef<str>>(&self, collection: &str, keys: &[K]) -> Result<Proven, Error> {
-        record::read(&self.call(Params::new(collection).texts("keys", keys).method("freshness"), Kind::Read).await?)
+        record::read(
+            &self.call(Params::new(collection).texts("keys", keys).method(Method::Freshness), Kind::Read).await?,
+        )
     }
 
     /// What a collection consists of.
@@ -157,7 +166,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn describe(&self, collection: &str) -> Result<Description, Error> {
-        record::read(&self.call(Params::new(collection).method("describe"), Kind::Read).await?)
+        record::read(&self.call(Params::new(collection).method(Method::Describe), Kind::Read).await?)
     }
 
     /// Replaces a record by `value`, the text of a JSON object, which is sent as it is.
@@ -171,7 +180,7 @@ impl Client {
     pub async fn put(&self, collection: &str, key: &str, value: &str, options: WriteOptions) -> Result<Written, Error> {
         let value: &RawValue = serde_json::from_str(value).map_err(Error::value)?;
         let params = Params::new(collection).text("key", key).raw("value", value.get()).write_options(&options);
-        self.write(params.method("put"), &options).await
+        self.write(params.method(Method::Put), &options).await
     }
 
     /// Changes part of a record; see [`Patch`]. [`WriteOptions::returns_value`] asks for the result.
@@ -190,7 +199,7 @@ impl Client {
     ) -> Result<Written, Error> {
         let params = Params::new(collection).text("key", key).patch(patch).write_options(&options);
         let params = if options.returns_value { params.raw("return", "true") } else { params };
-        self.write(params.method("patch"), &options).await
+        self.write(params.method(Method::Patch), &options).await
     }
 
     /// Removes a record. The answer's stamp is the tombstone's.
@@ -202,7 +211,7 @@ impl Client {
     /// As [`Client::put`].
     pub async fn delete(&self, collection: &str, key: &str, options: WriteOptions) -> Result<Written, Error> {
         let params = Params::new(collection).text("key", key).write_options(&options);
-        self.write(params.method("delete"), &options).await
+        self.write(params.method(Method::Delete), &options).await
     }
 
     /// Watches `keys`. First comes each key's present state, left out for one that is still at its stamp in
@@ -222,17 +231,6 @@ impl Client {
         let subscription = Subscription::open(&self.inner.shared, collection, keys, since);
         let granted = Deadline::after(self.inner.options.request_timeout).limit(subscription.granted()).await;
         granted.unwrap_or(Err(Error::Timeout)).map(|()| subscription)
-    }
-
-    /// Presents `token`, now and at every reconnect.
-    ///
-    /// # Errors
-    /// As [`Client::get`].
-    pub async fn authenticate(&self, token: &str) -> Result<(), Error> {
-        let text = Params::empty().text("token", token).method("authenticate");
-        self.call(text, Kind::Read).await?;
-        *self.inner.shared.token.lock() = Some(token.to_owned());
-        Ok(())
     }
 
     /// What the connection is up to, the latest only.

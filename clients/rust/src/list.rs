@@ -1,18 +1,38 @@
-//! A collection page by page, in the order of its keys.
+//! A page of a collection, in the order of its keys. All pages are `pages`'.
 
 use serde::Deserialize;
 
 use super::{Client, Error, Record, pending::Kind, record, request::Params};
+use freshet_wire::protocol::Method;
 
 /// What of a collection is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListOptions {
+    pub(super) prefix: String,
+    pub(super) limit: Option<usize>,
+    pub(super) cursor: Option<String>,
+}
+
+impl ListOptions {
+    /// All of it, from the beginning, in pages of the server's size.
+    pub fn new() -> Self {
+        ListOptions::default()
+    }
+
     /// What keys begin with; for collections whose keys are text. Empty: all.
-    pub prefix: String,
-    /// The most records of a page; the server's default otherwise.
-    pub limit: Option<usize>,
-    /// Where to go on: the cursor of the page before.
-    pub cursor: Option<String>,
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        ListOptions { prefix: prefix.into(), ..self }
+    }
+
+    /// The most records of a page; the server's default unless set.
+    pub fn limit(self, records: usize) -> Self {
+        ListOptions { limit: Some(records), ..self }
+    }
+
+    /// Where to go on: [`Page::cursor`] of the page before, with the same collection and prefix.
+    pub fn cursor(self, cursor: impl Into<String>) -> Self {
+        ListOptions { cursor: Some(cursor.into()), ..self }
+    }
 }
 
 /// A page of a list.
@@ -28,12 +48,13 @@ pub struct Page {
 impl Client {
     /// Reads a page of a collection in the order of its keys: each record's state was committed, but a page is no snapshot, and
     /// may be older than what this client has seen, since it may come from replicas. What is watched is left as it is.
+    /// [`Client::records`] goes through all pages.
     ///
     /// # Errors
     /// As [`Client::get`]; the server refuses more lists than it can take with a [`Refusal::retry_after`].
     ///
     /// [`Refusal::retry_after`]: super::Refusal::retry_after
-    pub async fn list(&self, collection: &str, options: &ListOptions) -> Result<Page, Error> {
+    pub async fn list(&self, collection: &str, options: ListOptions) -> Result<Page, Error> {
         let mut params = Params::new(collection);
         if !options.prefix.is_empty() {
             params = params.text("prefix", &options.prefix);
@@ -44,39 +65,6 @@ impl Client {
         if let Some(cursor) = &options.cursor {
             params = params.text("cursor", cursor);
         }
-        record::read(&self.call(params.method("list"), Kind::Read).await?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::{Options, testing::Server};
-
-    #[tokio::test]
-    async fn a_page_is_asked_for_with_what_was_given_and_says_where_it_goes_on() {
-        let (server, url) = Server::start().await;
-        let (client, mut peer) = tokio::join!(Client::connect(&url, Options::default()), server.accept());
-        let client = client.expect("a connection");
-        let serve = async {
-            for (params, answer) in [
-                (json!({"collection": "c", "prefix": "a", "limit": 2}), json!({"records": [], "cursor": "x"})),
-                (json!({"collection": "c", "cursor": "x"}), json!({"records": []})),
-            ] {
-                let (id, method, given) = peer.request().await.expect("a request");
-                assert_eq!((&*method, given), ("list", params));
-                peer.answer(id, answer).await;
-            }
-        };
-        let ask = async {
-            let first = ListOptions { prefix: "a".into(), limit: Some(2), cursor: None };
-            let page = client.list("c", &first).await.expect("a page");
-            assert_eq!(page.cursor.as_deref(), Some("x"));
-            let next = ListOptions { cursor: page.cursor, ..ListOptions::default() };
-            assert_eq!(client.list("c", &next).await.expect("a page").cursor, None);
-        };
-        tokio::join!(serve, ask);
+        record::read(&self.call(params.method(Method::List), Kind::Read).await?)
     }
 }

@@ -1,9 +1,13 @@
 //! What has arrived for one subscription and was not read yet.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    future::poll_fn,
+    task::{Context, Poll},
+};
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::{Error, Freshness, Record, Refusal, subscription::Event};
 use freshet_wire::record::Stamp;
@@ -12,7 +16,8 @@ use freshet_wire::record::Stamp;
 #[derive(Debug)]
 pub(super) struct Mailbox {
     contents: Mutex<Contents>,
-    changed: Notify,
+    /// Wakes the one reader, which is woken after the contents have changed and looks at them after it has registered.
+    reader: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -47,20 +52,20 @@ impl Mailbox {
     pub(super) fn new(since: impl IntoIterator<Item = (String, Stamp)>) -> Self {
         let slot = |stamp| Slot { since: Some(stamp), seen: Some(stamp), read: Some(stamp), held: None };
         let slots = since.into_iter().map(|(key, stamp)| (key, slot(stamp))).collect();
-        Mailbox { contents: Mutex::new(Contents { slots, ..Contents::default() }), changed: Notify::new() }
+        Mailbox { contents: Mutex::new(Contents { slots, ..Contents::default() }), reader: AtomicWaker::new() }
     }
 
     /// Takes a state, in place of an older one not yet read. The topic it comes from has seen to the order.
     pub(super) fn offer(&self, record: Record) {
         if self.contents.lock().offer(record) {
-            self.changed.notify_one();
+            self.reader.wake();
         }
     }
 
     /// Notes how far a key is proven.
     pub(super) fn judge(&self, key: &str, freshness: Freshness) {
         if self.contents.lock().judge(key, freshness) {
-            self.changed.notify_one();
+            self.reader.wake();
         }
     }
 
@@ -77,7 +82,7 @@ impl Mailbox {
     /// The server has confirmed the topic of that number.
     pub(super) fn confirm(&self, topic: u64) {
         self.contents.lock().awaited.remove(&topic);
-        self.changed.notify_one();
+        self.reader.wake();
     }
 
     /// Nothing will come any more.
@@ -86,7 +91,7 @@ impl Mailbox {
         contents.has_ended = true;
         contents.refusal = refusal;
         drop(contents);
-        self.changed.notify_one();
+        self.reader.wake();
     }
 
     /// Returns when the server has confirmed every topic.
@@ -96,21 +101,21 @@ impl Mailbox {
             (None, true) => Some(Err(Error::Disconnected)),
             (None, false) => contents.awaited.is_empty().then_some(Ok(())),
         };
-        self.until(settled).await
+        poll_fn(|context| self.poll(context, settled)).await
     }
 
     /// The next state; `None` when it has ended and all was read.
-    pub(super) async fn next(&self) -> Option<Record> {
-        self.until(|contents| contents.take().map(Some).or(contents.has_ended.then_some(None))).await
+    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Record>> {
+        self.poll(context, |contents| contents.take().map(Some).or(contents.has_ended.then_some(None)))
     }
 
-    /// The next state or, where none waits, the next change of a key's freshness; `None` as for [`Mailbox::next`].
-    pub(super) async fn event(&self) -> Option<Event> {
+    /// The next state or, where none waits, the next change of a key's freshness; `None` as for [`Mailbox::poll_next`].
+    pub(super) fn poll_event(&self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         let event = |contents: &mut Contents| {
             let state = contents.take().map(|record| Event::State(Box::new(record)));
             state.or_else(|| contents.take_judged())
         };
-        self.until(|contents| event(contents).map(Some).or(contents.has_ended.then_some(None))).await
+        self.poll(context, |contents| event(contents).map(Some).or(contents.has_ended.then_some(None)))
     }
 
     pub(super) fn refusal(&self) -> Option<Refusal> {
@@ -123,15 +128,10 @@ impl Mailbox {
         contents.slots.iter().filter_map(|(key, slot)| Some((key.clone(), slot.read?))).collect()
     }
 
-    async fn until<T>(&self, mut found: impl FnMut(&mut Contents) -> Option<T>) -> T {
-        loop {
-            let changed = self.changed.notified();
-            let found = found(&mut self.contents.lock());
-            match found {
-                Some(found) => return found,
-                None => changed.await,
-            }
-        }
+    /// Takes what `find` finds; where it finds nothing, the reader is woken with the next change.
+    fn poll<T>(&self, context: &mut Context<'_>, find: impl FnOnce(&mut Contents) -> Option<T>) -> Poll<T> {
+        self.reader.register(context.waker());
+        find(&mut self.contents.lock()).map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -5,31 +5,29 @@ use std::{num::NonZeroUsize, time::Duration};
 use freshet_wire::record::Stamp;
 
 /// How a client connects and how long it waits.
+///
+/// ```
+/// use std::time::Duration;
+/// use freshet_client::Options;
+///
+/// let options = Options::new().token("secret").request_timeout(Duration::from_secs(2));
+/// ```
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Options {
-    /// Sent as a bearer token with the upgrade.
-    pub token: Option<String>,
-    /// For TCP and the WebSocket's opening together. 10 s.
-    pub connect_timeout: Duration,
-    /// For a request from call to answer, reconnects included. 10 s.
-    pub request_timeout: Duration,
-    /// How many requests may be unanswered; further ones wait. 1024.
-    pub in_flight_max: NonZeroUsize,
-    /// The ceiling of the first wait before a reconnect. 500 ms.
-    pub backoff_base: Duration,
-    /// The ceiling of any wait before a reconnect. 20 s.
-    pub backoff_limit: Duration,
-    /// After so long a silence a ping asks for a sign of life. 15 s.
-    pub heartbeat: Duration,
-    /// How long that sign may take, before the connection counts as lost. 10 s.
-    pub heartbeat_timeout: Duration,
-    /// The largest message accepted from the server, in bytes. 64 MiB.
-    pub message_bytes_max: usize,
+    pub(super) token: Option<String>,
+    pub(super) connect_timeout: Duration,
+    pub(super) request_timeout: Duration,
+    pub(super) in_flight_max: NonZeroUsize,
+    pub(super) backoff_base: Duration,
+    pub(super) backoff_limit: Duration,
+    pub(super) heartbeat: Duration,
+    pub(super) heartbeat_timeout: Duration,
+    pub(super) message_bytes_max: usize,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
         Options {
             token: None,
             connect_timeout: Duration::from_secs(10),
@@ -41,6 +39,57 @@ impl Default for Options {
             heartbeat_timeout: Duration::from_secs(10),
             message_bytes_max: 64 << 20,
         }
+    }
+
+    /// Sends `token` as a bearer token whenever a connection is opened, for a proxy that asks for one: Freshet itself ignores it.
+    pub fn token(self, token: impl Into<String>) -> Self {
+        Options { token: Some(token.into()), ..self }
+    }
+
+    /// How long TCP and the WebSocket's opening may take together. 10 s unless set.
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        Options { connect_timeout: limit, ..self }
+    }
+
+    /// How long a request may take from call to answer, reconnects included. 10 s unless set.
+    pub fn request_timeout(self, limit: Duration) -> Self {
+        Options { request_timeout: limit, ..self }
+    }
+
+    /// How many requests may be unanswered; further ones wait. 1024 unless set.
+    pub fn in_flight_max(self, requests: NonZeroUsize) -> Self {
+        Options { in_flight_max: requests, ..self }
+    }
+
+    /// The ceiling of the first wait before a reconnect; it doubles with each failure. 500 ms unless set.
+    pub fn backoff_base(self, wait: Duration) -> Self {
+        Options { backoff_base: wait, ..self }
+    }
+
+    /// The ceiling of any wait before a reconnect. 20 s unless set.
+    pub fn backoff_limit(self, wait: Duration) -> Self {
+        Options { backoff_limit: wait, ..self }
+    }
+
+    /// After how long a silence a ping asks for a sign of life. 15 s unless set.
+    pub fn heartbeat(self, silence: Duration) -> Self {
+        Options { heartbeat: silence, ..self }
+    }
+
+    /// How long that sign may take, before the connection counts as lost. 10 s unless set.
+    pub fn heartbeat_timeout(self, limit: Duration) -> Self {
+        Options { heartbeat_timeout: limit, ..self }
+    }
+
+    /// The largest message accepted from the server, in bytes. 64 MiB unless set.
+    pub fn message_bytes_max(self, bytes: usize) -> Self {
+        Options { message_bytes_max: bytes, ..self }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options::new()
     }
 }
 
@@ -58,19 +107,59 @@ impl std::fmt::Debug for Options {
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Not older than this.
-    pub min_stamp: Option<Stamp>,
-    /// When nothing fresh can answer: how long past its freshness it may be. The server's own bound otherwise.
-    pub max_stale: Option<Duration>,
+    pub(super) min_stamp: Option<Stamp>,
+    pub(super) max_stale: Option<Duration>,
+}
+
+impl ReadOptions {
+    /// As fresh as the server answers by itself.
+    pub fn new() -> Self {
+        ReadOptions::default()
+    }
+
+    /// Not older than this, such as the stamp of an own write.
+    pub fn min_stamp(self, stamp: impl Into<Option<Stamp>>) -> Self {
+        ReadOptions { min_stamp: stamp.into(), ..self }
+    }
+
+    /// When nothing fresh can answer: how long past its freshness the answer may be. The server's own bound unless set.
+    pub fn max_stale(self, age: impl Into<Option<Duration>>) -> Self {
+        ReadOptions { max_stale: age.into(), ..self }
+    }
 }
 
 /// Under which condition a write is done, and how.
+///
+/// ```
+/// use freshet_client::{Stamp, WriteOptions};
+///
+/// let create = WriteOptions::new().if_stamp(Stamp::ABSENT).idempotency_key("order-4711");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
+    pub(super) if_stamp: Option<Stamp>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) returns_value: bool,
+}
+
+impl WriteOptions {
+    /// Unconditional, without a name.
+    pub fn new() -> Self {
+        WriteOptions::default()
+    }
+
     /// Only if the record is at this stamp; [`Stamp::ABSENT`]: only if it does not exist.
-    pub if_stamp: Option<Stamp>,
-    /// Names the write, 1 to 255 bytes, so that repeating it does nothing.
-    pub idempotency_key: Option<String>,
+    pub fn if_stamp(self, stamp: impl Into<Option<Stamp>>) -> Self {
+        WriteOptions { if_stamp: stamp.into(), ..self }
+    }
+
+    /// Names the write, 1 to 255 bytes, so that repeating it does nothing. The client then repeats it over lost connections.
+    pub fn idempotency_key(self, key: impl Into<String>) -> Self {
+        WriteOptions { idempotency_key: Some(key.into()), ..self }
+    }
+
     /// Whether a patch answers with the record's new value. Other writes have no use for it.
-    pub returns_value: bool,
+    pub fn returns_value(self, returns: bool) -> Self {
+        WriteOptions { returns_value: returns, ..self }
+    }
 }

@@ -7,7 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 pub use super::incoming::{Incoming, Told};
-use super::{Error, Options, connection, incoming};
+use super::{Error, Options, address, connection, incoming};
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Raw {
     /// # Errors
     /// [`Error::Connect`] or [`Error::Handshake`].
     pub async fn open(url: &str, options: &Options) -> Result<Self, Error> {
-        Ok(Raw { socket: connection::open(url, options, None).await? })
+        Ok(Raw { socket: connection::open(&address::websocket(url)?, options).await? })
     }
 
     /// Sends `text` as one message.
@@ -73,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_client_would_hide_is_handed_on() {
         let (server, url) = Server::start().await;
-        let (raw, mut peer) = tokio::join!(async { Raw::open(&url, &Options::default()).await }, server.accept());
+        let (raw, mut peer) = tokio::join!(async { Raw::open(&url, &Options::new()).await }, server.accept());
         let mut raw = raw.expect("a connection");
         for version in [5, 5, 4] {
             let state = json!({"key": "k", "version": version, "stamp": format!("1.{version}"), "value": null});

@@ -55,13 +55,13 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        url: &str,
+        url: String,
         options: Options,
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Call>,
         status: watch::Sender<Status>,
     ) -> Self {
-        Driver { url: url.to_owned(), options, shared, commands, status, pending: Mutex::default() }
+        Driver { url, options, shared, commands, status, pending: Mutex::default() }
     }
 
     /// Serves `socket` and its successors until the client is dropped or refused for good. Whatever still waits then
@@ -122,8 +122,7 @@ impl Driver {
             loop {
                 self.report(Status::Reconnecting { reason, wait });
                 sleep(wait).await;
-                let token = self.shared.token.lock().clone();
-                match connection::open(&self.url, &self.options, token.as_deref()).await {
+                match connection::open(&self.url, &self.options).await {
                     Ok(socket) => return Ok(socket),
                     Err(error) if !error.is_retryable() => return Err(explained(&error)),
                     Err(error) => reason = explained(&error),

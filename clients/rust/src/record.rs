@@ -31,6 +31,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// The value as a type of the program's, which may borrow from it; `None` when there is no such record.
+    ///
+    /// # Errors
+    /// What serde says of a value that is no such type.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, serde_json::Error> {
+        self.value.as_deref().map(|value| serde_json::from_str(value.get())).transpose()
+    }
+
     /// Whether it is a deletion that the store does not remember.
     pub(super) fn is_forgotten(&self) -> bool {
         self.version == 0 && self.value.is_none()
@@ -147,5 +155,23 @@ mod tests {
         codec::record(&mut text, "a", &State::absent(Stamp::new(1, 0)), None, false);
         let absent: Record = serde_json::from_slice(&text).expect("a record");
         assert!(absent.value.is_none() && !absent.reset);
+    }
+
+    #[test]
+    fn a_value_becomes_a_type_of_the_program() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Product<'a> {
+            name: &'a str,
+            stock: i64,
+        }
+        let record = |value: &str| -> Record {
+            serde_json::from_str(&format!(r#"{{"key":"a","version":1,"stamp":"1.1","value":{value}}}"#))
+                .expect("a record")
+        };
+        let heart = record(r#"{"name":"HEART","stock":41}"#);
+        assert_eq!(heart.parse().expect("a product"), Some(Product { name: "HEART", stock: 41 }));
+        assert_eq!(record("null").parse::<Product<'_>>().expect("no product"), None);
+        let error = record(r#"{"name":"HEART"}"#).parse::<Product<'_>>().expect_err("no product").to_string();
+        assert!(error.contains("missing field `stock`"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ReadOptions, WriteOptions};
 use freshet_wire::{
-    protocol::{codec, json},
+    protocol::{Method, codec, json},
     record::{Patch, Stamp},
 };
 
@@ -104,8 +104,8 @@ impl Params {
     }
 
     /// The request's tail: everything behind its id.
-    pub(super) fn method(self, name: &str) -> String {
-        let params = String::from_utf8_lossy(&self.0);
+    pub(super) fn method(self, method: Method) -> String {
+        let (name, params) = (method.name(), String::from_utf8_lossy(&self.0));
         format!("\"method\":\"{name}\",\"params\":{{{params}}}}}")
     }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use freshet_wire::{
         protocol::{GetParams, Message, PatchParams, SubscribeParams, parse},
-        record::patch::Members,
+        record::patch::{BigDecimal, Members},
     };
 
     fn params<T>(text: &str, check: impl FnOnce(&freshet_wire::protocol::Request<'_>) -> T) -> T {
@@ -140,13 +140,14 @@ mod tests {
 
     #[test]
     fn requests_are_read_back_by_the_protocol() {
-        let options = ReadOptions { min_stamp: Some(Stamp::new(1, 7)), max_stale: Some(Duration::from_secs(2)) };
-        let tail = Params::new("c").text("key", "a\"b").read_options(options).method("get");
+        let options = ReadOptions::new().min_stamp(Stamp::new(1, 7)).max_stale(Duration::from_secs(2));
+        let tail = Params::new("c").text("key", "a\"b").read_options(options).method(Method::Get);
         params(&with_id(3, &tail), |request| {
             let get = GetParams::parse(request.params).expect("params");
             assert_eq!((request.id, &*get.key, get.max_stale), (Some("3"), "a\"b", Some(Duration::from_secs(2))));
         });
-        let tail = Params::new("c").texts("keys", &["a", "b"]).since([("a", Stamp::new(2, 5))]).method("subscribe");
+        let tail =
+            Params::new("c").texts("keys", &["a", "b"]).since([("a", Stamp::new(2, 5))]).method(Method::Subscribe);
         params(&with_id(4, &tail), |request| {
             let subscribe = SubscribeParams::parse(request.params).expect("params");
             assert_eq!((subscribe.keys.len(), subscribe.since["a"]), (2, Stamp::new(2, 5)));
@@ -155,10 +156,10 @@ mod tests {
 
     #[test]
     fn patches_keep_their_digits() {
-        let increment = [("price".to_owned(), "0.10".parse().expect("a number"))].into();
-        let patch = Patch { merge: Members::parse(r#"{"n":1e5}"#).expect("an object"), increment };
-        let options = WriteOptions { if_stamp: Some(Stamp::ABSENT), ..WriteOptions::default() };
-        let tail = Params::new("c").text("key", "a").patch(&patch).write_options(&options).method("patch");
+        let amount: BigDecimal = "0.10".parse().expect("a number");
+        let patch = Patch::new().merge(Members::parse(r#"{"n":1e5}"#).expect("an object")).increment("price", amount);
+        let options = WriteOptions::new().if_stamp(Stamp::ABSENT);
+        let tail = Params::new("c").text("key", "a").patch(&patch).write_options(&options).method(Method::Patch);
         params(&with_id(1, &tail), |request| {
             let read = PatchParams::parse(request.params).expect("params");
             assert_eq!((read.patch.merge.to_text(), read.if_stamp), (r#"{"n":1e5}"#.into(), Some(Stamp::ABSENT)));

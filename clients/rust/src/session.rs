@@ -21,6 +21,7 @@ use super::{
     request::{Params, with_id},
     shared::Shared,
 };
+use freshet_wire::protocol::Method;
 
 /// How many commands go into one flush.
 const BATCH_MAX: usize = 256;
@@ -194,7 +195,7 @@ impl<'a> Session<'a> {
             self.subscribe(sink, number).await?;
         }
         for id in chores.forget {
-            let tail = Params::empty().text("id", &id).method("unsubscribe");
+            let tail = Params::empty().text("id", &id).method(Method::Unsubscribe);
             self.send(sink, Call::unasked(tail, Kind::Unsubscribe)).await?;
         }
         Ok(())

@@ -9,12 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Record, Refusal, incoming::Told, mailbox::Mailbox, topics::Topics};
 
 /// Shared between [`super::Client`], its subscriptions and the task that keeps the connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Ends the task.
     pub(super) stop: CancellationToken,
-    /// What to present at the next connect.
-    pub(super) token: Mutex<Option<String>>,
     /// Tells the session to look at `chores` again.
     pub(super) nudge: Notify,
     topics: Mutex<Topics>,
@@ -31,16 +29,6 @@ pub(super) struct Chores {
 }
 
 impl Shared {
-    pub(super) fn new(token: Option<String>) -> Self {
-        Shared {
-            stop: CancellationToken::new(),
-            token: Mutex::new(token),
-            nudge: Notify::new(),
-            topics: Mutex::default(),
-            chores: Mutex::default(),
-        }
-    }
-
     /// Adds a reader of a key, and subscribes to it if it is the first.
     pub(super) fn join(&self, collection: &str, key: &str, reader: &Arc<Mailbox>) {
         let number = self.topics.lock().join(collection, key, reader);

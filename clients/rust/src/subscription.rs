@@ -1,6 +1,15 @@
 //! Watched keys: the newest state of each, handed over in an order that never goes back.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::Stream;
 
 use super::{Error, Freshness, Record, Refusal, mailbox::Mailbox, shared::Shared};
 use freshet_wire::record::Stamp;
@@ -24,6 +33,20 @@ pub enum Event {
 /// a key share it on the wire.
 ///
 /// Holds at most one state a key: when the reader is slow, older states are skipped and the latest stays.
+///
+/// It is a [`Stream`] of what [`Subscription::next`] gives. After its end it gives `None` each time. Dropping what waits for the
+/// next item, such as a branch of `select!`, loses nothing.
+///
+/// ```no_run
+/// # async fn example(client: freshet_client::Client) -> Result<(), freshet_client::Error> {
+/// use futures_util::{StreamExt, future::ready};
+///
+/// let watched = client.subscribe("products", &["85123A", "22423"], []).await?;
+/// let gone = watched.filter(|record| ready(record.value.is_none())).map(|record| record.key);
+/// gone.for_each(async |key| println!("{key} is gone")).await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     collection: String,
@@ -61,7 +84,7 @@ impl Subscription {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Record> {
-        self.mailbox.next().await
+        poll_fn(|context| self.mailbox.poll_next(context)).await
     }
 
     /// The next state or, where none waits, the next change of a key's freshness. Use this or [`Subscription::next`], which
@@ -70,7 +93,7 @@ impl Subscription {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn event(&mut self) -> Option<Event> {
-        self.mailbox.event().await
+        poll_fn(|context| self.mailbox.poll_event(context)).await
     }
 
     /// Whether the server vouches for every key. While the connection is lost it is not so.
@@ -97,6 +120,14 @@ impl Subscription {
     /// The stamp of each key's last state read here, to resume from in another process.
     pub fn stamps(&self) -> HashMap<String, Stamp> {
         self.mailbox.stamps()
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Record;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Record>> {
+        self.mailbox.poll_next(context)
     }
 }
 

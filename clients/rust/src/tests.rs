@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -17,7 +18,7 @@ fn state(key: &str, generation: u32, version: u64) -> Value {
 }
 
 fn quick() -> Options {
-    Options { backoff_base: Duration::from_millis(20), request_timeout: LIMIT, ..Options::default() }
+    Options::new().backoff_base(Duration::from_millis(20)).request_timeout(LIMIT)
 }
 
 async fn connected() -> (Server, Client, Peer) {
@@ -66,7 +67,7 @@ async fn refusals_are_typed() {
         assert_eq!(params["if_stamp"], "0");
         peer.refuse(id, -32006, json!({"reason": "version_conflict", "stamp": "1.9"})).await;
     };
-    let options = WriteOptions { if_stamp: Some(Stamp::ABSENT), ..WriteOptions::default() };
+    let options = WriteOptions::new().if_stamp(Stamp::ABSENT);
     let (written, ()) = tokio::join!(client.put("c", "a", "{}", options), serve);
     let error = written.expect_err("a conflict");
     let refusal = error.refusal().expect("the server's");
@@ -145,7 +146,7 @@ async fn subscriptions_share_their_keys_on_the_wire() {
 #[tokio::test]
 async fn an_interrupted_write_is_never_repeated_by_itself() {
     let (server, client, mut peer) = connected().await;
-    let keyed = WriteOptions { idempotency_key: Some("k1".into()), ..WriteOptions::default() };
+    let keyed = WriteOptions::new().idempotency_key("k1");
     let serve = async {
         for _ in 0..3 {
             peer.request().await.expect("a request");
@@ -161,7 +162,7 @@ async fn an_interrupted_write_is_never_repeated_by_itself() {
     };
     let (get, once, repeated, _peer) = tokio::join!(
         client.get("c", "a"),
-        client.delete("c", "a", WriteOptions::default()),
+        client.delete("c", "a", WriteOptions::new()),
         client.put("c", "b", "{}", keyed),
         serve
     );
@@ -173,16 +174,16 @@ async fn an_interrupted_write_is_never_repeated_by_itself() {
 #[tokio::test]
 async fn a_write_without_an_answer_is_unknown_and_one_never_sent_is_not() {
     let (server, url) = Server::start().await;
-    let options = Options { request_timeout: Duration::from_millis(150), ..quick() };
+    let options = quick().request_timeout(Duration::from_millis(150));
     let (client, mut peer) = tokio::join!(Client::connect(&url, options), server.accept());
     let client = client.expect("a connection");
-    let (sent, _) = tokio::join!(client.put("c", "a", "{}", WriteOptions::default()), peer.expect("put"));
+    let (sent, _) = tokio::join!(client.put("c", "a", "{}", WriteOptions::new()), peer.expect("put"));
     assert!(matches!(sent, Err(Error::OutcomeUnknown)));
     drop((server, peer));
     let mut status = client.status();
     let lost = status.wait_for(|status| matches!(status, Status::Reconnecting { .. }));
     timeout(LIMIT, lost).await.expect("noticed").expect("alive");
-    let unsent = client.put("c", "a", "{}", WriteOptions::default()).await;
+    let unsent = client.put("c", "a", "{}", WriteOptions::new()).await;
     assert!(matches!(unsent, Err(Error::Timeout)));
 }
 
@@ -248,6 +249,41 @@ async fn a_dropped_subscription_ends_on_the_server() {
 }
 
 #[tokio::test]
+async fn a_subscription_is_a_stream_that_loses_nothing_to_a_dropped_read_and_ends_once() {
+    let (_server, client, mut peer) = connected().await;
+    let mut states = subscribed(&client, &mut peer, &["a", "b"], "1").await.map(|record| (record.key, record.version));
+    assert!(states.next().now_or_never().is_none());
+    // Another task waits for what the first one has given up.
+    let waiting = tokio::spawn(async move { (states.next().await, states) });
+    peer.push("a1", state("a", 1, 5)).await;
+    let (first, mut states) = timeout(LIMIT, waiting).await.expect("woken").expect("no panic");
+    assert_eq!(first, Some(("a".into(), 5)));
+    for pushed in [("a1", state("a", 1, 6)), ("b1", state("b", 1, 3))] {
+        peer.push(pushed.0, pushed.1).await;
+    }
+    let both = async {
+        let mut read = Vec::new();
+        while read.len() < 2 {
+            read.extend(states.next().now_or_never().flatten());
+            tokio::task::yield_now().await;
+        }
+        read
+    };
+    assert_eq!(timeout(LIMIT, both).await.expect("read"), [("a".into(), 6), ("b".into(), 3)]);
+    peer.push("b1", state("b", 1, 4)).await;
+    // The answer comes behind the push: what had arrived before the end is still handed out.
+    let (read, ()) = tokio::join!(client.get("c", "x"), async {
+        let (id, _) = peer.expect("get").await;
+        peer.answer(id, state("x", 1, 1)).await;
+    });
+    read.expect("answered");
+    let ((), ()) = tokio::join!(client.close(), async { assert!(peer.request().await.is_none()) });
+    assert_eq!(timeout(LIMIT, states.next()).await.expect("told"), Some(("b".into(), 4)));
+    assert_eq!(states.next().await, None);
+    assert_eq!(states.next().await, None);
+}
+
+#[tokio::test]
 async fn an_expired_token_closes_for_good() {
     let (_server, client, mut peer) = connected().await;
     let mut subscription = subscribed(&client, &mut peer, &["a"], "1").await;
@@ -284,7 +320,7 @@ async fn waiting_to_reconnect_ends_with_the_client() {
 async fn a_silent_server_is_left() {
     let (server, url) = Server::start().await;
     let soon = Duration::from_millis(40);
-    let options = Options { heartbeat: soon, heartbeat_timeout: soon, ..quick() };
+    let options = quick().heartbeat(soon).heartbeat_timeout(soon);
     let (client, _mute) = tokio::join!(Client::connect(&url, options), server.accept());
     let client = client.expect("a connection");
     let _peer = server.accept().await;

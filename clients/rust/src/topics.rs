@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{Freshness, Record, Refusal, incoming::Told, known::Known, mailbox::Mailbox, request::Params};
+use freshet_wire::protocol::Method;
 
 /// A watched key.
 #[derive(Debug)]
@@ -73,8 +74,8 @@ impl Topics {
         topic.is_asked = true;
         let params = Params::new(&topic.collection).text("key", &topic.key);
         Some(match topic.known.resume() {
-            Some(stamp) => params.since([(topic.key.as_str(), stamp)]).method("subscribe"),
-            None => params.method("subscribe"),
+            Some(stamp) => params.since([(topic.key.as_str(), stamp)]).method(Method::Subscribe),
+            None => params.method(Method::Subscribe),
         })
     }
 

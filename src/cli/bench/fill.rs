@@ -31,7 +31,7 @@ impl FillArgs {
         }
         let value = self.fill_value.clone().unwrap_or_else(product);
         let client = server.connect().await?;
-        let puts = keys.iter().map(|key| client.put(collection, key, &value, WriteOptions::default()));
+        let puts = keys.iter().map(|key| client.put(collection, key, &value, WriteOptions::new()));
         let put = stream::iter(puts).buffer_unordered(IN_FLIGHT).try_for_each(async |_| Ok(())).await;
         client.close().await;
         Ok(put?)

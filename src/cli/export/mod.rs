@@ -4,7 +4,6 @@
 //! a file that was interrupted goes on where it was, when the same command is given again. Leaves to others what the records
 //! show together: an export is no snapshot.
 
-mod pages;
 mod row;
 mod target;
 
@@ -13,13 +12,12 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::pages::Pages;
 use self::{
     row::{Dialect, Rows},
     target::Target,
 };
 use super::{Error, Output, ServerArgs, figures::counted, node::stop_on_signal};
-use crate::client::{Client, Description};
+use crate::client::{Client, Description, ListOptions};
 
 /// What to write.
 #[derive(Debug, clap::Args)]
@@ -73,14 +71,15 @@ async fn export(args: &Args, client: &Client, stop: &CancellationToken, output: 
         Some(file) => Target::file(file, what, args.restart)?,
         None => Target::stdout(output),
     };
-    let mut pages = Pages::new(client, &args.collection, &args.prefix, args.page.get(), args.patience);
+    let mut options = ListOptions::new().prefix(&args.prefix).limit(args.page.get());
     match target.begun() {
         Some((cursor, records)) => {
             eprintln!("freshet: going on after {}", counted(records as usize, "record"));
-            pages.go_on(cursor);
+            options = options.cursor(cursor);
         }
         None => target.begin(&rows.header())?,
     }
+    let mut pages = client.pages(&args.collection, options).patience(args.patience);
     let bar = bar();
     let ended = loop {
         let page = tokio::select! {
@@ -88,7 +87,7 @@ async fn export(args: &Args, client: &Client, stop: &CancellationToken, output: 
             () = stop.cancelled() => break Err(Error::Ended("interrupted".into())),
         };
         match page {
-            Ok(Some(page)) => {
+            Some(Ok(page)) => {
                 let mut text = String::new();
                 let written = page.records.iter().try_for_each(|record| rows.write(&mut text, record));
                 let written = written.and_then(|()| target.write(&text, page.records.len(), page.cursor));
@@ -97,8 +96,8 @@ async fn export(args: &Args, client: &Client, stop: &CancellationToken, output: 
                 }
                 bar.set_position(target.records());
             }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error.into()),
         }
     };
     bar.finish_and_clear();

@@ -73,8 +73,7 @@ impl Writes {
         self.busy.insert(row.content.key.clone());
         let (client, collection, hurry) = (self.client.clone(), self.collection.clone(), self.hurry.clone());
         // Under its own key a write may be repeated: after a lost connection, and by a load that goes on after this one.
-        let idempotency_key = Some(format!("load {} {}", self.load, row.number));
-        let options = WriteOptions { idempotency_key, ..WriteOptions::default() };
+        let options = WriteOptions::new().idempotency_key(format!("load {} {}", self.load, row.number));
         let patience = Deadline::after(self.patience);
         let write = async move {
             let written = put(&client, &collection, &row.content, options, patience, &hurry).await;

@@ -10,6 +10,7 @@ use ratatui::{
 use super::snapshot::{Database, Replicas, Role, Server, age};
 use crate::cli::{
     pretty::harmless,
+    screen::cut,
     table::{Paint, Palette},
 };
 
@@ -106,14 +107,6 @@ fn notes(databases: &[Database], width: usize, height: usize, palette: Palette) 
     let note =
         |text: String| Line::styled(format!("  {}", cut(&harmless(&text), width - 2)), palette.style(Paint::Warn));
     texts.into_iter().map(note).collect()
-}
-
-/// At most `width` characters of `text`.
-fn cut(text: &str, width: usize) -> String {
-    match text.chars().count() <= width {
-        true => text.to_owned(),
-        false => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-    }
 }
 
 #[cfg(test)]

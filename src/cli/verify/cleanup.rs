@@ -67,7 +67,7 @@ pub(super) async fn clean_up(
         if left.is_empty() {
             break;
         }
-        if let Ok(client) = Client::connect(node, plan.options.clone()).await {
+        if let Ok(client) = Client::connect(node, plan.server.options()).await {
             // A node that answers nothing costs the time of one request, not that of all.
             let deleted = timeout(LIMIT, undeleted(&client, &plan.collection, left.clone())).await;
             left = deleted.unwrap_or(left);
@@ -99,7 +99,7 @@ fn made(history: &History) -> (Vec<String>, Vec<String>) {
 /// The keys that could not be deleted over `client`.
 async fn undeleted(client: &Client, collection: &str, keys: Vec<String>) -> Vec<String> {
     let deletions = keys.into_iter().map(async |key| {
-        let deleted = client.delete(collection, &key, WriteOptions::default()).await;
+        let deleted = client.delete(collection, &key, WriteOptions::new()).await;
         deleted.is_err().then_some(key)
     });
     let left: Vec<_> = stream::iter(deletions).buffer_unordered(IN_FLIGHT).collect().await;

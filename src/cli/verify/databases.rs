@@ -56,12 +56,7 @@ impl Databases {
             session.close().await;
             owned.push(found.into_iter().find(|collection| collection.name == plan.collection));
             let (urls, collection) = (target.database.urls().map(str::to_owned).collect(), plan.collection.clone());
-            all.push(Database {
-                place: target.place.to_string(),
-                urls,
-                collection,
-                limit: plan.options.request_timeout,
-            });
+            all.push(Database { place: target.place.to_string(), urls, collection, limit: plan.server.timeout() });
         }
         let keys = plan.keys.iter().map(|key| owner(&owned, kind, key)).collect::<Option<_>>().ok_or_else(|| {
             let places: Vec<&str> = all.iter().map(|database| &*database.place).collect();

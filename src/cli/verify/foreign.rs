@@ -59,7 +59,7 @@ async fn make(plan: &Plan, databases: &Databases, rows: &mut Rows, key: u32, ran
     let number = (!random.random_ratio(1, DELETIONS)).then(|| plan.number());
     let sent = plan.recorder.now();
     let statement = statement(plan, databases, rows, key, number, random.random());
-    let made = timeout(plan.options.request_timeout, statement).await;
+    let made = timeout(plan.server.timeout(), statement).await;
     let (outcome, is_sound) = match made {
         // It changed no row.
         Ok(Ok(None)) => return true,

@@ -91,7 +91,7 @@ impl Link {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, client::Error> {
-        let raw = Raw::open(node, &plan.options).await?;
+        let raw = Raw::open(node, &plan.server.options()).await?;
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let session = Arc::new(AtomicU32::new(AWAY));
         let count = groups.len();
@@ -114,7 +114,7 @@ impl Link {
         let (sent, session) = (self.plan.recorder.now(), self.session());
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::Call(Call { method, params, answer })).await.ok()?;
-        match timeout(self.plan.options.request_timeout, answered).await {
+        match timeout(self.plan.server.timeout(), answered).await {
             Ok(answered) => answered.ok(),
             Err(_) => {
                 self.plan.recorder.disturb(|disturbances| disturbances.timeouts += 1);
@@ -169,7 +169,7 @@ impl Keeper {
                     Some(command) = self.queue.recv() => drop(command),
                 }
             }
-            match Raw::open(&self.node, &self.plan.options).await {
+            match Raw::open(&self.node, &self.plan.server.options()).await {
                 Ok(raw) => return raw,
                 Err(_) => wait = (wait * 2).clamp(least, most),
             }

@@ -125,7 +125,7 @@ pub async fn run(args: Args, server: &ServerArgs, output: &mut Output) -> Result
         field: &args.field,
         keys: args.keys,
     };
-    let (plan, kind) = setup::plan(&nodes, &server.options(), &records).await?;
+    let (plan, kind) = setup::plan(&nodes, server, &records).await?;
     let run = Run { args: &args, plan, nodes, fresh, deadline };
     let (report, history) = run.carry_out(kind, &stop).await?;
     if let Some((file, path)) = file {

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{field::Field, history::State, recorder::Recorder};
 use crate::{
-    cli::template::Template,
-    client::{Description, Options, Record},
+    cli::{ServerArgs, template::Template},
+    client::{Description, Record},
     record::Stamp,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub(super) key_column: String,
     pub(super) template: Template,
     pub(super) field: Field,
-    pub(super) options: Options,
+    pub(super) server: ServerArgs,
     pub(super) recorder: Recorder,
     /// What idempotency keys begin with.
     pub(super) word: String,
@@ -36,14 +36,14 @@ impl Plan {
         described: &Description,
         template: Template,
         field: Field,
-        options: Options,
+        server: ServerArgs,
         word: String,
         keys: Vec<String>,
     ) -> Self {
         let places = (0..).zip(&keys).map(|(place, key)| (key.clone(), place)).collect();
         let (collection, key_column) = (described.collection.clone(), described.key_column.clone());
         let (recorder, written) = (Recorder::new(keys.clone()), AtomicU64::new(0));
-        Plan { collection, key_column, template, field, options, recorder, word, keys, places, written }
+        Plan { collection, key_column, template, field, server, recorder, word, keys, places, written }
     }
 
     /// The key's name.

@@ -18,8 +18,8 @@ use super::{
     requests::{Change, Way},
 };
 use crate::{
-    cli::{Error, database::DatabaseArgs, run_word::run_word, template::Template},
-    client::{self, Client, Description, Options, ReadOptions, WriteOptions},
+    cli::{Error, ServerArgs, database::DatabaseArgs, run_word::run_word, template::Template},
+    client::{self, Client, Description, ReadOptions, WriteOptions},
     protocol::Code,
     record::{KeyKind, Stamp},
 };
@@ -47,12 +47,12 @@ const USUAL: (&str, &str) = ("products", r#"{"name":"made by freshet verify","pr
 /// collection, or the nodes do not serve the same records.
 pub(super) async fn plan(
     nodes: &[String],
-    options: &Options,
+    server: &ServerArgs,
     records: &Records<'_>,
 ) -> Result<(Arc<Plan>, KeyKind), Error> {
     let mut clients = Vec::new();
     for node in nodes {
-        clients.push(Client::connect(node, options.clone()).await?);
+        clients.push(Client::connect(node, server.options()).await?);
     }
     let described = clients[0].describe(records.collection).await?;
     let kind = KeyKind::from_name(&described.key_type)
@@ -64,7 +64,7 @@ pub(super) async fn plan(
     let (trial, names) = names.ok_or_else(|| {
         Error::Usage(format!("keys of type {} do not suffice for --keys {}", kind.name(), records.keys))
     })?;
-    let plan = Plan::new(&described, template, field, options.clone(), word, names);
+    let plan = Plan::new(&described, template, field, server.clone(), word, names);
     let tried = try_nodes(&plan, nodes, &clients, &trial).await;
     for client in clients {
         client.close().await;
@@ -89,7 +89,7 @@ fn template(records: &Records<'_>, described: &Description) -> Result<Template, 
 /// Puts a record through the first node, reads it through each, and deletes it.
 async fn try_nodes(plan: &Plan, nodes: &[String], clients: &[Client], key: &str) -> Result<(), Error> {
     let value = plan.template.text(TRIAL);
-    let created = WriteOptions { if_stamp: Some(Stamp::ABSENT), ..WriteOptions::default() };
+    let created = WriteOptions::new().if_stamp(Stamp::ABSENT);
     let found = match clients[0].put(&plan.collection, key, &value, created).await {
         Ok(written) => try_reads(plan, nodes, clients, key, written.stamp).await,
         // It may be another's record: it is not touched.
@@ -100,7 +100,7 @@ async fn try_nodes(plan: &Plan, nodes: &[String], clients: &[Client], key: &str)
         }
         Err(error) => return Err(unfit(plan, key, error)),
     };
-    match clients[0].delete(&plan.collection, key, WriteOptions::default()).await {
+    match clients[0].delete(&plan.collection, key, WriteOptions::new()).await {
         Ok(_) => found,
         Err(error) => found.and(Err(Error::Found(format!("the record {key} could not be deleted: {error}")))),
     }
@@ -108,7 +108,7 @@ async fn try_nodes(plan: &Plan, nodes: &[String], clients: &[Client], key: &str)
 
 async fn try_reads(plan: &Plan, nodes: &[String], clients: &[Client], key: &str, stamp: Stamp) -> Result<(), Error> {
     for (node, client) in nodes.iter().zip(clients) {
-        let options = ReadOptions { min_stamp: Some(stamp), max_stale: None };
+        let options = ReadOptions::new().min_stamp(stamp);
         judge_trial(plan, node, &nodes[0], client.get_with(&plan.collection, key, options).await?)?;
     }
     Ok(())

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::columns::Columns;
 use crate::{
-    cli::pretty::{Layout, harmless, lay_out},
     client::{Freshness, Record},
-    record::{Stamp, patch::Members},
+    record::Stamp,
 };
 
 /// Which row comes first.
@@ -24,9 +24,8 @@ pub(super) enum Order {
 /// The watched keys that have been heard of, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Board {
-    /// Members to show; all of a value when there are none.
-    pub(super) fields: Vec<String>,
     pub(super) order: Order,
+    columns: Columns,
     /// The keys that are not fresh, with what is known of that.
     stale: HashMap<String, Freshness>,
     rows: Vec<Row>,
@@ -43,25 +42,27 @@ pub(super) struct Row {
     pub(super) arrived: Instant,
     /// Whether it followed another one here.
     pub(super) has_changed: bool,
+    /// Whether it came when it was made: it followed another one while the server vouched for the key. Otherwise the record may
+    /// have stood so for any time before, which no state tells.
+    pub(super) is_prompt: bool,
     pub(super) is_absent: bool,
     pub(super) cells: Vec<Cell>,
 }
 
-/// A member of a value.
+/// What stands in a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
-    pub(super) name: String,
     pub(super) text: String,
     /// When it became another one.
     pub(super) changed: Option<Instant>,
 }
 
 impl Board {
-    /// An empty board.
+    /// An empty board that shows those members, or all of a value when there are none.
     pub(super) fn new(fields: Vec<String>) -> Self {
         Board {
-            fields,
             order: Order::Key,
+            columns: Columns::new(fields),
             stale: HashMap::new(),
             rows: Vec::new(),
             places: HashMap::new(),
@@ -71,13 +72,19 @@ impl Board {
 
     /// Takes a state in that came `now`.
     pub(super) fn take(&mut self, record: &Record, now: Instant) {
-        let mut cells = self.cells(record);
+        let texts = self.columns.read(record);
         let place = self.places.get(&record.key).copied();
+        let mut cells: Vec<_> = texts.into_iter().map(|text| Cell { text, changed: None }).collect();
         if let Some(older) = place.map(|place| &self.rows[place]) {
-            for cell in &mut cells {
-                let then = older.cells.iter().find(|then| then.name == cell.name);
-                let is_same = then.is_some_and(|then| then.text == cell.text);
+            let is_rewritten = older.is_absent || record.value.is_none();
+            for (at, cell) in cells.iter_mut().enumerate() {
+                let then = older.cells.get(at);
+                let is_same = then.map_or("", |then| &then.text) == cell.text;
                 cell.changed = if is_same { then.and_then(|then| then.changed) } else { Some(now) };
+                // A record that comes or goes changes in all of its columns, which says nothing of any.
+                if !is_same && !is_rewritten {
+                    self.columns.note_change(at);
+                }
             }
         }
         let row = Row {
@@ -85,6 +92,7 @@ impl Board {
             stamp: record.stamp,
             arrived: now,
             has_changed: place.is_some(),
+            is_prompt: place.is_some() && !self.is_stale(&record.key),
             is_absent: record.value.is_none(),
             cells,
         };
@@ -126,6 +134,11 @@ impl Board {
         self.is_sorted = false;
     }
 
+    /// What of the values is shown.
+    pub(super) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
     /// Every row, sorted.
     pub(super) fn rows(&mut self) -> &[Row] {
         if !self.is_sorted {
@@ -137,37 +150,6 @@ impl Board {
             self.is_sorted = true;
         }
         &self.rows
-    }
-
-    fn cells(&self, record: &Record) -> Vec<Cell> {
-        let members = record.value.as_ref().and_then(|value| Members::parse(value.get()).ok()).unwrap_or_default();
-        let cell = |name: &str, text: String| Cell { name: name.to_owned(), text, changed: None };
-        if self.fields.is_empty() {
-            // The key stands in a column of its own already.
-            let others = members.iter().map(|(name, raw)| cell(name, shown(raw)));
-            return others.filter(|cell| cell.text != record.key).collect();
-        }
-        self.fields
-            .iter()
-            .map(|field| cell(field, member(&members, field).map_or(String::new(), |raw| shown(&raw))))
-            .collect()
-    }
-}
-
-/// The member called `path` or, where there is none, the one that its dots lead to.
-fn member(members: &Members, path: &str) -> Option<String> {
-    if let Some(raw) = members.get(path) {
-        return Some(raw.to_owned());
-    }
-    let (outer, inner) = path.split_once('.')?;
-    member(&Members::parse(members.get(outer)?).ok()?, inner)
-}
-
-/// A JSON text as a cell: a string's content, anything else on one line.
-fn shown(raw: &str) -> String {
-    match serde_json::from_str::<String>(raw) {
-        Ok(text) => harmless(&text),
-        Err(_) => lay_out(raw, Layout::Compact),
     }
 }
 
@@ -199,18 +181,9 @@ pub(super) mod tests {
         let later = began + Duration::from_secs(1);
         board.take(&record("a", 2, r#"{"sku":"a","price":2,"stock":5}"#), later);
         let row = &board.rows()[0];
-        let changed: Vec<_> = row.cells.iter().map(|cell| (&*cell.name, &*cell.text, cell.changed)).collect();
-        assert_eq!(changed, [("price", "2", Some(later)), ("stock", "5", None)]);
+        let changed: Vec<_> = row.cells.iter().map(|cell| (&*cell.text, cell.changed)).collect();
+        assert_eq!(changed, [("a", None), ("2", Some(later)), ("5", None)]);
         assert_eq!((row.stamp, row.arrived), (Stamp::new(1, 2), later));
-    }
-
-    #[test]
-    fn fields_are_found_in_the_value_and_inside_of_it() {
-        let mut board = Board::new(["price", "attributes.colour.name", "a.b", "none"].map(str::to_owned).to_vec());
-        let value = r#"{"price":1.50,"attributes":{"colour":{"name":"red\u001b"}},"a.b":[1, 2]}"#;
-        board.take(&record("x", 1, value), Instant::now());
-        let texts: Vec<_> = board.rows()[0].cells.iter().map(|cell| cell.text.clone()).collect();
-        assert_eq!(texts, ["1.50", r"red\u001b", "[1,2]", ""]);
     }
 
     #[test]
@@ -228,6 +201,32 @@ pub(super) mod tests {
         assert_eq!(keys(&mut board), ["9", "10", "100"]);
         board.take(&record("10", 3, "{}"), at(5));
         assert_eq!(keys(&mut board), ["10", "9", "100"], "what never changed comes last");
+    }
+
+    #[test]
+    fn a_state_is_prompt_if_it_follows_another_while_the_server_vouches_for_the_key() {
+        let mut board = Board::new(Vec::new());
+        let mut take = |board: &mut Board, version| {
+            board.take(&record("a", version, "{}"), Instant::now());
+            board.rows()[0].is_prompt
+        };
+        assert!(!take(&mut board, 1), "it may have stood so for long");
+        board.judge("a".into(), Freshness::Fresh);
+        assert!(take(&mut board, 2));
+        board.judge("a".into(), Freshness::Stale { since: None });
+        assert!(!take(&mut board, 3), "it may have come late");
+        board.judge("a".into(), Freshness::Fresh);
+        assert!(take(&mut board, 4));
+    }
+
+    #[test]
+    fn a_record_that_comes_or_goes_says_nothing_of_what_moves() {
+        let mut board = Board::new(Vec::new());
+        for (version, value) in [(1, r#"{"p":1,"q":1}"#), (2, "null"), (3, r#"{"p":1,"q":1}"#), (4, r#"{"p":1,"q":2}"#)]
+        {
+            board.take(&record("a", version, value), Instant::now());
+        }
+        assert_eq!(board.columns().fit(1).0[0].name, "q");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! it comes.
 
 mod board;
+mod columns;
 mod keys;
 mod live;
 mod picture;
@@ -25,6 +26,10 @@ Examples:
   freshet watch products 85123A --format json | jq .value    a line a state, for programs
   psql -Atc 'SELECT sku FROM products' shop | freshet watch products --keys-from -
 
+Where the table has no room for all columns, those that change come first. An age counts from the
+record's change; >5m says that the record has stood so for 5 minutes at least, and was not seen to
+change: no state tells when it was made.
+
 Keys of the table: q leaves, s sorts by key or by the latest change, p pauses, the arrows and
 PgUp, PgDn, Home, End scroll.")]
 pub struct Args {
@@ -37,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     keys_from: Option<String>,
     /// A member of the value to show in a column of the table, such as price or attributes.colour; may be repeated.
-    /// Unless given, a short form of the whole value is shown.
+    /// Unless given, every member has a column.
     #[arg(long = "field", value_name = "MEMBER", conflicts_with_all = ["count", "lines"])]
     fields: Vec<String>,
     /// Print each state as it comes, also on a terminal.

@@ -10,20 +10,22 @@ use ratatui::{
     widgets::{Cell as TableCell, Row as TableRow, Table},
 };
 
-use super::board::{Board, Cell, Order, Row};
+use super::{
+    board::{Board, Cell, Order, Row},
+    columns::{ABSENT, GAP, Shown},
+};
 use crate::cli::{
     figures::grouped,
     pretty::harmless,
+    screen::cut,
     table::{Paint, Palette},
 };
 use crate::client::Status;
 
 /// How long a change is highlighted.
 const HIGHLIGHT: Duration = Duration::from_secs(2);
-/// The widest a column of keys or of a field becomes.
-const COLUMN_MAX: usize = 32;
-/// The room between two columns.
-const GAP: usize = 2;
+/// The width of an age.
+const AGE: usize = 5;
 
 /// What is drawn.
 pub(super) struct Picture<'a> {
@@ -42,42 +44,46 @@ impl Picture<'_> {
         let [head, body, help] =
             Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(frame.area());
         let room = usize::from(body.height.saturating_sub(1));
-        let (order, fields) = (board.order, board.fields.clone());
-        frame.render_widget(self.head(board.stale()), head);
-        let rows = board.rows();
-        frame.render_widget(self.help(rows.len(), top, room, order), help);
-        let shown = rows[top.min(rows.len())..(top + room).min(rows.len())].to_vec();
-        self.table(frame, body, &shown, &fields, |row| board.is_stale(&row.key));
+        let (order, all) = (board.order, board.rows().len());
+        let shown = board.rows()[top.min(all)..(top + room).min(all)].to_vec();
+        let hidden = self.table(frame, body, board, &shown);
+        frame.render_widget(self.head(board.stale(), &hidden, usize::from(head.width)), head);
+        frame.render_widget(self.help(all, top, room, order, usize::from(help.width)), help);
         room
     }
 
-    /// `stale`: how many keys are not fresh, and for how long.
-    fn head(&self, stale: Option<(usize, Duration)>) -> Line<'static> {
+    /// `stale`: how many keys are not fresh, and for how long. `hidden`: the columns that there was no room for.
+    fn head(&self, stale: Option<(usize, Duration)>, hidden: &[String], width: usize) -> Line<'static> {
         let keys = if self.keys == 1 { "1 key".into() } else { format!("{} keys", grouped(self.keys as u64)) };
-        let mut spans = vec![
-            Span::styled(harmless(self.collection), self.palette.style(Paint::Strong)),
-            Span::raw(format!("  {keys}  ")),
-        ];
-        spans.extend(match self.status {
-            Status::Connected => vec![Span::styled("connected", self.palette.style(Paint::Good))],
-            Status::Draining(_) => vec![Span::styled("the node drains; moving on", self.palette.style(Paint::Warn))],
-            Status::Reconnecting { reason, .. } => vec![
-                Span::styled("connection lost", self.palette.style(Paint::Bad)),
-                Span::raw(format!(": {}; trying again", harmless(reason))),
-            ],
-            Status::Closed { reason } => vec![Span::styled(harmless(reason), self.palette.style(Paint::Bad))],
-        });
+        let mut parts = vec![(harmless(self.collection), Paint::Strong), (format!("  {keys}  "), Paint::Plain)];
+        match self.status {
+            Status::Connected => parts.push(("connected".into(), Paint::Good)),
+            Status::Draining(_) => parts.push(("the node drains; moving on".into(), Paint::Warn)),
+            Status::Reconnecting { reason, .. } => parts.extend([
+                ("connection lost".into(), Paint::Bad),
+                (format!(": {}; trying again", harmless(reason)), Paint::Plain),
+            ]),
+            Status::Closed { reason } => parts.push((harmless(reason), Paint::Bad)),
+        }
         if let Some((keys, age)) = stale.filter(|_| *self.status == Status::Connected) {
-            let text = format!("  {} not proven for {}", grouped(keys as u64), short(age));
-            spans.push(Span::styled(text, self.palette.style(Paint::Warn)));
+            parts.push((format!("  {} not proven for {}", grouped(keys as u64), short(age)), Paint::Warn));
         }
         if self.paused {
-            spans.push(Span::styled("  paused", self.palette.style(Paint::Warn)));
+            parts.push(("  paused".into(), Paint::Warn));
         }
-        Line::from(spans)
+        if !hidden.is_empty() {
+            parts.push((format!("  no room for {}", hidden.join(", ")), Paint::Quiet));
+        }
+        let mut left = width;
+        let spans = parts.into_iter().map(|(text, paint)| {
+            let span = Span::styled(cut(&text, left), self.palette.style(paint));
+            left -= span.width();
+            span
+        });
+        Line::from(spans.collect::<Vec<_>>())
     }
 
-    fn help(&self, rows: usize, top: usize, room: usize, order: Order) -> Line<'static> {
+    fn help(&self, rows: usize, top: usize, room: usize, order: Order, width: usize) -> Line<'static> {
         let sort = match order {
             Order::Key => "latest first",
             Order::Latest => "by key",
@@ -87,76 +93,61 @@ impl Picture<'_> {
             true => format!("   ↑ ↓ scroll ({}-{} of {rows})", top + 1, (top + room).min(rows)),
             false => String::new(),
         };
-        Line::styled(format!("q leave   s {sort}   p {pause}{scroll}"), self.palette.style(Paint::Quiet))
+        let help = format!("q leave   s {sort}   p {pause}{scroll}");
+        Line::styled(cut(&help, width), self.palette.style(Paint::Quiet))
     }
 
-    fn table(
-        &self,
-        frame: &mut Frame<'_>,
-        area: Rect,
-        rows: &[Row],
-        fields: &[String],
-        is_stale: impl Fn(&Row) -> bool,
-    ) {
+    /// Draws `rows`; returns the names of the columns that there was no room for.
+    fn table(&self, frame: &mut Frame<'_>, area: Rect, board: &Board, rows: &[Row]) -> Vec<String> {
+        let room = usize::from(area.width);
+        let keys: Vec<_> = rows.iter().map(|row| harmless(&row.key)).collect();
         let versions: Vec<_> = rows.iter().map(|row| row.stamp.version.to_string()).collect();
-        let mut columns = vec![
-            ("key".to_owned(), widest(rows.iter().map(|row| &*row.key), 3)),
-            ("version".to_owned(), widest(versions.iter().map(String::as_str), 7)),
-            ("  age".to_owned(), 5),
-        ];
-        for (at, field) in fields.iter().enumerate() {
-            let texts = rows.iter().filter_map(|row| row.cells.get(at)).map(|cell| &*cell.text);
-            // The first one must also hold "absent".
-            let least = Span::raw(field).width().max(if at == 0 { 6 } else { 0 });
-            columns.push((harmless(field), widest(texts, least)));
+        let key = widest(keys.iter().map(String::as_str), "key").min(room / 2);
+        let version = widest(versions.iter().map(String::as_str), "version");
+        let before = key + GAP + version + GAP + AGE + GAP;
+        let (mut columns, hidden) = board.columns().fit(room.saturating_sub(before));
+        if columns.is_empty() {
+            // Where no record has been there yet, or room for it, there may still be some to say so of.
+            columns.push(Shown { place: usize::MAX, name: "", width: ABSENT.len(), is_figure: false });
         }
-        if fields.is_empty() {
-            columns.push(("value".into(), usize::from(area.width)));
-        }
-        // What has no room is cut off at the right: the first columns matter most.
-        let mut left = usize::from(area.width);
-        let widths: Vec<_> = columns
-            .iter()
-            .map(|(_, width)| {
-                let width = left.min(*width);
-                left = left.saturating_sub(width + GAP);
-                Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX))
-            })
-            .collect();
-        let head = TableRow::new(columns.into_iter().map(|(head, _)| head)).style(self.palette.style(Paint::Quiet));
-        let rows = rows.iter().map(|row| self.row(row, fields.is_empty(), is_stale(row)));
-        frame.render_widget(Table::new(rows, widths).header(head).column_spacing(GAP as u16), area);
+        let quiet = self.palette.style(Paint::Quiet);
+        let mut head = vec![Line::raw("key"), Line::raw("version").right_aligned(), Line::raw("age").right_aligned()];
+        head.extend(columns.iter().map(|column| aligned(cut(&harmless(column.name), column.width), quiet, column)));
+        let widths = [key, version, AGE].into_iter().chain(columns.iter().map(|column| column.width));
+        let widths = widths.map(|width| Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX)));
+        let rows = rows.iter().map(|row| {
+            let style = if board.is_stale(&row.key) { quiet } else { Style::new() };
+            self.row(row, key, &columns).style(style)
+        });
+        let table = Table::new(rows, widths).header(TableRow::new(head).style(quiet)).column_spacing(GAP as u16);
+        frame.render_widget(table, area);
+        hidden.into_iter().map(harmless).collect()
     }
 
-    fn row(&self, row: &Row, whole: bool, is_stale: bool) -> TableRow<'static> {
-        let fresh = row.has_changed && self.is_recent(row.arrived);
-        let mark =
-            |text: String| TableCell::from(Span::styled(text, if fresh { self.highlight() } else { Style::new() }));
+    fn row(&self, row: &Row, key: usize, columns: &[Shown<'_>]) -> TableRow<'static> {
+        let is_marked = row.has_changed && self.is_recent(row.arrived);
+        let style = if is_marked { self.highlight() } else { Style::new() };
+        let version = Line::from(Span::styled(row.stamp.version.to_string(), style));
+        let age = self.age(row);
+        let mut cells = vec![Line::raw(cut(&harmless(&row.key), key)), version.right_aligned(), age.right_aligned()];
+        match columns.first().filter(|_| row.is_absent) {
+            Some(first) => cells.push(aligned(cut(ABSENT, first.width), self.palette.style(Paint::Warn), first)),
+            None => cells.extend(columns.iter().map(|column| match row.cells.get(column.place) {
+                Some(cell) => aligned(cut(&cell.text, column.width), self.cell(cell), column),
+                None => Line::default(),
+            })),
+        }
+        TableRow::new(cells.into_iter().map(TableCell::from))
+    }
+
+    /// How long the record has stood so; `>` where it may have done so for longer.
+    fn age(&self, row: &Row) -> Line<'static> {
         let age = self.now.saturating_duration_since(row.arrived);
-        let mut cells = vec![
-            TableCell::from(harmless(&row.key)),
-            mark(row.stamp.version.to_string()),
-            TableCell::from(format!("{:>5}", short(age))),
-        ];
-        match () {
-            () if row.is_absent => cells.push(TableCell::from(Span::styled("absent", self.palette.style(Paint::Warn)))),
-            () if whole => cells.push(TableCell::from(self.whole(row))),
-            () => cells
-                .extend(row.cells.iter().map(|cell| TableCell::from(Span::styled(cell.text.clone(), self.cell(cell))))),
+        match row.is_prompt {
+            true => Line::raw(short(age)),
+            false if age.as_secs() == 0 => Line::raw(">0s"),
+            false => Line::raw(format!(">{}", short(age))),
         }
-        let style = if is_stale { self.palette.style(Paint::Quiet) } else { Style::new() };
-        TableRow::new(cells).style(style)
-    }
-
-    /// A value on one line: what changed is what stands out.
-    fn whole(&self, row: &Row) -> Line<'static> {
-        let mut spans = Vec::with_capacity(row.cells.len() * 3);
-        for cell in &row.cells {
-            spans.push(Span::styled(format!("{} ", harmless(&cell.name)), self.palette.style(Paint::Quiet)));
-            spans.push(Span::styled(cell.text.clone(), self.cell(cell)));
-            spans.push(Span::raw("  "));
-        }
-        Line::from(spans)
     }
 
     fn cell(&self, cell: &Cell) -> Style {
@@ -178,9 +169,15 @@ impl Picture<'_> {
     }
 }
 
-/// The width of a column of `texts`.
-fn widest<'a>(texts: impl Iterator<Item = &'a str>, least: usize) -> usize {
-    texts.map(|text| Span::raw(text).width()).max().unwrap_or_default().clamp(least, COLUMN_MAX.max(least))
+/// A text in a column, where figures are at the right.
+fn aligned(text: String, style: Style, column: &Shown<'_>) -> Line<'static> {
+    let line = Line::from(Span::styled(text, style));
+    if column.is_figure { line.right_aligned() } else { line }
+}
+
+/// The width of a column of `texts` below `head`.
+fn widest<'a>(texts: impl Iterator<Item = &'a str>, head: &str) -> usize {
+    texts.map(|text| Span::raw(text).width()).max().unwrap_or_default().max(head.len())
 }
 
 /// An age in at most four letters: `now`, `45s`, `12m`, `5h`, `3d`.
@@ -201,25 +198,33 @@ mod tests {
     use super::{super::board::tests::record, *};
     use crate::client::Freshness;
 
-    struct Shown {
+    struct Drawn {
         text: String,
         /// The texts that stand out.
         reversed: String,
         room: usize,
     }
 
-    fn drawn(board: &mut Board, top: usize, status: &Status, now: Instant) -> Shown {
-        let mut terminal = Terminal::new(TestBackend::new(80, 8)).expect("a screen");
+    fn drawn_at(width: u16, board: &mut Board) -> String {
+        sized(width, board, 0, &Status::Connected, Instant::now()).text
+    }
+
+    fn drawn(board: &mut Board, top: usize, status: &Status, now: Instant) -> Drawn {
+        sized(80, board, top, status, now)
+    }
+
+    fn sized(width: u16, board: &mut Board, top: usize, status: &Status, now: Instant) -> Drawn {
+        let mut terminal = Terminal::new(TestBackend::new(width, 8)).expect("a screen");
         let palette = Palette { colours: false };
         let picture = Picture { collection: "products", keys: 9, status, paused: false, palette, now };
         let mut room = 0;
         terminal.draw(|frame| room = picture.draw(frame, board, top)).expect("drawn");
         let buffer = terminal.backend().buffer();
-        let line = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
         let text = (0..8).map(line).collect::<Vec<_>>().join("\n");
         let stands_out = buffer.content().iter().filter(|cell| cell.modifier.contains(Modifier::REVERSED));
         let reversed = stands_out.map(ratatui::buffer::Cell::symbol).collect();
-        Shown { text, reversed, room }
+        Drawn { text, reversed, room }
     }
 
     #[track_caller]
@@ -237,22 +242,70 @@ mod tests {
         let first = drawn(&mut board, 0, &Status::Connected, began);
         shows(
             &first.text,
-            &["products  9 keys  connected", "key     version    age  price   stock", "85123A  1", "295     41"],
+            &[
+                "products  9 keys  connected",
+                "key     version    age   price  stock",
+                "85123A        1    >0s     295     41",
+            ],
         );
         assert_eq!(first.reversed, "", "a first state is no change");
         board.take(&record("85123A", 12, r#"{"price":295,"stock":40}"#), began);
         assert_eq!(drawn(&mut board, 0, &Status::Connected, began).reversed, "1240");
         let later = drawn(&mut board, 0, &Status::Connected, began + HIGHLIGHT);
         assert_eq!(later.reversed, "");
-        shows(&later.text, &["   2s  295"]);
+        shows(&later.text, &["85123A       12     2s     295     40"]);
     }
 
     #[test]
-    fn without_fields_a_value_is_shown_in_short() {
+    fn an_age_is_a_bound_where_the_change_itself_was_not_seen() {
         let mut board = Board::new(Vec::new());
-        board.take(&record("a", 1, r#"{"sku":"a","name":"HEART","price":295}"#), Instant::now());
-        board.take(&record("b", 2, "null"), Instant::now());
-        shows(&drawn(&mut board, 0, &Status::Connected, Instant::now()).text, &["name HEART  price 295", "absent"]);
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        for key in ["a", "b"] {
+            board.take(&record(key, 1, r#"{"n":1}"#), began);
+            board.judge(key.into(), Freshness::Fresh);
+        }
+        board.take(&record("b", 2, r#"{"n":2}"#), at(50));
+        shows(&drawn(&mut board, 0, &Status::Connected, at(53)).text, &["a          1   >53s", "b          2     3s"]);
+    }
+
+    #[test]
+    fn what_moves_is_shown_where_there_is_no_room_for_all() {
+        let mut board = Board::new(Vec::new());
+        let value = |price: u64| {
+            format!(
+                r#"{{"sku":"85123A","name":"WHITE HANGING HEART T-LIGHT HOLDER","currency":"GBP","colour":"{}","price":{price}}}"#,
+                "cream ".repeat(5)
+            )
+        };
+        board.take(&record("85123A", 1, &value(295)), Instant::now());
+        board.take(&record("22423", 2, "null"), Instant::now());
+        let all = drawn(&mut board, 0, &Status::Connected, Instant::now()).text;
+        shows(&all, &["WHITE HANGING HEART T-LIGH…  GBP ", "cream cre…", "295", "absent"]);
+        board.take(&record("85123A", 3, &value(1_295)), Instant::now());
+        let narrow = drawn_at(40, &mut board);
+        shows(&narrow, &["price", " 1295", "absent", "no room f"]);
+        assert!(!narrow.contains("name"), "{narrow}");
+    }
+
+    #[test]
+    fn a_record_that_was_never_there_is_said_to_be_absent() {
+        let mut board = Board::new(Vec::new());
+        board.take(&record("a", 0, "null"), Instant::now());
+        shows(&drawn_at(60, &mut board), &["a          0    >0s  absent"]);
+    }
+
+    #[test]
+    fn keys_and_texts_that_are_too_wide_are_cut_with_a_mark() {
+        let mut board = Board::new(vec!["n".into()]);
+        let key = "0123456789".repeat(6);
+        board.take(&record(&key, 1, r#"{"n":"日本日本日本日本日本日本日本日本日本日本"}"#), Instant::now());
+        let text = drawn_at(60, &mut board);
+        shows(&text, &[&format!("{}…  ", &key[..29]), "日 本 日 本 日 …"]);
+        let status = Status::Reconnecting { reason: "x".repeat(90), wait: Duration::from_secs(1) };
+        assert!(
+            drawn(&mut board, 0, &status, Instant::now()).text.lines().next().is_some_and(|line| line.ends_with("x…"))
+        );
     }
 
     #[test]

@@ -65,3 +65,21 @@ fn kind_name(kind: ColumnKind) -> &'static str {
         ColumnKind::Generated => "generated",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::DOCUMENT;
+    use crate::protocol::Method;
+
+    /// A client cannot name another method: those of the Rust client are `Method`s, and the server carries out each.
+    #[test]
+    fn the_document_has_the_methods_of_the_protocol_and_no_others() {
+        let document: Value = serde_json::from_str(DOCUMENT).expect("JSON");
+        let listed = document["methods"].as_array().into_iter().flatten().filter_map(|method| method["name"].as_str());
+        assert_eq!(listed.collect::<BTreeSet<_>>(), BTreeSet::from(Method::ALL.map(Method::name)));
+    }
+}

@@ -134,8 +134,8 @@ impl<'a> Call<'a> {
 type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Reply, Failure>>;
 
 /// The dispatch table.
-fn handler(method: Method) -> Option<Handler> {
-    Some(match method {
+fn handler(method: Method) -> Handler {
+    match method {
         Method::Get => |call| Box::pin(read::get(call)),
         Method::GetMany => |call| Box::pin(read::get_many(call)),
         Method::List => |call| Box::pin(read::list(call)),
@@ -147,8 +147,7 @@ fn handler(method: Method) -> Option<Handler> {
         Method::Unsubscribe => |call| Box::pin(subscribe::unsubscribe(call)),
         Method::Freshness => |call| Box::pin(freshness::freshness(call)),
         Method::Discover => |call| Box::pin(describe::discover(call)),
-        Method::Authenticate => return None,
-    })
+    }
 }
 
 /// Carries a request out; what its answer takes is taken from `charge`.
@@ -161,12 +160,11 @@ pub(super) async fn call(
     request: &Request<'_>,
     charge: &Charge,
 ) -> Result<Reply, Failure> {
-    match Method::from_name(&request.method).and_then(handler) {
-        Some(handler) => handler(Call { shared, caller, params: request.params, charge }).await,
+    match Method::from_name(&request.method) {
+        Some(method) => handler(method)(Call { shared, caller, params: request.params, charge }).await,
         None => {
             let name: String = request.method.chars().take(64).collect();
-            let served = Method::ALL.into_iter().filter(|method| handler(*method).is_some());
-            let names: Vec<_> = served.map(Method::name).collect();
+            let names = Method::ALL.map(Method::name);
             let message = format!("there is no method {name:?}; there are {}", names.join(", "));
             Err(RpcError::new(Code::MethodNotFound, message).into())
         }

@@ -63,9 +63,11 @@ impl ThreeNodes {
 
     /// A client that learns only from its connection's end that a node is gone, and hurries back.
     pub async fn client(&self) -> Client {
-        let mut options = Options::default();
-        (options.heartbeat, options.request_timeout) = (Duration::from_secs(600), Duration::from_secs(60));
-        (options.backoff_base, options.backoff_limit) = (Duration::from_millis(50), Duration::from_millis(500));
+        let options = Options::new()
+            .heartbeat(Duration::from_secs(600))
+            .request_timeout(Duration::from_secs(60))
+            .backoff_base(Duration::from_millis(50))
+            .backoff_limit(Duration::from_millis(500));
         Client::connect(&self.url(), options).await.expect("connect")
     }
 }

@@ -2,6 +2,7 @@
 
 mod away;
 mod bystanders;
+mod client;
 mod export;
 mod input;
 mod order;

@@ -25,7 +25,7 @@ async fn start(node: &Node, redis: &Redis, alerts: mpsc::UnboundedSender<Alert>)
     let connection = client.get_multiplexed_async_connection_with_config(&settings).await.expect("connect");
     let mut worker = Worker {
         redis: connection,
-        client: Client::connect(&node.url(), Options::default()).await.expect("connect"),
+        client: Client::connect(&node.url(), Options::new()).await.expect("connect"),
         group: "alerts".into(),
         name: "one".into(),
         below: 10,

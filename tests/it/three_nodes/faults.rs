@@ -65,9 +65,8 @@ async fn all_screens_follow(nodes: &ThreeNodes, database: &TestDatabase, screens
     for _ in 0..5 {
         database.run("UPDATE products SET stock = stock + 1").await;
     }
-    let mut patch = Patch::default();
-    patch.increment.insert("stock".into(), 1.into());
-    let options = WriteOptions { idempotency_key: Some(what.to_owned()), ..WriteOptions::default() };
+    let patch = Patch::new().increment("stock", 1);
+    let options = WriteOptions::new().idempotency_key(what);
     let client = nodes.client().await;
     client.patch("products", "k7", &patch, options).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let rows = rows(database).await;

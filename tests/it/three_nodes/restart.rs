@@ -78,7 +78,7 @@ async fn load(nodes: &ThreeNodes, database: &TestDatabase) -> Vec<AbortOnDropHan
 async fn read_all(nodes: &ThreeNodes) {
     for node in &nodes.nodes.all {
         let url = format!("ws://{}/v1/ws", node.public);
-        let client = Client::connect(&url, Options::default()).await.expect("connect");
+        let client = Client::connect(&url, Options::new()).await.expect("connect");
         let keys: Vec<_> = (0..HOT).map(|n| format!("k{n}")).collect();
         for keys in keys.chunks(50) {
             client.get_many("products", keys).await.expect("read");

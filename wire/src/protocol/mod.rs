@@ -28,8 +28,8 @@ pub use close::CloseCode;
 pub use error::{Code, RpcError};
 pub use message::{Message, parse, parse_single};
 pub use methods::{
-    Asked, AuthenticateParams, DeleteParams, DescribeParams, FreshnessParams, GetManyParams, GetParams, ListParams,
-    Method, PatchParams, PutParams, SubscribeParams, UnsubscribeParams,
+    Asked, DeleteParams, DescribeParams, FreshnessParams, GetManyParams, GetParams, ListParams, Method, PatchParams,
+    PutParams, SubscribeParams, UnsubscribeParams,
 };
 pub use request::{Rejected, Request};
 pub use scan::{PlainGet, plain_get};

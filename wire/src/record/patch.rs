@@ -4,11 +4,11 @@ mod members;
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use bigdecimal::BigDecimal;
 use serde_json::value::RawValue;
 
 pub use self::members::{Members, ValueError};
 use super::{Collection, ColumnKind};
+pub use bigdecimal::BigDecimal;
 
 /// Levels of objects that a patch is merged through.
 const MERGE_DEPTH_MAX: usize = 128;
@@ -47,6 +47,22 @@ pub enum PatchError {
 }
 
 impl Patch {
+    /// Changes nothing.
+    pub fn new() -> Self {
+        Patch::default()
+    }
+
+    /// Sets `members`, instead of those of earlier calls.
+    pub fn merge(self, members: Members) -> Self {
+        Patch { merge: members, ..self }
+    }
+
+    /// Adds `amount` to a numeric column, exactly.
+    pub fn increment(mut self, column: impl Into<String>, amount: impl Into<BigDecimal>) -> Self {
+        self.increment.insert(column.into(), amount.into());
+        self
+    }
+
     /// Checks that no amount is beyond what exact arithmetic writes out.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ mod write;
 
 pub use freshness::{Asked, FreshnessParams};
 pub use read::{DescribeParams, GetManyParams, GetParams, ListParams};
-pub use watch::{AuthenticateParams, SubscribeParams, UnsubscribeParams};
+pub use watch::{SubscribeParams, UnsubscribeParams};
 pub use write::{DeleteParams, IDEMPOTENCY_KEY_BYTES_MAX, PatchParams, PutParams, VALUE_DEPTH_MAX};
 
 /// What a client can ask for.
@@ -38,15 +38,13 @@ pub enum Method {
     Unsubscribe,
     /// Up to when records are proven.
     Freshness,
-    /// Present a token.
-    Authenticate,
     /// The OpenRPC document.
     Discover,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 12] = [
+    pub const ALL: [Method; 11] = [
         Method::Get,
         Method::GetMany,
         Method::List,
@@ -57,7 +55,6 @@ impl Method {
         Method::Subscribe,
         Method::Unsubscribe,
         Method::Freshness,
-        Method::Authenticate,
         Method::Discover,
     ];
 
@@ -74,7 +71,6 @@ impl Method {
             Method::Subscribe => "subscribe",
             Method::Unsubscribe => "unsubscribe",
             Method::Freshness => "freshness",
-            Method::Authenticate => "authenticate",
             Method::Discover => "rpc.discover",
         }
     }
@@ -93,7 +89,6 @@ impl Method {
             "subscribe" => Some(Method::Subscribe),
             "unsubscribe" => Some(Method::Unsubscribe),
             "freshness" => Some(Method::Freshness),
-            "authenticate" => Some(Method::Authenticate),
             "rpc.discover" => Some(Method::Discover),
             _ => None,
         }

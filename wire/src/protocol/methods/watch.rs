@@ -1,4 +1,4 @@
-//! What `subscribe`, `unsubscribe` and `authenticate` are asked with.
+//! What `subscribe` and `unsubscribe` are asked with.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -72,29 +72,6 @@ impl<'a> UnsubscribeParams<'a> {
     }
 }
 
-/// `authenticate`: by position `[token]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AuthenticateParams<'a> {
-    /// The token, a secret.
-    pub token: Cow<'a, str>,
-}
-
-impl std::fmt::Debug for AuthenticateParams<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AuthenticateParams { token: .. }")
-    }
-}
-
-impl<'a> AuthenticateParams<'a> {
-    /// Reads the parameters.
-    ///
-    /// # Errors
-    /// -32602, naming the parameter.
-    pub fn parse(params: Option<&'a RawValue>) -> Result<Self, RpcError> {
-        Ok(AuthenticateParams { token: Fields::read(params, &["token"])?.text("token")? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,10 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_never_printed() {
-        let params = raw(r#"["secret"]"#);
-        let params = AuthenticateParams::parse(Some(&params)).expect("valid");
-        assert!(!format!("{params:?}").contains("secret"));
-        assert_eq!(UnsubscribeParams::parse(Some(&raw(r#"{"id":"s1"}"#))).expect("valid").id, "s1");
+    fn a_subscription_is_ended_by_its_id() {
+        for text in [r#"{"id":"s1"}"#, r#"["s1"]"#] {
+            assert_eq!(UnsubscribeParams::parse(Some(&raw(text))).expect("valid").id, "s1");
+        }
     }
 }
