@@ -18,6 +18,7 @@
 
 mod audit;
 mod body;
+mod client;
 mod coding;
 mod document;
 pub mod host;

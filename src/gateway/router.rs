@@ -9,21 +9,26 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Edge, document::Document, operations, refusal::Refusal, rest, rpc, stats, switches, upgrade, whereabouts};
+use super::{
+    Edge, client, document::Document, operations, refusal::Refusal, rest, rpc, stats, switches, upgrade, whereabouts,
+};
 use crate::protocol::Code;
 
 const PUBLIC: &str = "GET /v1/ws (WebSocket), POST /v1/rpc, GET, PUT, PATCH and DELETE /v1/{collection}/{key}, \
-    GET /v1/{collection}?key=..&key=.. or ?prefix=..&limit=..&cursor=.., GET /v1/{collection}/{key}/events (SSE), GET /openapi.json";
+    GET /v1/{collection}?key=..&key=.. or ?prefix=..&limit=..&cursor=.., GET /v1/{collection}/{key}/events (SSE), GET /openapi.json, \
+    GET /freshet.js (the client for pages)";
 const OPERATIONS: &str = "GET /livez, GET /readyz?verbose, GET /metrics, GET /v1/stats/events, \
     GET /where/{collection}/{key}, GET and PATCH /switches";
 
 /// What clients can ask for.
 pub(super) fn public(edge: Edge) -> Router {
     let openapi = Document::new("application/json", &include_bytes!("../../docs/openapi.json")[..]);
+    let client = client::document();
     let routes = Router::new()
         .route("/v1/ws", get(upgrade::upgrade))
         .route("/v1/rpc", post(rpc::call))
         .route("/openapi.json", get(async move |headers: HeaderMap| openapi.answer(&headers)))
+        .route("/freshet.js", get(async move |headers: HeaderMap| client.answer(&headers)))
         .merge(rest::routes());
     let routes = match &edge.gateway.page {
         Some(page) => routes.merge(page.routes()),

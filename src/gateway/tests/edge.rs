@@ -50,7 +50,6 @@ async fn the_page_is_protected_and_revalidated() {
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
-        ("/freshet.js", "text/javascript; charset=utf-8"),
         ("/inter.woff2", "font/woff2"),
         ("/products.json", "application/json"),
     ] {
@@ -133,6 +132,22 @@ async fn counters_are_public_beside_the_page_alone() {
 }
 
 #[tokio::test]
+async fn every_node_serves_the_client_to_pages_of_any_origin() {
+    let node = Node::start().await;
+    let response = node.http.get(node.url("/freshet.js")).header("origin", "https://shop.example").send().await;
+    let response = response.expect("answered");
+    let headers = response.headers().clone();
+    assert_eq!(
+        (response.status().as_u16(), headers["content-type"].as_bytes()),
+        (200, &b"text/javascript; charset=utf-8"[..])
+    );
+    assert_eq!(headers["access-control-allow-origin"], "*");
+    assert!(response.text().await.expect("text").contains("export"));
+    let again = node.http.get(node.url("/freshet.js")).header("if-none-match", &headers["etag"]);
+    assert_eq!(again.send().await.expect("answered").status(), 304);
+}
+
+#[tokio::test]
 async fn without_a_page_the_root_says_what_is_served() {
     let node = Node::start().await;
     let text = node.http.get(node.url("/")).send().await.expect("answered").text().await.expect("text");
@@ -152,6 +167,7 @@ async fn the_openapi_document_describes_every_route() {
         ("/v1/{collection}/{key}", &["get", "head", "put", "patch", "delete"]),
         ("/v1/{collection}/{key}/events", &["get"]),
         ("/openapi.json", &["get"]),
+        ("/freshet.js", &["get"]),
     ] {
         for method in methods {
             assert!(document["paths"][path][method].is_object(), "{method} {path}");
