@@ -141,14 +141,18 @@ def test_a_node_reads_the_urls_of_its_secrets(tmp_path):
     assert read["gateway"]["listen"] == "0.0.0.0:8080"
 
 
-def test_a_node_reads_the_url_and_password_of_redis(tmp_path):
+@pytest.mark.parametrize("password", ["12345", "it's 'so'", "$(x)\"\\"])
+def test_a_node_reads_the_url_and_password_of_redis(password, tmp_path):
     given = values("redis")
     secrets = {("freshet-database", "url"): "postgres://db1/shop", ("freshet-redis", "url"): "rediss://cache1:6379",
-               ("freshet-redis", "password"): "12345"}
+               ("freshet-redis", "password"): password}
     (ca := tmp_path / "ca.crt").write_text("none")
     read = settings(node(render(given))["containers"][0], given["config"].replace("/etc/freshet-redis/ca.crt", str(ca)),
                     secrets, tmp_path)
     assert read["redis"]["urls"] == ["rediss://cache1:6379"] and read["redis"]["user"] == "freshet"
+    # `config print` shows none.
+    variable = environment(node(render(given))["containers"][0], secrets)["FRESHET__REDIS__PASSWORD"]
+    assert tomllib.loads(f"v = {variable}")["v"] == password
 
 
 def test_the_migration_logs_in_as_the_owner_and_the_nodes_never_see_that_url():
