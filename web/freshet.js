@@ -162,8 +162,17 @@ var Calls = class {
       signal?.addEventListener("abort", abort);
     });
   }
+  /** A read that is repeated within its time, where the server is too busy for it and says when to come back. */
+  askPatiently(ask) {
+    const spread = (ms) => ms * (1 + Math.random());
+    return this.#repeat(ask, ({ isRetryable, retryAfterMs }) => isRetryable && retryAfterMs !== void 0 ? spread(retryAfterMs) : void 0);
+  }
   write(method, params, options) {
-    const write = this.#repeat(method, params, options);
+    const kind = options.idempotencyKey === void 0 ? "once" : "keyed";
+    const write = this.#repeat({ kind, method, params, options }, (error) => {
+      const isUnknown = error.code === OUTCOME_UNKNOWN && "reason" in error.data;
+      return kind === "keyed" && isUnknown ? error.retryAfterMs ?? REPEAT_MS : void 0;
+    });
     const over = () => void this.#writes.delete(write);
     this.#writes.add(write);
     write.then(over, over);
@@ -173,18 +182,21 @@ var Calls = class {
   async settled() {
     await Promise.allSettled(this.#writes);
   }
-  async #repeat(method, params, options) {
-    const kind = options.idempotencyKey === void 0 ? "once" : "keyed";
+  /** Asks again after each error for which `waitMsAfter` gives a wait, as long as the time of the first request lasts. */
+  async #repeat(ask, waitMsAfter) {
+    const { options } = ask;
     const until = Date.now() + (options.timeoutMs ?? this.#timeoutMs);
+    let before;
     for (; ; ) {
       const timeoutMs = Math.max(1, until - Date.now());
       try {
-        return await this.ask({ kind, method, params, options: { ...options, timeoutMs } });
+        return await this.ask({ ...ask, options: { ...options, timeoutMs } });
       } catch (error) {
-        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
-        const waitMs = isUnknown ? error.retryAfterMs ?? REPEAT_MS : 0;
-        const isOver = this.#ended() !== void 0 || Date.now() + waitMs >= until;
-        if (kind === "once" || !isUnknown || isOver) throw error;
+        if (!(error instanceof FreshetError)) throw error;
+        const waitMs = waitMsAfter(error);
+        const isOver = waitMs === void 0 || this.#ended() !== void 0 || Date.now() + waitMs >= until;
+        if (isOver) throw error.code === DEADLINE ? before ?? error : error;
+        before = error;
         await pause(waitMs, options.signal);
       }
     }
@@ -230,7 +242,7 @@ function rereadResult(result, text, parse) {
   const { records } = result;
   if (records === void 0) return reread(result, text, ["result"], parse);
   const texts = elements(slice(text, ["result", "records"]) ?? "[]");
-  return { records: records.map((record, at) => reread(record, texts[at] ?? "", [], parse)) };
+  return { ...result, records: records.map((record, at) => reread(record, texts[at] ?? "", [], parse)) };
 }
 function reread(record, text, path, parse) {
   if (parse === void 0 || record.value === null || record.value === void 0) return record;
@@ -398,6 +410,62 @@ var Link = class {
   }
 };
 
+// src/record.ts
+function stateOf({ key, version, stamp, value = null, stale_ms, reset }) {
+  return {
+    key,
+    version,
+    stamp,
+    value,
+    ...stale_ms === void 0 ? {} : { staleMs: stale_ms },
+    ...reset ? { reset } : {}
+  };
+}
+function compareStamps(a, b) {
+  const [generationA, versionA] = parts(a);
+  const [generationB, versionB] = parts(b);
+  return generationA - generationB || versionA - versionB;
+}
+function generationOf(stamp) {
+  return parts(stamp)[0];
+}
+function parts(stamp) {
+  const dot = stamp.indexOf(".");
+  return [Number(stamp.slice(0, dot)), Number(stamp.slice(dot + 1))];
+}
+
+// src/list.ts
+var PAGE_SIZE = 100;
+async function* list(calls, watches, collection, { prefix, limit = Infinity, pageSize, ...options }) {
+  if (limit !== Infinity && !(Number.isInteger(limit) && limit >= 0)) {
+    throw new TypeError(`limit is ${String(limit)}: give a whole number, or leave it out to list all`);
+  }
+  let left = limit;
+  let cursor;
+  while (left > 0) {
+    const size = Math.min(left, pageSize ?? PAGE_SIZE);
+    const params = {
+      collection: JSON.stringify(collection),
+      prefix: prefix && JSON.stringify(prefix),
+      limit: pageSize === void 0 && size === PAGE_SIZE ? void 0 : size.toString(),
+      cursor: cursor && JSON.stringify(cursor)
+    };
+    const page = await calls.askPatiently({ kind: "read", method: "list", params, options });
+    for (const record of page.records) {
+      options.signal?.throwIfAborted();
+      const state = watches.answered(collection, record.key, stateOf(record));
+      if (!isThere(state)) continue;
+      yield state;
+      left -= 1;
+    }
+    cursor = page.cursor;
+    if (cursor === void 0) return;
+  }
+}
+function isThere(state) {
+  return state.value !== null;
+}
+
 // src/options.ts
 var DEFAULTS = {
   connectTimeoutMs: 1e4,
@@ -428,9 +496,9 @@ function obstacle(urls, { WebSocket }) {
   return path === void 0 ? void 0 : `there is no page here that ${path} could be of: give a URL such as wss://shop.example`;
 }
 function addresses(urls) {
-  const list = typeof urls === "string" ? [urls] : urls;
-  if (list.length === 0) throw new TypeError("give at least one URL");
-  return list.map(address);
+  const list2 = typeof urls === "string" ? [urls] : urls;
+  if (list2.length === 0) throw new TypeError("give at least one URL");
+  return list2.map(address);
 }
 function address(given) {
   const { location } = globalThis;
@@ -471,30 +539,6 @@ function writing({ ifStamp, idempotencyKey: idempotencyKey2 }) {
     if_stamp: ifStamp && JSON.stringify(ifStamp),
     idempotency_key: idempotencyKey2 && JSON.stringify(idempotencyKey2)
   };
-}
-
-// src/record.ts
-function stateOf({ key, version, stamp, value = null, stale_ms, reset }) {
-  return {
-    key,
-    version,
-    stamp,
-    value,
-    ...stale_ms === void 0 ? {} : { staleMs: stale_ms },
-    ...reset ? { reset } : {}
-  };
-}
-function compareStamps(a, b) {
-  const [generationA, versionA] = parts(a);
-  const [generationB, versionB] = parts(b);
-  return generationA - generationB || versionA - versionB;
-}
-function generationOf(stamp) {
-  return parts(stamp)[0];
-}
-function parts(stamp) {
-  const dot = stamp.indexOf(".");
-  return [Number(stamp.slice(0, dot)), Number(stamp.slice(dot + 1))];
 }
 
 // src/requests.ts
@@ -1192,6 +1236,9 @@ var Client = class {
     const answer = await this.#calls.ask({ kind: "read", method: "get_many", params, options });
     const { records } = answer;
     return records.map((record, at) => this.#watches.answered(collection, keys[at], stateOf(record)));
+  }
+  list(collection, options = {}) {
+    return list(this.#calls, this.#watches, collection, options);
   }
   /** Up to when what the server has of `keys` is proven, whether they are watched or not. */
   async freshness(collection, keys, options = {}) {

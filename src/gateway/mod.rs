@@ -49,7 +49,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -151,6 +151,9 @@ struct Inner {
     started: Instant,
     answers: IntCounterVec,
     turned_away: IntCounter,
+    open: IntGauge,
+    /// HTTP connections of clients.
+    public: TaskTracker,
     /// Records that are being looked for on behalf of operators.
     whereabouts: Semaphore,
 }
@@ -172,6 +175,8 @@ impl Gateway {
         readiness: Readiness,
         page: Option<Page>,
     ) -> Self {
+        let help = "What freshet_gateway_open may come to: gateway.connections_max.";
+        telemetry.limit("freshet_gateway_open_max", help, config.connections_max);
         let inner = Inner {
             hosts: Hosts::new(&config.hosts),
             origins: Origins::new(&config.origins),
@@ -183,6 +188,8 @@ impl Gateway {
             answers: telemetry.counters("freshet_gateway_answers_total", "HTTP requests answered.", &["status"]),
             turned_away: telemetry
                 .counter("freshet_gateway_turned_away_total", "Sockets closed because there were too many."),
+            open: telemetry.gauge("freshet_gateway_open", "Sockets of clients open now, WebSockets included."),
+            public: TaskTracker::new(),
             whereabouts: Semaphore::new(whereabouts::AT_ONCE_MAX),
             telemetry,
         };
@@ -196,8 +203,8 @@ impl Gateway {
     /// Dropping the future closes the listener and every HTTP connection at once
     /// (`an_edge_that_is_dropped_closes_its_connections`).
     pub async fn serve_public(&self, listener: TcpListener, stop: CancellationToken) {
-        let edge = self.edge(&stop);
-        let sockets = || edge.tasks.len() + self.inner.sessions.open();
+        let edge = self.edge(self.inner.public.clone(), &stop);
+        let sockets = || self.inner.public_sockets();
         listener::run(listener, router::public(edge.clone()), &edge, sockets).await;
     }
 
@@ -206,18 +213,23 @@ impl Gateway {
     /// # Cancel safety
     /// Dropping the future closes the listener and every HTTP connection at once.
     pub async fn serve_operations(&self, listener: TcpListener, stop: CancellationToken) {
-        let edge = self.edge(&stop);
+        let edge = self.edge(TaskTracker::new(), &stop);
         listener::run(listener, router::operations(edge.clone()), &edge, || edge.tasks.len()).await;
     }
 
-    fn edge(&self, stop: &CancellationToken) -> Edge {
-        Edge { gateway: self.inner.clone(), tasks: TaskTracker::new(), stop: stop.clone() }
+    fn edge(&self, tasks: TaskTracker, stop: &CancellationToken) -> Edge {
+        Edge { gateway: self.inner.clone(), tasks, stop: stop.clone() }
     }
 }
 
 impl Inner {
     fn service(&self) -> &Service {
         self.sessions.service()
+    }
+
+    /// Sockets of clients.
+    fn public_sockets(&self) -> usize {
+        self.public.len() + self.sessions.open()
     }
 }
 

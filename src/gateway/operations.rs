@@ -40,11 +40,13 @@ fn line(check: &Check) -> String {
     format!("{} {outcome}: {}\n", check.name, check.detail)
 }
 
-/// Everything counted, for Prometheus.
+/// Everything counted, for Prometheus, and how the checks of `/readyz` stand now.
 ///
 /// # Source
 /// Prometheus, "Exposition formats", text-based format 0.0.4.
 pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
+    edge.gateway.readiness.check().await;
+    edge.gateway.open.set(edge.gateway.public_sockets().try_into().unwrap_or(i64::MAX));
     text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", edge.gateway.telemetry.text())
 }
 

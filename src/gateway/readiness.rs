@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use prometheus::{IntGauge, IntGaugeVec};
 
 use super::{audit::Audit, redis::Redis};
 use crate::{
@@ -37,6 +38,8 @@ pub struct Readiness {
     store: Store,
     telemetry: Telemetry,
     draining: Arc<AtomicBool>,
+    ready: IntGauge,
+    held: IntGaugeVec,
 }
 
 /// What the checks come to.
@@ -65,7 +68,9 @@ pub struct Check {
 impl Readiness {
     /// A node that is not draining.
     pub fn new(service: Service, store: Store, telemetry: Telemetry) -> Self {
-        Readiness { service, store, telemetry, draining: Arc::default() }
+        let ready = telemetry.gauge("freshet_ready", "1 while clients should be sent to this node, as /readyz says.");
+        let held = telemetry.gauges("freshet_ready_check", "1 for each check of /readyz that holds.", &["check"]);
+        Readiness { service, store, telemetry, draining: Arc::default(), ready, held }
     }
 
     /// From now on this node is not ready, so that balancers send new clients elsewhere. There is no way back.
@@ -78,7 +83,7 @@ impl Readiness {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Runs every check, those of the databases side by side. Takes at most a second.
+    /// Runs every check, those of the databases side by side, and sets the gauges that tell of them. Takes at most a second.
     pub async fn check(&self) -> (Outcome, Vec<Check>) {
         let databases = join_all(self.store.databases().map(|database| self.check_database(database))).await;
         let serving = self.check_serving();
@@ -92,7 +97,12 @@ impl Readiness {
             (true, _) => Outcome::Ready,
         };
         let checks = std::iter::once(serving).chain(databases.into_iter().flatten()).chain(redis).chain([audit]);
-        (outcome, checks.collect())
+        let checks: Vec<Check> = checks.collect();
+        self.ready.set((outcome != Outcome::NotReady).into());
+        for check in &checks {
+            self.held.with_label_values(&[&check.name]).set(check.ok.into());
+        }
+        (outcome, checks)
     }
 
     fn check_serving(&self) -> Check {

@@ -64,9 +64,17 @@ impl Account {
     /// When the temporary folder cannot be written.
     pub fn fresh_folder(&self) -> io::Result<PathBuf> {
         let path = env::temp_dir().join(format!("freshet-{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&path)?;
-        self.take(&path)?;
+        self.make_folder(&path)?;
         Ok(path)
+    }
+
+    /// A new folder of the account's own at `path`.
+    ///
+    /// # Errors
+    /// When something is there already, or the folder above cannot be written.
+    pub fn make_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)?;
+        self.take(path)
     }
 
     /// The first directory above `path` that the account may not pass through.

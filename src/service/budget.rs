@@ -35,6 +35,8 @@ impl Budget {
     pub fn new(limit: usize, telemetry: &Telemetry) -> Self {
         let help = "Memory held by answers larger than 32 KiB that clients have not taken yet.";
         let gauge = telemetry.gauge("freshet_service_answer_bytes", help);
+        let help = "What freshet_service_answer_bytes may come to: service.answers_max.";
+        telemetry.limit("freshet_service_answer_max_bytes", help, limit);
         Budget { inner: Arc::new(Inner { limit, taken: AtomicUsize::new(0), gauge }) }
     }
 

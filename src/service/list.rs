@@ -99,6 +99,8 @@ impl Turns {
     pub(super) fn new(telemetry: &Telemetry) -> Self {
         let places = Semaphore::new(RUNNING_MAX + WAITING_MAX);
         let gauge = telemetry.gauge("freshet_service_lists", "Lists under way, and those that wait for their turn.");
+        let help = "What freshet_service_lists may come to; further lists are refused.";
+        telemetry.limit("freshet_service_lists_max", help, RUNNING_MAX + WAITING_MAX);
         Turns(Arc::new(Inner { places, running: Semaphore::new(RUNNING_MAX), gauge }))
     }
 

@@ -138,6 +138,11 @@ impl Sessions {
             closed: telemetry.counters("freshet_session_closed_total", "Connections ended, by close code.", &["code"]),
             open: telemetry.gauge("freshet_session_open", "Connections open now."),
         };
+        let Config { connections_max, subscriptions_max, .. } = shared.config;
+        let help = "What freshet_session_open may come to: session.connections_max.";
+        telemetry.limit("freshet_session_open_max", help, connections_max);
+        let help = "Keys that one connection may watch: session.subscriptions_max.";
+        telemetry.limit("freshet_session_subscriptions_max", help, subscriptions_max);
         Sessions { shared: Arc::new(shared), tasks: TaskTracker::new() }
     }
 

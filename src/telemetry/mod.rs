@@ -7,7 +7,7 @@ pub mod latency;
 use std::collections::BTreeMap;
 
 use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
     proto::{Metric, MetricFamily},
 };
@@ -44,6 +44,16 @@ impl Telemetry {
     /// A family of numbers that rise and fall, told apart by labels.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A family of durations that rise and fall, in seconds, told apart by labels.
+    pub fn durations(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// What a gauge may come to at the most, as configured, so that a share of it can be shown.
+    pub fn limit(&self, name: &str, help: &str, limit: impl TryInto<i64>) {
+        self.gauge(name, help).set(limit.try_into().unwrap_or(i64::MAX));
     }
 
     /// A distribution of durations.

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use prometheus::IntGaugeVec;
+use prometheus::GaugeVec;
 
 use super::{Tiers, shared::QueueId};
 use crate::{
@@ -28,7 +28,7 @@ const MARK_INTERVAL: Duration = Duration::from_millis(50);
 /// What was last read of the chains.
 pub(super) struct Chains {
     seen: Mutex<HashMap<QueueId, Seen>>,
-    behind: IntGaugeVec,
+    behind: GaugeVec,
 }
 
 #[derive(Clone, Copy)]
@@ -65,8 +65,8 @@ pub struct SharedDatabase {
 
 impl Chains {
     pub(super) fn new(telemetry: &Telemetry) -> Self {
-        let behind = telemetry.gauges(
-            "freshet_shared_behind_ms",
+        let behind = telemetry.durations(
+            "freshet_shared_behind_seconds",
             "How far Redis is behind the changes that this node has applied.",
             &["database"],
         );
@@ -105,7 +105,7 @@ impl Tiers {
         for (database, name) in self.databases() {
             let behind = shared.chains.behind.with_label_values(&[name]);
             let SharedDatabase { behind: known, .. } = self.shared_database(database, name, slices, &shared.chains);
-            behind.set(known.map_or(-1, |known| i64::try_from(known.as_millis()).unwrap_or(i64::MAX)));
+            behind.set(known.map_or(-1.0, |known| known.as_secs_f64()));
         }
     }
 

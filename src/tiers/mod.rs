@@ -35,7 +35,7 @@ pub mod whereabouts;
 
 use std::sync::Arc;
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounter, IntGauge};
 use serde::{Deserialize, Serialize};
 
 pub use batch::{Batcher, Loaded};
@@ -122,7 +122,7 @@ struct Inner {
     audits: Audits,
     stale_reads: IntCounter,
     store_reads: IntCounter,
-    age: IntGaugeVec,
+    age: GaugeVec,
     local_entries: IntGauge,
     local_bytes: IntGauge,
     floors_held: IntGauge,
@@ -146,8 +146,8 @@ impl Tiers {
             stale_reads: telemetry
                 .counter("freshet_tiers_stale_reads_total", "Store reads that were older than what the node knew."),
             store_reads: telemetry.counter("freshet_tiers_store_reads_total", "Reads that went to the store."),
-            age: telemetry.gauges(
-                "freshet_tiers_age_ms",
+            age: telemetry.durations(
+                "freshet_tiers_age_seconds",
                 "The age of the newest proof that every change is applied.",
                 &["database"],
             ),
@@ -156,6 +156,9 @@ impl Tiers {
             floors_held: telemetry.gauge("freshet_tiers_floors", "Keys whose newest version is remembered, about."),
             store,
         };
+        let help = "What freshet_tiers_local_bytes may come to: tiers.local.capacity.";
+        telemetry.limit("freshet_tiers_local_max_bytes", help, config.local.capacity.as_u64());
+        telemetry.limit("freshet_tiers_floors_max", "What freshet_tiers_floors may come to.", config.floors_max);
         Tiers { inner: Arc::new(inner) }
     }
 
@@ -231,8 +234,8 @@ impl Tiers {
     pub fn observe(&self) {
         let held = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         for database in self.inner.store.databases() {
-            let age = u64::try_from(self.freshness_of(database).age().as_millis()).unwrap_or(u64::MAX);
-            self.inner.age.with_label_values(&[self.inner.store.name(database)]).set(held(age));
+            let age = self.freshness_of(database).age().as_secs_f64();
+            self.inner.age.with_label_values(&[self.inner.store.name(database)]).set(age);
         }
         self.inner.local_entries.set(held(self.inner.local.entries()));
         self.inner.local_bytes.set(held(self.inner.local.bytes()));

@@ -141,14 +141,18 @@ def test_a_node_reads_the_urls_of_its_secrets(tmp_path):
     assert read["gateway"]["listen"] == "0.0.0.0:8080"
 
 
-def test_a_node_reads_the_url_and_password_of_redis(tmp_path):
+@pytest.mark.parametrize("password", ["12345", "it's 'so'", "$(x)\"\\"])
+def test_a_node_reads_the_url_and_password_of_redis(password, tmp_path):
     given = values("redis")
     secrets = {("freshet-database", "url"): "postgres://db1/shop", ("freshet-redis", "url"): "rediss://cache1:6379",
-               ("freshet-redis", "password"): "12345"}
+               ("freshet-redis", "password"): password}
     (ca := tmp_path / "ca.crt").write_text("none")
     read = settings(node(render(given))["containers"][0], given["config"].replace("/etc/freshet-redis/ca.crt", str(ca)),
                     secrets, tmp_path)
     assert read["redis"]["urls"] == ["rediss://cache1:6379"] and read["redis"]["user"] == "freshet"
+    # `config print` shows none.
+    variable = environment(node(render(given))["containers"][0], secrets)["FRESHET__REDIS__PASSWORD"]
+    assert tomllib.loads(f"v = {variable}")["v"] == password
 
 
 def test_the_migration_logs_in_as_the_owner_and_the_nodes_never_see_that_url():
@@ -157,6 +161,7 @@ def test_the_migration_logs_in_as_the_owner_and_the_nodes_never_see_that_url():
     secrets["shop-owner", "url"] = "postgres://owner@db1/shop"
     job = one(resources, "Job")["spec"]["template"]["spec"]["containers"][0]
     assert "owner@db1" in environment(job, secrets)["FRESHET__DATABASE"]
+    assert "--grant=freshet" in job["args"]
     assert "shop-owner" not in yaml.safe_dump(node(resources))
 
 
@@ -171,7 +176,7 @@ def test_the_migration_runs_before_the_release_with_what_is_there_by_then():
     assert "serviceAccountName" not in pod
     used = {volume["configMap"]["name"] for volume in pod["volumes"]}
     assert used == {config["metadata"]["name"], "shop-migrations"}
-    assert "--folder=/etc/freshet-migrations" in pod["containers"][0]["args"]
+    assert pod["containers"][0]["args"] == ["migrate", "--config=/etc/freshet/freshet.toml", "--folder=/etc/freshet-migrations"]
 
 
 def test_monitoring_gets_the_rules_and_the_dashboard_as_they_are():
@@ -223,6 +228,7 @@ def test_nodes_leave_slowly_and_come_fast():
     ({"databases": [{"existingSecret": "s"}], "config": "[gateway]\nhosts = [\"a\"]"}, "use `hosts`"),
     ({"config": "[[database]]\nurl = \"postgres://u:secret@h/d\""}, "with a password"),
     ({"databases": [{"existingSecret": "s"}], "replicaCount": 3}, "replicaCount"),
+    ({"databases": [{"existingSecret": "s"}], "migration": {"grant": True}}, "grant"),
     ({"databases": [{"url": "postgres://u:p@h/d"}]}, "url"),
     ({"databases": [{"existingSecret": "s"}], "ingress": {"enabled": True}}, "hosts"),
     ({"databases": [{"existingSecret": "s"}], "gateway": {"enabled": True}}, "parentRefs"),

@@ -16,8 +16,8 @@ from conftest import CHART, DEPLOY, ROOT, Node, Process, binary, fetch, free_por
 
 ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
-# What appears only with an event that a sound node does not show.
-LATER = {"freshet_store_replica_failures_total"}
+# What appears only with replicas, or with an event that a sound node does not show.
+LATER = {f"freshet_store_replica_{what}" for what in ("asked", "lag_seconds", "failures_total")}
 # What Prometheus itself says of a target.
 OF_PROMETHEUS = {"up"}
 
@@ -44,8 +44,8 @@ def named(expression: str) -> set[str]:
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
 
 
-def promtool(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True)
+def promtool(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, **options)
 
 
 def test_the_alert_rules_are_sound():
@@ -140,6 +140,19 @@ def test_a_node_exports_each_metric_that_rules_and_dashboard_name(busy_node):
 
     # What comes with the next audit or the next mark may take a moment.
     wait_until(f"a node exports all but {LATER}, lacks {missing()}", lambda: not missing(), limit=20)
+
+
+def test_metrics_have_names_that_prometheus_likes_and_each_limit_one_of_a_gauge_below_it(busy_node):
+    text = fetch(f"{busy_node.operations}/metrics")[2]
+    checked = promtool("check", "metrics", input=text)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    values = dict(re.findall(r"^(\w+) (\S+)$", text, re.M))
+    limits = {name: re.sub(r"_max\b|(?<=_)max_", "", name) for name in values if re.search(r"^freshet.*_max(_bytes)?$", name)}
+    assert {"freshet_session_open_max", "freshet_tiers_local_max_bytes"} <= set(limits)
+    # Of one connection, where freshet_hub_watchers are those of all.
+    del limits["freshet_session_subscriptions_max"]
+    for limit, used in limits.items():
+        assert 0 <= float(values[used]) <= float(values[limit]), limit
 
 
 def test_prometheus_takes_the_configuration_of_compose(tmp_path):

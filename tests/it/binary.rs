@@ -87,11 +87,20 @@ fn free_address() -> String {
 }
 
 /// Processes whose command line names `folder`, zombies left out.
-fn processes_of(folder: &Path) -> Vec<String> {
-    let lines =
-        fs::read_dir("/proc").expect("/proc").filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(&folder.display().to_string())).collect()
+fn processes_of(folder: &Path) -> Vec<(i32, String)> {
+    let of_process = |entry: fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let pid = entry.file_name().to_string_lossy().parse().ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    };
+    let all = fs::read_dir("/proc").expect("/proc").filter_map(|entry| of_process(entry.ok()?));
+    all.filter(|(_, line)| line.contains(&folder.display().to_string())).collect()
+}
+
+/// Redis itself, which tells its socket in its name; its supervisor was given the path as an argument.
+fn redis_of(folder: &Path) -> Option<i32> {
+    let is_redis = |line: &str| line.contains("/redis.sock") && !line.contains("/bin/sh");
+    processes_of(folder).into_iter().find(|(_, line)| is_redis(line)).map(|(pid, _)| pid)
 }
 
 #[tokio::test]
@@ -100,16 +109,19 @@ async fn the_demo_continues_where_it_was_interrupted_and_leaves_no_process_behin
     let data = folder.path().join("demo").display().to_string();
     let demo = Freshet::start_with(&["demo", "--no-replay", "--data-dir", &data], &[("TMPDIR", folder.path())]).await;
     until("it uses a Redis of its own", async || demo.checks().await.contains("main is kept by this node")).await;
-    let servers = processes_of(folder.path());
-    assert!(servers.iter().any(|line| line.contains("/redis.sock")), "{servers:?}");
+    let redis = redis_of(folder.path()).expect("it runs");
     let client = demo.client().await;
     let heart = client.get("products", "85123A").await.expect("get").value.expect("the catalogue is there");
     assert!(heart.get().contains("WHITE HANGING HEART T-LIGHT HOLDER"), "{heart}");
     let sold = r#"{"name":"SOLD OUT","price":1}"#;
     let written = client.put("products", "85123A", sold, WriteOptions::new()).await.expect("put");
+    kill(Pid::from_raw(redis), Signal::SIGKILL).expect("kill Redis");
+    until("it is started again", async || redis_of(folder.path()).is_some_and(|pid| pid != redis)).await;
+    assert_eq!(client.get("products", "85123A").await.expect("get").stamp, written.stamp);
+    until("it is used again", async || demo.checks().await.contains("main is kept by this node")).await;
     client.close().await;
     demo.interrupt().await;
-    assert_eq!(processes_of(folder.path()), Vec::<String>::new());
+    assert_eq!(processes_of(folder.path()), []);
 
     let again = Freshet::start(&["demo", "--no-replay", "--data-dir", &data]).await;
     let client = again.client().await;

@@ -10,7 +10,7 @@ use redis::{AsyncCommands as _, AsyncConnectionConfig, Client, aio::MultiplexedC
 use crate::harness::{
     Link, Proxy, Redis, RedisCluster, folder,
     holder::{Holder, await_end, given, hold, is_running},
-    until,
+    until, within,
 };
 
 async fn connect(url: &str) -> MultiplexedConnection {
@@ -22,6 +22,12 @@ async fn setting(connection: &mut MultiplexedConnection, name: &str) -> String {
     let (_, value): (String, String) =
         redis::cmd("CONFIG").arg("GET").arg(name).query_async(connection).await.expect("a setting");
     value
+}
+
+async fn process_id(connection: &mut MultiplexedConnection) -> i32 {
+    let info: String = redis::cmd("INFO").arg("server").query_async(connection).await.expect("ask");
+    let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).expect("a process");
+    pid.parse().expect("a number")
 }
 
 fn socket(url: &str) -> PathBuf {
@@ -49,6 +55,24 @@ async fn a_private_redis_listens_on_its_socket_alone_and_leaves_nothing_behind()
     assert_eq!(connection.get::<_, String>("key").await.expect("get"), "value");
     server.stop().await;
     assert!(!socket.parent().expect("a folder").exists());
+}
+
+#[tokio::test]
+async fn a_private_redis_that_was_killed_says_so_and_is_started_again_at_its_url() {
+    let mut server = PrivateRedis::start(Options::default()).await.expect("start");
+    let url = server.url();
+    let mut connection = connect(&url).await;
+    let () = connection.set("key", "value").await.expect("set");
+    let pid = process_id(&mut connection).await;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).expect("kill");
+    let error = within("it is said", server.ended()).await;
+    assert!(matches!(&error, Error::Ended { status, .. } if !status.success()), "{error}");
+    assert!(!socket(&url).exists());
+    server.start_again().await.expect("start again");
+    assert_eq!(server.url(), url);
+    assert!(!connect(&url).await.exists::<_, bool>("key").await.expect("ask"), "it is another server");
+    server.stop().await;
+    assert!(!socket(&url).parent().expect("a folder").exists());
 }
 
 #[tokio::test]
@@ -138,9 +162,7 @@ async fn holder() {
         return;
     }
     let server = PrivateRedis::start(Options::default()).await.expect("start");
-    let info: String =
-        redis::cmd("INFO").arg("server").query_async(&mut connect(&server.url()).await).await.expect("ask");
-    let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).expect("a process");
+    let pid = process_id(&mut connect(&server.url()).await).await;
     hold(format!("{pid} {}", server.url()));
 }
 

@@ -1,6 +1,6 @@
 //! The rights of nodes' role: given by `freshet migrate --grant`, listed by `freshet doctor`, asked for by `freshet serve`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     Node, Socket, TestDatabase, Watcher,
@@ -28,7 +28,12 @@ impl Shop {
     }
 
     fn url(&self) -> String {
-        self.database.url().replacen("postgres@", &format!("{}@", self.role.replace(' ', "%20")), 1)
+        self.on(&self.database)
+    }
+
+    /// The role's URL of a database.
+    fn on(&self, database: &TestDatabase) -> String {
+        database.url().replacen("postgres@", &format!("{}@", self.role.replace(' ', "%20")), 1)
     }
 
     /// As the owner.
@@ -72,6 +77,37 @@ async fn a_role_with_what_grant_gives_serves_and_what_is_made_later_is_given_as_
     socket.ok("put", json!(["prices", "a", {"price": 1}])).await;
     node.stop().await;
     shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_gets_its_rights_in_every_database_or_in_none() {
+    let (first, second) = (Shop::open().await, empty_database().await);
+    let configuration = |at_first: &str, at_second: &str| {
+        Configuration::of(8).with("first", at_first, "0-3").with("second", at_second, "4-7")
+    };
+    let of_owner = configuration(&first.database.url(), &second.url());
+    let of_nodes = configuration(&first.url(), &first.on(&second));
+    of_owner.run(&["migrate", "--demo"]).says(0, &["2 databases are up to date"]);
+    let rights = |ran: &Ran| -> Vec<usize> {
+        let plans = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        plans.map(|plan| plan["rights"].as_array().expect("a list").len()).collect()
+    };
+    let planned = of_owner.run(&["migrate", "--check", "--grant", &first.role, "--format", "json"]);
+    assert!(rights(&planned).iter().all(|missing| *missing > 5), "{}{}", planned.out, planned.err);
+    let away = configuration(&first.database.url(), "postgres://nobody@127.0.0.1:1/none");
+    away.run(&["migrate", "--grant", &first.role]).says(69, &["second", "nothing was changed in any database"]);
+    of_nodes.run(&["doctor"]).says(1, &["first", "second", "FAIL  rights"]);
+
+    of_owner.run(&["migrate", "--grant", &first.role]).says(0, &["2 databases are up to date", "grants"]);
+    of_nodes.run(&["doctor", "--all"]).says(0, &["may do what a node does", "0 failures"]);
+    // What is made in one of them later is given there.
+    second.run(PRICES).await;
+    first.database.run(PRICES).await;
+    of_owner.run(&["migrate"]).says(0, &["4 partitions", "1 grant"]);
+    let planned = of_owner.run(&["migrate", "--check", "--format", "json"]);
+    assert_eq!((planned.code, rights(&planned)), (0, vec![0, 0]), "{}{}", planned.out, planned.err);
+    second.run(&format!("DROP OWNED BY \"{}\"", first.role)).await;
+    first.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-import { closed, FreshetError, OUTCOME_UNKNOWN } from "./errors.js";
+import { closed, DEADLINE, FreshetError, OUTCOME_UNKNOWN } from "./errors.js";
 import { object } from "./json.js";
 import type { Params, RequestOptions, WriteOptions } from "./parameters.js";
 import type { Written } from "./record.js";
@@ -46,8 +46,19 @@ export class Calls {
     });
   }
 
+  /** A read that is repeated within its time, where the server is too busy for it and says when to come back. */
+  askPatiently(ask: Ask): Promise<unknown> {
+    const spread = (ms: number): number => ms * (1 + Math.random());
+    return this.#repeat(ask, ({ isRetryable, retryAfterMs }) => (isRetryable && retryAfterMs !== undefined ? spread(retryAfterMs) : undefined));
+  }
+
   write(method: string, params: Params, options: WriteOptions): Promise<Written> {
-    const write = this.#repeat(method, params, options);
+    const kind = options.idempotencyKey === undefined ? "once" : "keyed";
+    const write = this.#repeat({ kind, method, params, options }, (error) => {
+      // The server, not this client, could not tell what became of it. Under its key it may be repeated.
+      const isUnknown = error.code === OUTCOME_UNKNOWN && "reason" in error.data;
+      return kind === "keyed" && isUnknown ? (error.retryAfterMs ?? REPEAT_MS) : undefined;
+    }) as Promise<Written>;
     const over = (): void => void this.#writes.delete(write);
     this.#writes.add(write);
     write.then(over, over);
@@ -59,19 +70,22 @@ export class Calls {
     await Promise.allSettled(this.#writes);
   }
 
-  async #repeat(method: string, params: Params, options: WriteOptions): Promise<Written> {
-    const kind = options.idempotencyKey === undefined ? "once" : "keyed";
+  /** Asks again after each error for which `waitMsAfter` gives a wait, as long as the time of the first request lasts. */
+  async #repeat(ask: Ask, waitMsAfter: (error: FreshetError) => number | undefined): Promise<unknown> {
+    const { options } = ask;
     const until = Date.now() + (options.timeoutMs ?? this.#timeoutMs);
+    let before: FreshetError | undefined;
     for (;;) {
       const timeoutMs = Math.max(1, until - Date.now());
       try {
-        return (await this.ask({ kind, method, params, options: { ...options, timeoutMs } })) as Written;
+        return await this.ask({ ...ask, options: { ...options, timeoutMs } });
       } catch (error) {
-        // The server, not this client, could not tell what became of it. Under its key it may be repeated.
-        const isUnknown = error instanceof FreshetError && error.code === OUTCOME_UNKNOWN && "reason" in error.data;
-        const waitMs = isUnknown ? (error.retryAfterMs ?? REPEAT_MS) : 0;
-        const isOver = this.#ended() !== undefined || Date.now() + waitMs >= until;
-        if (kind === "once" || !isUnknown || isOver) throw error;
+        if (!(error instanceof FreshetError)) throw error;
+        const waitMs = waitMsAfter(error);
+        const isOver = waitMs === undefined || this.#ended() !== undefined || Date.now() + waitMs >= until;
+        // What the server said before says more than that its next answer did not come.
+        if (isOver) throw error.code === DEADLINE ? (before ?? error) : error;
+        before = error;
         await pause(waitMs, options.signal);
       }
     }

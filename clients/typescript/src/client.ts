@@ -4,6 +4,7 @@ import { closed, type FreshetError } from "./errors.js";
 import type { Proven } from "./freshness.js";
 import { read } from "./incoming.js";
 import { type ConnectionState, Link } from "./link.js";
+import { list, type Listed, type ListOptions } from "./list.js";
 import { addresses, obstacle, type Options, type Settings, settings } from "./options.js";
 import {
   type Change,
@@ -92,6 +93,17 @@ export class Client<S extends object = AnySchema> {
     const answer = await this.#calls.ask({ kind: "read", method: "get_many", params, options });
     const { records } = answer as { records: WireRecord[] };
     return records.map((record, at) => this.#watches.answered(collection, keys[at] as string, stateOf(record)));
+  }
+
+  /**
+   * Goes through a collection in the order of its keys, page by page, by `for await`; absent records are left out. It may come
+   * from a replica, so a record that is watched is handed on as it is known, if that is newer. A server that is too busy is asked
+   * again after the time that it says.
+   */
+  list<T = unknown>(collection: FreeName<S>, options?: ListOptions): AsyncGenerator<Listed<T>, void, undefined>;
+  list<C extends NameOf<S>>(collection: C, options?: ListOptions): AsyncGenerator<Listed<S[C]>, void, undefined>;
+  list(collection: string, options: ListOptions = {}): AsyncGenerator<Listed<any>, void, undefined> {
+    return list(this.#calls, this.#watches, collection, options);
   }
 
   /** Up to when what the server has of `keys` is proven, whether they are watched or not. */

@@ -66,7 +66,7 @@ function rereadResult(result: unknown, text: string, parse: Parse): unknown {
   const { records } = result as { records?: WireRecord[] };
   if (records === undefined) return reread(result as WireRecord, text, ["result"], parse);
   const texts = elements(slice(text, ["result", "records"]) ?? "[]");
-  return { records: records.map((record, at) => reread(record, texts[at] ?? "", [], parse)) };
+  return { ...result, records: records.map((record, at) => reread(record, texts[at] ?? "", [], parse)) };
 }
 
 // An absence stays `null`, whatever `parse` makes of that text.

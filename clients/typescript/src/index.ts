@@ -4,6 +4,7 @@ export { FreshetError, type Reason } from "./errors.js";
 export type { Freshness, Proven } from "./freshness.js";
 export { idempotencyKey } from "./idempotency.js";
 export type { ConnectionState } from "./link.js";
+export type { Listed, ListOptions } from "./list.js";
 export type { Options, WebSocketConstructor, WebSocketLike } from "./options.js";
 export type { Change, Increment, Merge, ReadOptions, RequestOptions, WriteOptions } from "./parameters.js";
 export { compareStamps, type RecordState, type Written } from "./record.js";

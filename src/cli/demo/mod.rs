@@ -18,6 +18,7 @@ use std::{
     num::NonZeroU32,
     path::PathBuf,
     sync::Once,
+    time::Duration,
 };
 
 use bytesize::ByteSize;
@@ -36,8 +37,12 @@ use crate::{
     config::Config,
     gateway::{self, Page, Shop},
     shared,
+    shutdown::Tasks,
     store::postgres::{server, session},
 };
+
+/// How long what runs beside the node may take to end.
+const SERVERS_LIMIT: Duration = Duration::from_secs(15);
 
 /// The collection of the demo, made by `demo/migrations`.
 const COLLECTION: &str = "products";
@@ -78,6 +83,10 @@ pub async fn run(args: Args, format: Format) -> Result<(), Error> {
     say_starting(&place);
     let redis = redis::start(&place, &mut config).await;
     let app = App::build(&config, &place, Some(page)).await?;
+    let servers = Tasks::new();
+    if let Some(redis) = redis {
+        servers.spawn("Redis", |stop| redis::keep(redis, stop));
+    }
     let addresses = app.addresses();
     let lease = Lease::new(position_file(&place, args.node.config), matches!(place, Place::Demo(_)), shop.clone());
     let play = Play {
@@ -108,9 +117,7 @@ pub async fn run(args: Args, format: Format) -> Result<(), Error> {
     };
     node_stop.cancel();
     let ended = settled(node.await);
-    if let Some(redis) = redis {
-        redis.stop().await;
-    }
+    servers.stop(SERVERS_LIMIT).await;
     ended.and(played)
 }
 

@@ -22,7 +22,20 @@ async fn a_serving_node_is_ready_and_a_draining_one_is_not() {
     for line in ["serving ok: ", "store ok: in memory", "feed ok: ", "ready\n"] {
         assert!(verbose.contains(line), "{verbose}");
     }
+    let metrics = async || node.probe("/metrics").await.text().await.expect("text");
+    let told = metrics().await;
+    for line in
+        ["freshet_ready 1\n", "freshet_ready_check{check=\"serving\"} 1\n", "freshet_ready_check{check=\"store\"} 1\n"]
+    {
+        assert!(told.contains(line), "{told}");
+    }
     node.readiness.drain();
+    let told = metrics().await;
+    for line in
+        ["freshet_ready 0\n", "freshet_ready_check{check=\"serving\"} 0\n", "freshet_ready_check{check=\"store\"} 1\n"]
+    {
+        assert!(told.contains(line), "{told}");
+    }
     let response = node.probe("/readyz").await;
     assert_eq!(response.status(), 503);
     let text = response.text().await.expect("text");
@@ -38,6 +51,9 @@ async fn metrics_are_for_prometheus_and_not_for_clients() {
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = metrics.text().await.expect("text");
     assert!(text.contains("# TYPE freshet_session_open gauge"), "{text}");
+    assert!(text.contains("\nfreshet_session_open_max 15000\n"), "{text}");
+    // The connection that asked for nothing is still open.
+    assert!(text.contains("\nfreshet_gateway_open 1\n"), "{text}");
     assert!(text.contains("freshet_gateway_answers_total{status=\"404\"} 1\n"), "{text}");
     for path in ["/metrics", "/readyz", "/livez"] {
         assert_eq!(node.http.get(node.url(path)).send().await.expect("answered").status(), 404);

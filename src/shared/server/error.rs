@@ -37,15 +37,15 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The program could not be run.
-    #[error("run {program}")]
+    #[error("start {program}")]
     Run {
         /// The program.
         program: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
-    /// The server ended before it answered.
-    #[error("start {program}: it ended with {status}, saying: {output}")]
+    /// The server ended by itself, before it answered or later.
+    #[error("run {program}: it ended with {status}, saying: {output}")]
     Ended {
         /// The program.
         program: PathBuf,

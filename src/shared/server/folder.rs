@@ -33,6 +33,19 @@ impl Folder {
         Self::open(path.clone(), account).inspect_err(|_| drop(fs::remove_dir_all(path)))
     }
 
+    /// Makes it anew where it was, once the server has ended. Its account may have been able to empty it only.
+    pub(super) fn make_again(&mut self, account: &Account) -> Result<(), Error> {
+        let path = self.path.clone();
+        let removed = match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        let made = removed.and_then(|()| account.make_folder(&path));
+        made.map_err(|source| Error::Write { path: path.clone(), source })?;
+        *self = Self::open(path.clone(), account).inspect_err(|_| drop(fs::remove_dir_all(path)))?;
+        Ok(())
+    }
+
     fn open(path: PathBuf, account: &Account) -> Result<Self, Error> {
         if let Some(barrier) = account.barrier(&path) {
             return Err(Error::Unreachable { folder: path, account: account.name().to_owned(), barrier });

@@ -3,9 +3,13 @@
 //! Promise: the server runs from the machine's own `redis-server` or `valkey-server`, listens on a socket that only we and
 //! its account reach, keeps within the memory that it is given by evicting what was used least recently, and ends with us,
 //! also when we are killed. Nothing but its log is written to disk, and what was in it is gone with it.
-//! Left to others: connections, what is kept in it, and going on without it, when it does not start or ends by itself.
+//! Left to others: connections, what is kept in it, and whether to go on without it, when it does not start or ends by itself.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use nix::sys::signal::Signal;
@@ -23,6 +27,9 @@ mod folder;
 
 /// Accounts to run as when we are root, the best first: those of the packages of Redis and Valkey.
 const ORDINARY: [&str; 3] = ["redis", "valkey", "nobody"];
+
+/// How often it is looked whether the server still runs.
+const ENDED_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long a server may take to end that is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -60,7 +67,9 @@ impl Default for Options {
 pub struct PrivateRedis {
     process: Supervised,
     program: PathBuf,
+    account: Account,
     folder: Folder,
+    options: Options,
 }
 
 impl PrivateRedis {
@@ -76,14 +85,36 @@ impl PrivateRedis {
         let program = if options.program.is_some() { program } else { find_binary() }.ok_or(Error::NoBinary)?;
         let account = Account::ordinary(&ORDINARY).ok_or(Error::NoAccount)?;
         let folder = Folder::make(&account)?;
-        // Killed: it has nothing to save, and a stopped process would not hear of anything else.
-        let farewell = Farewell { signal: Signal::SIGKILL, remove: [Some(folder.path().to_owned()), None] };
-        let arguments = arguments(&options, &folder);
-        let started = folder.log().and_then(|log| Supervised::spawn(&program, &arguments, &account, log, farewell));
-        let process = started.map_err(|source| Error::Run { program: program.clone(), source })?;
-        let mut server = Self { process, program, folder };
-        server.wait_until_ready(options.start_limit).await?;
+        let process = spawn(&program, &account, &folder, &options)?;
+        let mut server = Self { process, program, account, folder, options };
+        server.wait_until_ready().await?;
         Ok(server)
+    }
+
+    /// Waits until the server has ended by itself, and says how, with its last words.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ended(&mut self) -> Error {
+        loop {
+            if let Some(status) = self.process.ended() {
+                return self.end(status);
+            }
+            sleep(ENDED_INTERVAL).await;
+        }
+    }
+
+    /// Starts a server that has ended again, empty, at the same URL, and returns when it answers.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a server that ends with this value.
+    pub async fn start_again(&mut self) -> Result<(), Error> {
+        self.folder.make_again(&self.account)?;
+        self.process = spawn(&self.program, &self.account, &self.folder, &self.options)?;
+        self.wait_until_ready().await
     }
 
     /// The server's URL, `redis+unix://` and the path of its socket, for the `redis` crate.
@@ -101,22 +132,34 @@ impl PrivateRedis {
         }
     }
 
-    async fn wait_until_ready(&mut self, limit: Duration) -> Result<(), Error> {
+    async fn wait_until_ready(&mut self) -> Result<(), Error> {
+        let limit = self.options.start_limit;
         let until = Instant::now() + limit;
         loop {
             let Err(refusal) = ping(&self.url()).await else {
                 return Ok(());
             };
-            let program = self.program.clone();
             if let Some(status) = self.process.ended() {
-                return Err(Error::Ended { program, status, output: self.folder.last_words() });
+                return Err(self.end(status));
             }
             if Instant::now() >= until {
-                return Err(Error::NotReady { program, limit, source: refusal });
+                return Err(Error::NotReady { program: self.program.clone(), limit, source: refusal });
             }
             sleep(Duration::from_millis(5)).await;
         }
     }
+
+    fn end(&self, status: ExitStatus) -> Error {
+        Error::Ended { program: self.program.clone(), status, output: self.folder.last_words() }
+    }
+}
+
+fn spawn(program: &Path, account: &Account, folder: &Folder, options: &Options) -> Result<Supervised, Error> {
+    // Killed: it has nothing to save, and a stopped process would not hear of anything else.
+    let farewell = Farewell { signal: Signal::SIGKILL, remove: [Some(folder.path().to_owned()), None] };
+    let arguments = arguments(options, folder);
+    let started = folder.log().and_then(|log| Supervised::spawn(program, &arguments, account, log, farewell));
+    started.map_err(|source| Error::Run { program: program.to_owned(), source })
 }
 
 /// Asks on a connection of its own; the client bounds both steps.

@@ -32,8 +32,13 @@ impl Process {
 
     /// Starts it with the configuration in a file.
     pub async fn configured(config: &Path) -> Self {
+        Self::configured_with(config, &[]).await
+    }
+
+    /// The same with `settings` in its environment.
+    pub async fn configured_with(config: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freshet"));
-        command.args(["serve", "--config"]).arg(config);
+        command.args(["serve", "--config"]).arg(config).envs(settings.iter().copied());
         Self::run(command).await
     }
 

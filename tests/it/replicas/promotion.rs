@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use freshet::store::postgres;
+use freshet::store::postgres::{self, session::Place};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::oneshot;
@@ -14,6 +14,8 @@ use crate::harness::{Node, Proxy, Replicated, Socket, Watcher, cluster::shard, n
 async fn a_promoted_replica_is_written_to_and_watchers_are_told_that_history_may_be_lost() {
     let mut servers = Replicated::start(1, &[]).await;
     let node = node_with(&servers, 1, config()).await;
+    let [former, promoted] = [servers.url(), servers.standby_url(0)].map(|url| Place::of(&url).expect("a url").server);
+    assert_eq!(told_as_replicas(&node).await, [promoted.as_str()]);
     let mut socket = Socket::open(&node).await;
     let before = put(&mut socket, "a", 1).await;
     let mut watcher = Watcher::of(&node, &["a"]).await;
@@ -30,8 +32,22 @@ async fn a_promoted_replica_is_written_to_and_watchers_are_told_that_history_may
     let after = put(&mut socket, "a", 3).await;
     assert!(after["version"].as_u64() > before["version"].as_u64(), "{after} after {before}");
     assert_eq!(watcher.push().await["value"]["price"], json!(3));
+    until("the metrics tell of the former primary as a replica", async || {
+        told_as_replicas(&node).await == [former.as_str()]
+    })
+    .await;
     node.stop().await;
     servers.stop().await;
+}
+
+/// The servers of which the metrics say whether, as replicas, they are asked.
+async fn told_as_replicas(node: &Node) -> Vec<String> {
+    let metrics = reqwest::get(format!("http://{}/metrics", node.operations())).await.expect("an answer");
+    let text = metrics.text().await.expect("text");
+    let series = text.lines().filter(|line| line.starts_with("freshet_store_replica_asked{"));
+    series
+        .map(|line| line.split("server=\"").nth(1).expect("a server").split('"').next().expect("a name").to_owned())
+        .collect()
 }
 
 /// Waits until a server has no sessions of the node but the one that looks at it.

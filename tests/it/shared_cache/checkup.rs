@@ -1,5 +1,7 @@
 //! `freshet doctor` with a Redis.
 
+use std::path::Path;
+
 use freshet::{
     config::Config,
     shared::inspect::{CLUSTER_RULE, RULE},
@@ -7,7 +9,8 @@ use freshet::{
 
 use super::{hits, node, price, with_redis};
 use crate::harness::{
-    MODULUS, Node, Redis, RedisCluster, Socket, TestDatabase, blank_database, command::Configuration, database, until,
+    MODULUS, Node, Process, Redis, RedisCluster, Socket, TestDatabase, blank_database, command::Configuration,
+    database, until,
 };
 
 /// A configuration with so many keys of `[redis]`.
@@ -37,6 +40,19 @@ fn limited(redis: &Redis) -> Config {
 /// Records that a node has put there.
 fn filled(node: &Node) -> u64 {
     node.metrics().where_label("freshet_shared_lookups_total", "outcome", "filled")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_and_a_password_in_the_environment_may_look_like_other_values() {
+    let (database, redis) = (database().await, Redis::start().await);
+    let words = ["ACL", "SETUSER", "true", "on", ">12345"].into_iter().chain(RULE.split(' '));
+    redis.command::<()>(&words.collect::<Vec<_>>()).await;
+    let configuration = over(&database, &at(&redis));
+    let variables = [("FRESHET__REDIS__USER", "true"), ("FRESHET__REDIS__PASSWORD", "12345")];
+    let node = Process::configured_with(Path::new(&configuration.write()), &variables).await;
+    until("it logs in as that user", async || node.metric("freshet_shared_open").await == 1.0).await;
+    let sessions: String = redis.command(&["CLIENT", "LIST"]).await;
+    assert!(sessions.contains("user=true"), "{sessions}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -137,6 +137,10 @@ export async function calls() {
   value?.prize;
   const [order] = await client.getMany("orders", ["1"]);
   order?.value?.id.toFixed();
+  for await (const { value } of client.list("orders", { limit: 3 })) value.id.toFixed();
+  for await (const { value } of free.list<Product>("products")) value.price.toFixed(2);
+  // @ts-expect-error no such collection
+  client.list("prodcts");
   await client.put("products", "A", { name: "a lamp" });
   // @ts-expect-error a number is wanted
   await client.put("products", "A", { price: "2" });

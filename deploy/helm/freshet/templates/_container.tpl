@@ -50,7 +50,7 @@ neither a manifest nor the ConfigMap shows a URL. TOML's '...' takes every chara
 {{- if .passwordKey }}
 {{ include "freshet.secret" (dict "name" "REDIS_PASSWORD" "secret" .existingSecret "key" .passwordKey) }}
 - name: FRESHET__REDIS__PASSWORD
-  value: "'$(REDIS_PASSWORD)'"
+  value: "'''$(REDIS_PASSWORD)'''"
 {{- end }}
 {{- end }}
 {{- end }}

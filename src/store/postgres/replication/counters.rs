@@ -1,6 +1,6 @@
 //! What is counted of each server.
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
 use crate::telemetry::Telemetry;
 
@@ -9,7 +9,7 @@ use crate::telemetry::Telemetry;
 pub struct Counters {
     pub(super) reads: IntCounterVec,
     pub(super) failures: IntCounterVec,
-    pub(super) lag: IntGaugeVec,
+    pub(super) lag: GaugeVec,
     pub(super) asked: IntGaugeVec,
     pub(super) promotions: IntCounterVec,
 }
@@ -29,8 +29,16 @@ impl Counters {
                 "Statements on replicas that failed, by reason; the primary was asked, where there was one.",
                 &["database", "server", "reason"],
             ),
-            lag: telemetry.gauges("freshet_store_replica_lag_ms", "How far a replica is behind.", &of_server),
-            asked: telemetry.gauges("freshet_store_replica_asked", "1 while the replica may answer reads.", &of_server),
+            lag: telemetry.durations(
+                "freshet_store_replica_lag_seconds",
+                "How far a replica was behind when it was last seen.",
+                &of_server,
+            ),
+            asked: telemetry.gauges(
+                "freshet_store_replica_asked",
+                "1 while the replica may answer reads; a primary has no series.",
+                &of_server,
+            ),
             promotions: telemetry.counters(
                 "freshet_store_primary_changes_total",
                 "Times that another server was taken for the primary.",

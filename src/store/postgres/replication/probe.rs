@@ -58,6 +58,7 @@ pub(in crate::store::postgres) async fn watch(servers: Arc<Servers>, forget: imp
                 let primary = probes.iter_mut().filter(|probe| servers.is_primary(probe.at));
                 primary.for_each(|probe| probe.connection = None);
             }
+            servers.show();
             if is_suspected {
                 sleep(PAUSE).await;
             }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntCounter;
 use sqlx::postgres::PgConnectOptions;
 
 use super::{Counters, standing::Standing};
@@ -57,6 +57,7 @@ pub struct ServerState {
 
 /// A server.
 pub(in crate::store::postgres) struct Server {
+    database: String,
     pub(super) place: String,
     pub(super) options: PgConnectOptions,
     lag_max: Duration,
@@ -65,9 +66,10 @@ pub(in crate::store::postgres) struct Server {
     /// Statements for clients under way.
     in_flight: AtomicUsize,
     standing: Mutex<Standing>,
+    /// How far it was behind when it was last seen.
+    lag_ms: AtomicU64,
     reads: IntCounter,
-    lag: IntGauge,
-    asked: IntGauge,
+    counters: Counters,
 }
 
 /// A statement under way on a replica.
@@ -87,16 +89,16 @@ impl Server {
     pub(super) fn new(config: &Config, url: &str, counters: &Counters) -> Result<Self, Error> {
         let options = config.options(url)?;
         let place = Place::of(url).map_or_else(|_| options.get_host().to_owned(), |place| place.server);
-        let labels = [config.name.as_str(), place.as_str()];
         Ok(Server {
-            reads: counters.reads.with_label_values(&labels),
-            lag: counters.lag.with_label_values(&labels),
-            asked: counters.asked.with_label_values(&labels),
+            reads: counters.reads.with_label_values(&[config.name.as_str(), place.as_str()]),
+            counters: counters.clone(),
+            database: config.name.clone(),
             place,
             options,
             lag_max: config.replica_lag_max,
             mark: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            lag_ms: AtomicU64::new(0),
             standing: Mutex::new(Standing::new(Instant::now())),
         })
     }
@@ -151,7 +153,7 @@ impl Server {
     fn note_lag(&self, behind: u64) -> Duration {
         let lag = lag(behind);
         if self.mark().0 > 0 {
-            self.lag.set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+            self.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         }
         lag
     }
@@ -160,7 +162,7 @@ impl Server {
     pub(super) fn admit(&self, newest: Position) {
         let is_near = lag(newest.0.saturating_sub(self.mark().0)) <= self.lag_max;
         if is_near && self.standing.lock().admit(Instant::now()) {
-            self.asked.set(1);
+            self.show(false);
             tracing::info!(server = self.place, "the replica answers reads");
         }
     }
@@ -169,8 +171,23 @@ impl Server {
     pub(super) fn ban(&self, reason: String) {
         let was_asked = self.standing.lock().ban(reason.clone(), Instant::now());
         if was_asked {
-            self.asked.set(0);
+            self.show(false);
             tracing::warn!(server = self.place, reason, "the replica answers no reads for now");
+        }
+    }
+
+    /// Shows how it stands to readers of the counters: as a replica, or if it `is_primary` not at all.
+    pub(super) fn show(&self, is_primary: bool) {
+        let (Counters { lag, asked, .. }, labels) = (&self.counters, [self.database.as_str(), self.place.as_str()]);
+        if is_primary {
+            // A series that is not there cannot be removed; that is the same.
+            drop((lag.remove_label_values(&labels), asked.remove_label_values(&labels)));
+            return;
+        }
+        asked.with_label_values(&labels).set(self.is_asked().into());
+        if self.mark().0 > 0 {
+            let behind = Duration::from_millis(self.lag_ms.load(Ordering::Acquire));
+            lag.with_label_values(&labels).set(behind.as_secs_f64());
         }
     }
 
@@ -185,7 +202,7 @@ impl Server {
         let behind = newest.0.saturating_sub(self.mark().0);
         let is_known = !is_primary && self.mark().0 > 0 && behind < HISTORY_MARKS;
         // As it was when it was seen: marks that were written since are no lag.
-        let lag_ms = is_known.then(|| self.lag.get().unsigned_abs());
+        let lag_ms = is_known.then(|| self.lag_ms.load(Ordering::Acquire));
         let reason = standing.reason().filter(|_| role == Role::Banned).map(str::to_owned);
         ServerState { server: self.place.clone(), role, lag_ms, reads: self.reads.get(), reason }
     }

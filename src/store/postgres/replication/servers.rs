@@ -210,6 +210,7 @@ impl Servers {
             self.newest.store(0, Ordering::Release);
             if self.servers.len() > 1 {
                 self.servers[at].ban("it is the primary".into());
+                self.show();
             }
             self.breaker.answered();
             self.promotions.inc();
@@ -264,6 +265,13 @@ impl Servers {
         self.failures.with_label_values(&[self.database.as_str(), server.place.as_str(), reason]).inc();
         if let Some(ban) = ban {
             server.ban(ban);
+        }
+    }
+
+    /// Shows how the replicas stand to readers of the counters.
+    pub(super) fn show(&self) {
+        for (at, server) in self.servers.iter().enumerate() {
+            server.show(self.is_primary(at));
         }
     }
 
