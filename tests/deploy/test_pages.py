@@ -1,5 +1,6 @@
 """Every command of README and of the pages below, run as a reader would run it, or named in NOT_RUN with the reason why not."""
 
+import functools
 import gzip
 import json
 import re
@@ -137,6 +138,26 @@ def test_every_block_is_run_or_said_not_to_be():
     assert not idle, f"no page has these any more: {idle}"
     texts = [block.text for page in PAGES for block in blocks(page) if not block.language]
     assert all(any(text.startswith(key) for text in texts) for key in NO_COMMANDS)
+
+
+def test_commands_in_the_text_have_the_options_that_it_names():
+    @functools.cache
+    def helped(*words: str) -> str:
+        """What help says of a command, or nothing."""
+        return subprocess.run([binary(), "help", *words], capture_output=True, text=True).stdout
+
+    wrong = []
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = re.sub(r"\\\n\s*", " ", page.read_text())
+        # In code within a line, and in lines of blocks.
+        for command in re.findall(r"`freshet ([^`]+)`|^ {4,}freshet ([^\n#]+)", text, re.M):
+            words = "".join(command).split()
+            if not re.fullmatch(r"[a-z-]+", words[0]):
+                continue
+            told = helped(*words[:2]) or helped(words[0])
+            options = [word.split("=")[0] for word in words if re.match(r"--[a-z]", word)]
+            wrong += [f"{page.name}: freshet {' '.join(words)}" for option in options or [""] if not re.search(rf"{option}\b", told)]
+    assert not wrong, wrong
 
 
 def anchors(page) -> set[str]:
