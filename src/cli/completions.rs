@@ -10,12 +10,13 @@ use super::{Cli, Error, Output};
 #[command(after_help = "\
 Install, for you alone:
   bash        freshet completions bash > ~/.local/share/bash-completion/completions/freshet
+                                                               (with the package bash-completion)
   zsh         freshet completions zsh > ~/.zfunc/_freshet      (with fpath+=~/.zfunc before compinit)
   fish        freshet completions fish > ~/.config/fish/completions/freshet.fish
   elvish      freshet completions elvish >> ~/.config/elvish/rc.elv
   powershell  freshet completions powershell >> $PROFILE
 
-The folder must exist. Or try it in this shell only: source <(freshet completions bash)")]
+The folder must exist (mkdir -p); a new shell has them. Or try it in this shell only: source <(freshet completions bash)")]
 pub struct Args {
     /// The shell.
     #[arg(value_enum)]

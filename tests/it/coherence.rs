@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::task::JoinSet;
 
-use crate::harness::{Link, Node, Proxy, TestDatabase, database, node::config, until};
+use crate::harness::{Kind, Link, Node, Proxy, TestDatabase, database, node::config, until};
 
 const KEYS: usize = 12;
 const TIME: Duration = Duration::from_secs(5);
@@ -153,5 +153,28 @@ async fn a_late_fill_is_neither_served_nor_kept_after_a_newer_state() {
         let next = node.service().get(&id, &ReadOptions::default()).await.expect("read").state;
         assert_eq!(late, next, "after {sql}");
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_records_are_audited_in_a_second_than_allowed() {
+    const AUDITS: u64 = 10;
+    let mut config = config();
+    (config.tiers.audit.share, config.tiers.audit.per_second_max) = (1.0, 5);
+    let node = Node::start_with(Kind::Postgres, config).await;
+    node.database()
+        .run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(0, 9) n")
+        .await;
+    let begun = Instant::now();
+    until("records were audited", async || {
+        for key in 0..10 {
+            let id = node.service().record("products", &format!("k{key}")).expect("a key");
+            node.service().get(&id, &ReadOptions::default()).await.expect("read");
+        }
+        node.metrics().sum("freshet_tiers_audits_total").unwrap_or_default() >= AUDITS
+    })
+    .await;
+    // Between the first and the last of them lie nine pauses of a fifth of a second.
+    assert!(begun.elapsed() >= Duration::from_millis(200) * 9, "{AUDITS} audits within {:?}", begun.elapsed());
     node.stop().await;
 }

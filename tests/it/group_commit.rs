@@ -103,6 +103,35 @@ async fn the_oldest_write_of_a_lane_always_goes_in_its_next_group() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_beyond_the_queue_are_refused_and_those_in_it_are_made() {
+    const WRITES: usize = 20_000;
+    const QUEUE: usize = 8_192;
+    /// What groups have taken out of the queue at the most.
+    const GROUPS: usize = 8_192;
+    let database = database().await;
+    let proxy = Proxy::to(&database.url()).await;
+    let node = Node::over(&proxy.url(), config()).await;
+    put(node.service(), "first", 1).await.expect("a write");
+    proxy.set_for("writes", Link::BlackHole);
+    let writing = tokio::spawn({
+        let service = node.service().clone();
+        async move { put_all(&service, &keys(WRITES), 1).await }
+    });
+    let failed = || node.metrics().where_label("freshet_service_writes_total", "outcome", "failed");
+    until("some are refused", async || failed() > 0).await;
+    proxy.set(Link::Pass);
+    let written = writing.await.expect("joins");
+    let overloaded = |written: &Result<Written, Error>| matches!(written, Err(Error::Store(store::Error::Overloaded)));
+    let refused = written.iter().filter(|written| overloaded(written)).count();
+    let made = written.iter().filter(|written| written.is_ok()).count();
+    assert_eq!(made + refused, WRITES, "{:?}", written.iter().find(|w| w.is_err() && !overloaded(w)));
+    assert!((QUEUE..=QUEUE + GROUPS).contains(&made), "{made} of {WRITES} were made");
+    let rows = database.value::<i64>("SELECT count(*) FROM products WHERE sku <> 'first'").await;
+    assert_eq!(rows, i64::try_from(made).expect("few"));
+    node.stop().await;
+}
+
 async fn a_commit_cut_off(heard: bool) {
     let database = database().await;
     let proxy = Proxy::to(&database.url()).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use freshet::{
     config::Config,
     store::postgres::{
-        migrate,
+        self, migrate,
         server::{Options, PrivateServer},
     },
     tiers::freshness::Verdict,
@@ -97,6 +97,53 @@ async fn a_database_that_refuses_connections_is_survived() {
 #[tokio::test]
 async fn a_database_that_says_nothing_is_survived() {
     an_outage(Link::BlackHole, &[-32011, -32010]).await;
+}
+
+#[tokio::test]
+async fn what_is_older_than_may_be_served_is_refused_unless_more_is_asked_for() {
+    const STALE_MAX: u64 = 1_500;
+    let database = database().await;
+    database.run("INSERT INTO products (sku, name, price) VALUES ('k', 'x', 1)").await;
+    let proxy = Proxy::to(&database.url()).await;
+    let mut config = impatient();
+    config.tiers.freshness.stale_max = Duration::from_millis(STALE_MAX);
+    let node = Node::over(&proxy.url(), config).await;
+    let mut client = Socket::open(&node).await;
+    client.ok("get", json!(["products", "k"])).await;
+    proxy.set(Link::Cut);
+    let mut refused = json!(null);
+    until("it is too old", async || {
+        let mut answer = client.call("get", json!(["products", "k"])).await;
+        let age = answer["result"]["stale_ms"].as_u64();
+        assert!(age.is_none_or(|age| age <= STALE_MAX), "{answer}");
+        refused = answer["error"].take();
+        !refused.is_null()
+    })
+    .await;
+    assert_eq!(refused["data"]["reason"], "unavailable", "{refused}");
+    let patient = json!({"collection": "products", "key": "k", "max_stale_ms": 3_600_000});
+    let aged = client.ok("get", patient).await;
+    assert!(aged["stale_ms"].as_u64().is_some_and(|age| age > STALE_MAX), "{aged}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_had_in_time_is_given_up() {
+    let database = database().await;
+    database.run("INSERT INTO products (sku, name, price) VALUES ('k', 'x', 1)").await;
+    let proxy = Proxy::to(&database.url()).await;
+    let limit = Duration::from_millis(300);
+    let node = Node::on(postgres::Config { connect_limit: limit, ..postgres::Config::at(proxy.url()) }, config()).await;
+    let mut client = Socket::open(&node).await;
+    // Connections that the node has opened at its start are of no more use.
+    proxy.set_for("reads", Link::Cut);
+    client.refused("get", json!(["products", "k"])).await;
+    proxy.set_for("reads", Link::BlackHole);
+    let begun = Instant::now();
+    let refused = client.refused("get", json!(["products", "k"])).await;
+    assert_eq!(refused["data"]["reason"], "unavailable", "{refused}");
+    assert!((limit..limit + SOON).contains(&begun.elapsed()), "it took {:?}", begun.elapsed());
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -217,6 +217,22 @@ async fn slow_headers_and_slow_bodies_time_out() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let node = Node::start().await;
+    for (len, status) in [(100 * 1024, "404"), (200 * 1024, "431")] {
+        let mut socket = TcpStream::connect(node.public).await.expect("connected");
+        let head = format!(
+            "GET /nothing HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-long: {}\r\n\r\n",
+            "x".repeat(len)
+        );
+        // It may be closed before all is sent.
+        drop(socket.write_all(head.as_bytes()).await);
+        let answer = read_to_end(&mut socket).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{len}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_above_the_limit_is_told_so() {
     let config = Config { connections_max: 1, ..Config::default() };
     let node = Node::with(config, session::Config::default(), None).await;

@@ -9,12 +9,18 @@ use freshet::{
     telemetry::Telemetry,
 };
 
-use crate::harness::{TestDatabase, database, node::LIMIT, until};
+use serde_json::json;
+
+use crate::harness::{
+    Node, Socket, TestDatabase, database,
+    node::{LIMIT, config},
+    until,
+};
 
 /// A store that keeps nothing of the feed.
 async fn forgetful(database: &TestDatabase) -> Store {
     let mut config = postgres::Config::at(database.url());
-    config.retention = Duration::ZERO;
+    (config.retention, config.idempotency_retention) = (Duration::ZERO, Duration::ZERO);
     Store::Postgres(Arc::new(
         Postgres::open(vec![config], &Counters::new(&Telemetry::new()), Deadline::after(LIMIT)).await.expect("open"),
     ))
@@ -63,4 +69,33 @@ async fn an_old_mark_goes_before_the_changes_that_follow_it() {
     sqlx::raw_sql("COMMIT").execute(&mut session).await.expect("unlock");
     pruning.await.expect("joins").expect("prune");
     store.close().await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_past_its_retention_is_a_new_one() {
+    let database = database().await;
+    let put =
+        json!({"collection": "products", "key": "k", "value": {"name": "x", "price": 1}, "idempotency_key": "once"});
+    let node = Node::over(&database.url(), config()).await;
+    let mut socket = Socket::open(&node).await;
+    let first = socket.ok("put", put.clone()).await;
+    let second = socket.ok("put", json!(["products", "k", {"name": "x", "price": 2}])).await;
+    assert_eq!(
+        socket.ok("put", put.clone()).await["stamp"],
+        first["stamp"],
+        "within the retention it is the same write"
+    );
+    node.stop().await;
+
+    let store = forgetful(&database).await;
+    let mut lead = store.lead(DatabaseId(0)).await.expect("the database answers").expect("nobody else leads");
+    lead.prune().await.expect("prune");
+    assert_eq!(database.value::<i64>("SELECT count(*) FROM feed.idempotency").await, 0);
+    drop(lead);
+    store.close().await;
+
+    let node = Node::over(&database.url(), config()).await;
+    let third = Socket::open(&node).await.ok("put", put).await;
+    assert!(third["version"].as_u64() > second["version"].as_u64(), "{third} after {second}");
+    node.stop().await;
 }

@@ -1,5 +1,7 @@
 //! What Redis spares the databases.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -197,4 +199,57 @@ async fn nodes_that_know_other_columns_share_nothing() {
     for node in [old, new] {
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_beyond_its_limit_is_not_put_into_redis() {
+    let (database, redis) = (database().await, Redis::start().await);
+    let fill = "INSERT INTO products (sku, name, price) VALUES ('small', 'x', 1), ('large', repeat('x', 2000), 2)";
+    database.run(fill).await;
+    let mut config = without_local(&redis.url());
+    config.redis.as_mut().expect("configured").value_max = "1 KiB".parse().expect("a size");
+    let node = node(&database, config).await;
+    let mut socket = Socket::open(&node).await;
+    let before = hits(&node);
+    until("the small one is answered by Redis", async || {
+        price(&mut socket, "small").await;
+        hits(&node) > before
+    })
+    .await;
+    let before = hits(&node);
+    for _ in 0..10 {
+        assert_eq!(price(&mut socket, "large").await, json!(2));
+    }
+    assert_eq!(hits(&node), before, "the large one is not there");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_and_absences_leave_redis_within_their_lifetimes() {
+    let (database, redis) = (database().await, Redis::start().await);
+    database.run(FILL).await;
+    let mut config = without_local(&redis.url());
+    config.tiers.filter.enabled = false;
+    let shared = config.redis.as_mut().expect("configured");
+    (shared.ttl, shared.absent_ttl) = (Duration::from_secs(1_000), Duration::from_secs(100));
+    let node = node(&database, config).await;
+    let mut socket = Socket::open(&node).await;
+    for (key, lifetime) in [("k1", 1_000_000), ("absent", 100_000)] {
+        let begun = Instant::now();
+        let mut left = 0;
+        until("the slot is filled", async || {
+            price(&mut socket, key).await;
+            let names = redis.command::<Vec<String>>(&["KEYS", &format!("*:products:{key}")]).await;
+            left = match names.first() {
+                Some(name) => redis.command::<i64>(&["PTTL", name]).await,
+                None => 0,
+            };
+            // A lease ends within 3 s.
+            left > 3_000
+        })
+        .await;
+        let least = lifetime / 10 * 9 - i64::try_from(begun.elapsed().as_millis()).expect("soon");
+        assert!((least..=lifetime).contains(&left), "{key}: {left} ms of {lifetime}");
+    }
+    node.stop().await;
 }

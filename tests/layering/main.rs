@@ -1,5 +1,7 @@
 //! The house: a file imports its own module and lower floors, nothing else. Between packages the compiler keeps that.
 
+mod limits;
+
 use std::{
     fs,
     path::{Path, PathBuf},
