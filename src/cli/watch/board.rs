@@ -206,7 +206,7 @@ pub(super) mod tests {
     #[test]
     fn a_state_is_prompt_if_it_follows_another_while_the_server_vouches_for_the_key() {
         let mut board = Board::new(Vec::new());
-        let mut take = |board: &mut Board, version| {
+        let take = |board: &mut Board, version| {
             board.take(&record("a", version, "{}"), Instant::now());
             board.rows()[0].is_prompt
         };
