@@ -143,12 +143,8 @@ fn from_store(error: store::Error, message: String) -> RpcError {
         }
         store::Error::TokenReused => RpcError::invalid_params(message).because("idempotency_key_reused"),
         store::Error::OutcomeUnknown => RpcError::new(Code::OutcomeUnknown, message),
-        store::Error::Forbidden { .. } => {
-            tracing::error!(error = %message, "the node's role lacks a right");
-            RpcError::new(Code::Internal, "internal error; the server's log says more")
-        }
-        store::Error::Broken { what } => {
-            tracing::error!(%what, "the store broke a promise");
+        // The log says more (`failures.rs`).
+        store::Error::Forbidden { .. } | store::Error::Broken { .. } => {
             RpcError::new(Code::Internal, "internal error; the server's log says more")
         }
     }

@@ -134,8 +134,10 @@ impl Service {
         let range = self.range(collection, request)?;
         let deadline = self.deadline();
         let turn = self.turns.acquire(deadline).await?;
-        let stretch = self.store.list(collection.id, &range, deadline).await?;
+        let listed = self.store.list(collection.id, &range, deadline).await;
         drop(turn);
+        self.failures.note(&listed);
+        let stretch = listed?;
         let cursor = stretch.end.map(|end| cursor(collection, &range.prefix, &end));
         let page = Page { records: stretch.records, cursor };
         charge.take(page.bytes())?;

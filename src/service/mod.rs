@@ -6,6 +6,7 @@
 pub mod budget;
 mod certificates;
 pub mod error;
+mod failures;
 mod list;
 mod place;
 mod read;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use budget::{Budget, Charge};
 pub use certificates::Certificates;
 pub use error::Error;
+use failures::Failures;
 use list::Turns;
 pub use list::{LIMIT_DEFAULT, ListRequest, Page};
 pub use place::Place;
@@ -87,6 +89,7 @@ pub struct Service {
     answers: Budget,
     certificates: Certificates,
     outcomes: Outcomes,
+    failures: Failures,
     turns: Turns,
 }
 
@@ -96,7 +99,8 @@ impl Service {
         let answers = Budget::new(bytes(config.answers_max), telemetry);
         let turns = Turns::new(telemetry);
         let certificates = Certificates::new(store.clone(), tiers.clone(), hub.clone());
-        Service { store, tiers, hub, config, answers, certificates, outcomes: Outcomes::new(telemetry), turns }
+        let (outcomes, failures) = (Outcomes::new(telemetry), Failures::default());
+        Service { store, tiers, hub, config, answers, certificates, outcomes, failures, turns }
     }
 
     /// The collections served.

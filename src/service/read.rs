@@ -12,6 +12,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     protocol::codec::RECORD_HEAD_BYTES_MAX,
     record::{Key, RecordId, RecordRef},
+    resilience::Deadline,
+    store,
     tiers::{Answer, ReadOptions, entry::Entry},
 };
 
@@ -54,7 +56,7 @@ impl Service {
     /// # Cancel safety
     /// Dropping the future drops this caller only.
     pub async fn get(&self, id: &RecordId, options: &ReadOptions) -> Result<Answer, Error> {
-        Ok(self.tiers.get(id, options, self.deadline()).await?)
+        Ok(self.read(id, options, self.deadline()).await?)
     }
 
     /// Answers a plain read that [`Self::answer_local`] could not, mostly without a task; see [`Tiers::answer_miss`].
@@ -62,7 +64,17 @@ impl Service {
     ///
     /// [`Tiers::answer_miss`]: crate::tiers::Tiers::answer_miss
     pub fn answer_miss(&self, id: RecordId, answer: impl FnOnce(Result<Answer, Error>) + Send + Sync + 'static) {
-        self.tiers.answer_miss(id, self.deadline(), move |result| answer(result.map_err(Error::from)));
+        let failures = self.failures.clone();
+        self.tiers.answer_miss(id, self.deadline(), move |result| {
+            failures.note(&result);
+            answer(result.map_err(Error::from));
+        });
+    }
+
+    async fn read(&self, id: &RecordId, options: &ReadOptions, deadline: Deadline) -> Result<Answer, store::Error> {
+        let read = self.tiers.get(id, options, deadline).await;
+        self.failures.note(&read);
+        read
     }
 
     /// Reads `keys`; misses share statements. What the records will take in an answer is charged as each arrives.
@@ -91,7 +103,7 @@ impl Service {
         let charged = AtomicUsize::new(0);
         let read = stream::iter(ids.into_iter().zip(times))
             .map(async |(id, times): (RecordId, usize)| {
-                let answer = self.tiers.get(&id, options, deadline).await?;
+                let answer = self.read(&id, options, deadline).await?;
                 let bytes = times * answer_bytes(&id.key, &answer);
                 charge.take(bytes)?;
                 charged.fetch_add(bytes, Ordering::Relaxed);

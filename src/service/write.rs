@@ -62,6 +62,7 @@ impl WriteRequest<'_> {
         let owner = service.owner_of(&id);
         self.service.store.write(write, self.service.deadline(), move |result| {
             service.outcomes.count(&result, begun);
+            service.failures.note_write(&result);
             if let Ok(written) = &result {
                 // The shard may have become another's, or disputed, while it was committed.
                 service.install(&id, service.owner_of(&id).or(owner), (written, deletes), begun);

@@ -7,6 +7,9 @@ use crate::store::Error;
 /// What somebody else holds (`lock_not_available`).
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// The disk under a table is full (`disk_full`); others may take more.
+const DISK_FULL: &str = "53100";
+
 /// Translates a failed statement.
 ///
 /// # Source
@@ -71,9 +74,10 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "40001" | "40P01"))
 }
 
-/// Whether the database looked at the value and refused it, and the connection is sound.
+/// Whether the database refused the statement, for what it looked at or for a full disk, and the connection is sound.
 pub fn is_refusal(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(_)) && !matches!(code(error).as_deref(), Some(c) if is_outage(c))
+    let is_of_connection = |code: &str| code != DISK_FULL && is_outage(code);
+    matches!(error, sqlx::Error::Database(_)) && !code(error).as_deref().is_some_and(is_of_connection)
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

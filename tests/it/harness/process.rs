@@ -1,12 +1,13 @@
 //! A node in a process of its own: for what is measured of a whole process, or done to it.
 
-use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+use std::{fs, net::SocketAddr, path::Path, process::Stdio, sync::Arc};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -20,6 +21,7 @@ pub struct Process {
     /// The address clients connect to.
     pub public: SocketAddr,
     operations: SocketAddr,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
@@ -64,9 +66,15 @@ impl Process {
             }
         })
         .await;
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
         // Read on, so that the log never blocks the node.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let node = Process { child, public, operations };
+        let log = said.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.lock().push(line);
+            }
+        });
+        let node = Process { child, public, operations, said };
         let probe = format!("http://{operations}/livez");
         until("the node answers", async || reqwest::get(&probe).await.is_ok_and(|r| r.status().is_success())).await;
         node
@@ -82,6 +90,11 @@ impl Process {
             .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
             .unwrap_or_default();
         line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// The lines that it has logged since it began to serve.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().clone()
     }
 
     /// The WebSocket's URL.

@@ -4,6 +4,7 @@ mod conditions;
 mod cut;
 mod echoes;
 mod feed_locks;
+mod full_disk;
 mod held;
 mod merges;
 mod order;
