@@ -132,7 +132,8 @@ async fn a_connection_that_cannot_be_had_in_time_is_given_up() {
     let database = database().await;
     database.run("INSERT INTO products (sku, name, price) VALUES ('k', 'x', 1)").await;
     let proxy = Proxy::to(&database.url()).await;
-    let limit = Duration::from_millis(300);
+    // Longer than the default, and far below the deadline.
+    let limit = Duration::from_secs(4);
     let node = Node::on(postgres::Config { connect_limit: limit, ..postgres::Config::at(proxy.url()) }, config()).await;
     let mut client = Socket::open(&node).await;
     // Connections that the node has opened at its start are of no more use.
