@@ -130,5 +130,6 @@ showLink(client);
 route();
 node.open();
 await finder.load();
-wall.fill(finder.best);
 route();
+await new Promise((resolve) => setTimeout(resolve)); // The list is drawn before the wall is built.
+wall.fill(finder.best);

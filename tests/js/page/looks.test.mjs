@@ -123,7 +123,7 @@ test("a phone's list of changes shows the price whole", () => look("/#84879", { 
   await server.call("patch", { collection: "products", key: "84879", value: { price: 1_295 }, increment: { stock: -40 } });
   const seen = await until("the change is listed", () => page.evaluate(() => {
     const line = [...document.querySelectorAll("#changes li")].find((line) => line.textContent.includes("£12.95"));
-    const price = line?.querySelector(".what span").getBoundingClientRect();
+    const price = [...(line?.querySelectorAll(".what span") ?? [])].find((part) => part.textContent === "£12.95")?.getBoundingClientRect();
     const what = line?.querySelector(".what").getBoundingClientRect();
     return line && { text: line.textContent, isWhole: price.right <= what.right && price.width > 0 && price.bottom <= what.bottom + 1 };
   }));
