@@ -22,6 +22,7 @@ NOT_RUN = {
     "./test": "it runs this test",
     "cargo bench --bench results": "it takes an hour and the whole machine; tests/it/bench.rs runs its parts",
     "sqlx migrate run": "sqlx is not installed; tests/it/without_binary.rs runs the migrations as it does",
+    "python3 -m http.server 9000": "another program may have the port; tests/js/client/own_page.test.mjs serves the page",
     "docker ": "no container can run here; test_files.py checks image and Compose file",
     "systemctl ": "it changes the machine; test_files.py checks the unit",
     "kubectl ": "there is no cluster; test_chart.py renders the chart",
@@ -36,6 +37,7 @@ NO_COMMANDS = {
 }
 # Fenced blocks that are no files of the tests below, by language.
 NO_FILES = {
+    "html": "tests/js/client/own_page.test.mjs opens it in Chromium",
     "ts": "tests/js/client has the client's own tests",
     "yaml": "test_chart.py renders values files for each case",
     "text": "no commands",
@@ -59,6 +61,8 @@ PRINTED = {
     "freshet load products products.jsonl.gz": r"loaded 2 records",
     "freshet load products export.csv": r"loaded 2 records",
     "freshet migrate": r"64|prices",
+    "freshet put prices 1": r"now at stamp \d+\.\d+",
+    'psql postgres://you@db1/shop -c "UPDATE': r"UPDATE 1",
     "freshet bench get": r"\b0 errors",
     "freshet bench idle": r"bytes each",
 }
@@ -254,11 +258,14 @@ def database(reader: Reader, demo: Demo, table: str):
     reader.write("my-migrations/1001_prices.sql", table)
 
 
-def serves_prices(followed: list):
-    """A node that README has started has the table."""
-    address = followed[-1].find(r"public=([\d.:]+)")[1]
-    wait_until("prices are served", lambda: fetch(f"http://{address}/v1/prices/1")[0] == 404)
+def serves_prices(followed: list, status: int):
+    """A node that README has started has the table, with a price or without."""
+    wait_until("prices are served", lambda: fetch(f"http://{public(followed[-1])}/v1/prices/1")[0] == status)
     end(followed)
+
+
+def public(node) -> str:
+    return node.find(r"public=([\d.:]+)")[1]
 
 
 def test_own_tables_are_served_by_the_readmes_commands(reader, start, tmp_path):
@@ -274,7 +281,9 @@ def test_own_tables_are_served_by_the_readmes_commands(reader, start, tmp_path):
     followed = []
     for block in [block for block in own if block.line < plain.line]:
         followed += run(block, reader, tmp_path)
-    serves_prices(followed)
+        if followed:
+            reader.env["FRESHET_URL"] = f"ws://{public(followed[-1])}"
+    serves_prices(followed, 200)
 
     # A plain table, with the file and the command that follow.
     database(reader, demo, re.sub(r"\) PARTITION BY HASH \(id\);", ");", sql.text))
@@ -282,7 +291,7 @@ def test_own_tables_are_served_by_the_readmes_commands(reader, start, tmp_path):
     for block in [block for block in own if block.line > plain.line]:
         run(block, reader, tmp_path)
     following = reader.follow("freshet serve --config freshet.toml", tmp_path / "plain.log")
-    serves_prices([following])
+    serves_prices([following], 404)
 
 
 def test_the_commands_of_deployment_work_where_no_container_is_needed(reader, tmp_path):
