@@ -42,13 +42,13 @@ both! {
             let key = ["a", "b"][round % 2];
             let written = client.patch("products", key, &Patch::new().increment("price", 1), WriteOptions::new()).await;
             let stamp = written.expect("patched").stamp;
-            let mut last = None;
+            let mut has_come = false;
             until("the state has come", async || {
                 while let Some(Some(record)) = states.next().now_or_never() {
-                    stamps.push((record.key.clone(), record.stamp));
-                    last = Some(record);
+                    has_come |= record.key == key && record.stamp >= stamp;
+                    stamps.push((record.key, record.stamp));
                 }
-                last.as_ref().is_some_and(|record| record.key == key && record.stamp >= stamp)
+                has_come
             })
             .await;
         }
