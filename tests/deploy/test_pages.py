@@ -282,7 +282,7 @@ def test_own_tables_are_served_by_the_readmes_commands(reader, start, tmp_path):
     for block in [block for block in own if block.line < plain.line]:
         followed += run(block, reader, tmp_path)
         if followed:
-            reader.env["FRESHET_URL"] = f"ws://{public(followed[-1])}"
+            reader.run(f"export FRESHET_URL=ws://{public(followed[-1])}")
     serves_prices(followed, 200)
 
     # A plain table, with the file and the command that follow.
