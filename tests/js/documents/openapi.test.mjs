@@ -133,7 +133,7 @@ test("calls are answered as it says", async () => {
   await expect(415, "POST", "/v1/rpc", {}, JSON.stringify(get));
 });
 
-test("streams, sockets and the document are answered as it says", async () => {
+test("streams, sockets and documents are answered as it says", async () => {
   const events = `${ITEM}/events`;
   await expect(200, "GET", events);
   await expect(200, "GET", "/v1/products?key=a", { accept: "text/event-stream" });
@@ -146,9 +146,11 @@ test("streams, sockets and the document are answered as it says", async () => {
   await expect(403, "GET", "/v1/ws", { ...HANDSHAKE, origin: "https://stranger.example" });
   await expect(426, "GET", "/v1/ws");
   await expect(426, "GET", "/v1/ws", { ...HANDSHAKE, "sec-websocket-version": "8" });
-  const { headers } = await expect(200, "GET", "/openapi.json");
-  await expect(304, "GET", "/openapi.json", { "if-none-match": headers.etag });
-  await expect(400, "GET", "/openapi.json", { "if-none-match": "unquoted" });
+  for (const document of ["/openapi.json", "/freshet.js"]) {
+    const { headers } = await expect(200, "GET", document);
+    await expect(304, "GET", document, { "if-none-match": headers.etag });
+    await expect(400, "GET", document, { "if-none-match": "unquoted" });
+  }
 });
 
 test("another host's requests are answered as it says, whatever is asked", async () => {
