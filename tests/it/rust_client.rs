@@ -54,7 +54,8 @@ both! {
         }
         for key in ["a", "b"] {
             let of_key: Vec<_> = stamps.iter().filter(|(of, _)| of == key).map(|(_, stamp)| *stamp).collect();
-            assert!(of_key.len() > 10 && of_key.is_sorted_by(|one, next| one < next), "{of_key:?}");
+            // Ten rounds each; the first one may overtake what was there before.
+            assert!(of_key.len() >= 10 && of_key.is_sorted_by(|one, next| one < next), "{of_key:?}");
         }
         client.close().await;
         assert!(within("they end", states.next()).await.is_none());
