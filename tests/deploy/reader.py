@@ -80,6 +80,7 @@ class Reader:
             shutil.copytree(ROOT / name, self.folder / name)
         self.state = self.folder / "state.sh"
         self.state.write_text("")
+        self.followed: list[Followed] = []
         # What stands in a page, and what it is here.
         self.here: dict[str, str] = {}
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET")}
@@ -88,6 +89,9 @@ class Reader:
         self.env.pop("DATABASE_URL", None)
 
     def close(self):
+        """Stops what still runs, as after a command that failed, and removes the folder."""
+        for each in self.followed:
+            each.stop()
         shutil.rmtree(self.folder)
 
     def write(self, name: str, text: str):
@@ -111,7 +115,8 @@ class Reader:
 
     def follow(self, command: str, log: Path) -> "Followed":
         """Starts a command that goes on until it is stopped."""
-        return Followed(self, command, log)
+        self.followed.append(Followed(self, command, log))
+        return self.followed[-1]
 
 
 class Followed(Process):
