@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use freshet_client::{Client, ListOptions, Options, Record};
 use futures_util::{FutureExt as _, TryStreamExt as _};
-use serde_json::json;
 use sqlx::{Connection as _, Executor as _};
 
+use super::all_places_taken;
 use crate::harness::{
-    Node, Socket, both, database,
+    Node, both, database,
     node::{LIMIT, config},
     until, within,
 };
@@ -53,14 +53,7 @@ async fn records_wait_while_the_node_has_no_place_for_another_list() {
     let mut session = database.connect().await;
     let mut locking = session.begin().await.expect("begin");
     locking.execute("LOCK TABLE products_007 IN ACCESS EXCLUSIVE MODE").await.expect("lock");
-    // Two run, sixteen wait: the node takes no more.
-    let mut sockets = Vec::new();
-    for id in 0..18 {
-        let mut socket = Socket::open(&node).await;
-        socket.send(json!({"jsonrpc": "2.0", "id": id, "method": "list", "params": ["products"]}).to_string()).await;
-        sockets.push(socket);
-    }
-    until("all places are taken", async || node.metric("freshet_service_lists").await == 18.0).await;
+    let sockets = all_places_taken(&node).await;
     let client = Client::connect(&node.url(), Options::new().request_timeout(LIMIT)).await.expect("connect");
     let refused = client.list("products", ListOptions::new()).await.expect_err("overloaded");
     assert_eq!(refused.refusal().and_then(|refusal| refusal.retry_after), Some(Duration::from_millis(500)));

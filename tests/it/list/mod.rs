@@ -11,7 +11,7 @@ mod replicas;
 
 use serde_json::{Value, json};
 
-use crate::harness::Socket;
+use crate::harness::{Node, Socket, until};
 
 /// A page: its records, and where the list goes on.
 async fn page(socket: &mut Socket, params: Value) -> (Vec<Value>, Option<String>) {
@@ -36,6 +36,18 @@ async fn whole(socket: &mut Socket, collection: &str, prefix: Option<&str>, limi
             None => return records,
         }
     }
+}
+
+/// Asks for so many lists, each on a socket of its own, that two run, sixteen wait, and the node takes no more.
+async fn all_places_taken(node: &Node) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for id in 0..18 {
+        let mut socket = Socket::open(node).await;
+        socket.send(json!({"jsonrpc": "2.0", "id": id, "method": "list", "params": ["products"]}).to_string()).await;
+        sockets.push(socket);
+    }
+    until("all places are taken", async || node.metric("freshet_service_lists").await == 18.0).await;
+    sockets
 }
 
 fn keys(records: &[Value]) -> Vec<&str> {
