@@ -101,7 +101,7 @@ impl Client {
     /// Connects to the node at `address`, such as `127.0.0.1:8080` or `ws://127.0.0.1:8080/v1/ws`; see [`address::websocket`].
     ///
     /// # Errors
-    /// [`Error::Address`] for what is none; [`Error::Connect`] or [`Error::Handshake`] when this first attempt fails: there is no
+    /// [`Error::Address`] if `address` is none; [`Error::Connect`] or [`Error::Handshake`] when this first attempt fails: there is no
     /// second one.
     ///
     /// # Cancel safety

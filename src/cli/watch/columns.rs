@@ -149,7 +149,7 @@ impl Column {
     }
 }
 
-/// The member called `path` or, where there is none, the one that its dots lead to.
+/// The member whose name is `path`; without such a member, the nested one that `path` names part by part.
 fn member(members: &Members, path: &str) -> Option<String> {
     if let Some(raw) = members.get(path) {
         return Some(raw.to_owned());
