@@ -226,6 +226,11 @@ async fn a_value_beyond_its_limit_is_not_put_into_redis() {
         assert_eq!(price(&mut socket, "large").await, json!(2));
     }
     assert_eq!(hits(&node), before, "the large one is not there");
+    // Nor would it be read if it were: so look.
+    for name in redis.command::<Vec<String>>(&["KEYS", "*:products:large"]).await {
+        let len = redis.command::<usize>(&["STRLEN", &name]).await;
+        assert!(len < 1024, "{name} has {len} bytes");
+    }
     node.stop().await;
 }
 
