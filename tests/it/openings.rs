@@ -5,13 +5,23 @@ use std::{collections::HashSet, time::Instant};
 use serde_json::json;
 use sqlx::{Executor as _, PgConnection};
 
-use crate::harness::{Events, Kind, Node, Socket, node::SOON};
+use crate::harness::{
+    Events, Node, Socket, TestDatabase, database,
+    node::{SOON, config},
+};
 
-/// A node with products, `count` keys of partition 17, which is locked until the session returned ends, and as many keys
-/// of others.
-async fn start(locked: usize, free: usize) -> (Node, Vec<String>, Vec<String>, PgConnection) {
-    let node = Node::start(Kind::Postgres).await;
-    let database = node.database();
+/// Products and a node, which knows of them from its start: `locked` keys of partition 17, which is locked until `session`
+/// ends, and `free` keys of another.
+struct Opening {
+    database: TestDatabase,
+    node: Node,
+    locked: Vec<String>,
+    free: Vec<String>,
+    session: PgConnection,
+}
+
+async fn start(locked: usize, free: usize) -> Opening {
+    let database = database().await;
     database
         .run("INSERT INTO products (sku, name, price) SELECT 'k' || n, 'x', 1 FROM generate_series(1, 12000) n")
         .await;
@@ -21,12 +31,13 @@ async fn start(locked: usize, free: usize) -> (Node, Vec<String>, Vec<String>, P
     let (locked, free) = (keys("products_017", locked).await, keys("products_018", free).await);
     let mut session = database.connect().await;
     session.execute("BEGIN; LOCK TABLE products_017 IN ACCESS EXCLUSIVE MODE").await.expect("lock");
-    (node, locked, free, session)
+    let node = Node::over(&database.url(), config()).await;
+    Opening { database, node, locked, free, session }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_cannot_be_read_keep_no_others_of_their_subscription() {
-    let (node, locked, free, mut session) = start(100, 100).await;
+    let Opening { database, node, locked, free, mut session } = start(100, 100).await;
     let mut watcher = Socket::open(&node).await;
     let keys = [&locked[..], &free[..]].concat();
     watcher.ok("subscribe", json!({"collection": "products", "keys": keys})).await;
@@ -37,7 +48,7 @@ async fn keys_that_cannot_be_read_keep_no_others_of_their_subscription() {
         assert!(free.contains(&key) && seen.insert(key));
     }
     // Their changes come as well.
-    node.database().run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
+    database.run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
     let pushed = watcher.push().await;
     assert_eq!((pushed["key"].as_str(), &pushed["value"]["stock"]), (Some(&*free[0]), &json!(7)));
     assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
@@ -54,7 +65,7 @@ async fn keys_that_cannot_be_read_keep_no_others_of_their_subscription() {
 /// The first subscription has every place in which a connection reads snapshots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_cannot_be_read_keep_no_other_subscription() {
-    let (node, locked, free, _session) = start(120, 100).await;
+    let Opening { database: _database, node, locked, free, session: _session } = start(120, 100).await;
     let mut watcher = Socket::open(&node).await;
     let (first, second) = locked.split_at(64);
     watcher.ok("subscribe", json!({"collection": "products", "keys": first})).await;
@@ -72,7 +83,7 @@ async fn keys_that_cannot_be_read_keep_no_other_subscription() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_cannot_be_read_keep_no_other_subscription_of_their_batch() {
-    let (node, locked, free, _session) = start(20, 20).await;
+    let Opening { database: _database, node, locked, free, session: _session } = start(20, 20).await;
     let mut watcher = Socket::open(&node).await;
     let subscribe = |(id, key): (usize, &String)| json!({"jsonrpc": "2.0", "id": id, "method": "subscribe", "params": ["products", key]});
     let batch: Vec<_> = locked.iter().chain(&free).enumerate().map(subscribe).collect();
@@ -90,7 +101,7 @@ async fn keys_that_cannot_be_read_keep_no_other_subscription_of_their_batch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_cannot_be_read_keep_no_others_of_their_stream() {
-    let (node, locked, free, mut session) = start(60, 40).await;
+    let Opening { database, node, locked, free, mut session } = start(60, 40).await;
     let keys = [&locked[..], &free[..]].concat().iter().map(|key| format!("key={key}")).collect::<Vec<_>>().join("&");
     let mut stream = Events::open(&node, &format!("/v1/products?{keys}"), "").await;
     let begun = Instant::now();
@@ -99,7 +110,7 @@ async fn keys_that_cannot_be_read_keep_no_others_of_their_stream() {
         let key = stream.next().await.1["key"].as_str().map(str::to_owned).expect("a key");
         assert!(free.contains(&key) && seen.insert(key));
     }
-    node.database().run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
+    database.run(&format!("UPDATE products SET stock = 7 WHERE sku = '{}'", free[0])).await;
     let (_, event) = stream.next().await;
     assert_eq!((event["key"].as_str(), &event["value"]["stock"]), (Some(&*free[0]), &json!(7)));
     assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());

@@ -42,17 +42,21 @@ async fn node(database: &TestDatabase, config: Config) -> Node {
     node
 }
 
+/// Records that are inserted at once to try whether Redis is asked: fewer than a keeper would no longer tell of one by one.
+const PROBES: u32 = 900;
+
 /// Waits until reads of the node go to Redis: a keeper is at work, and the chain has reached what the node must see.
 async fn all_answered(node: &Node, database: &TestDatabase) {
-    let probes = "INSERT INTO products (sku, name, price) SELECT '~' || n, 'x', n FROM generate_series(1, 2000) n \
-                  ON CONFLICT DO NOTHING";
-    database.run(probes).await;
     let used = |outcome| node.metrics().where_label("freshet_shared_lookups_total", "outcome", outcome);
     let (mut socket, mut tried) = (Socket::open(node).await, 0);
     until("reads go to Redis", async || {
-        tried += 1;
+        if tried % PROBES == 0 {
+            let probes = "INSERT INTO products (sku, name, price) SELECT '~' || n, 'x', n FROM generate_series";
+            database.run(&format!("{probes}({tried}, {}) n ON CONFLICT DO NOTHING", tried + PROBES - 1)).await;
+        }
         // Another key each time, which L1 does not have.
         price(&mut socket, &format!("~{tried}")).await;
+        tried += 1;
         used("hit") + used("filled") > 0
     })
     .await;
