@@ -4,13 +4,15 @@
 //! `[session]`. Unknown keys and values that cannot work are refused, named. `config/freshet.toml` lists every key
 //! with its default and the reason to change it; a test keeps it equal to this code.
 
+mod variables;
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::{
     gateway, service, session, shared,
@@ -23,9 +25,6 @@ use crate::{
     },
     tiers,
 };
-
-/// The prefix of environment variables that set keys.
-const PREFIX: &str = "FRESHET__";
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -108,13 +107,12 @@ impl Config {
     /// # Errors
     /// [`Error`], naming file, key or variable.
     pub fn load(path: Option<&Path>) -> Result<Self, Error> {
-        let variables = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
         let text = match path {
             None => String::new(),
             Some(path) => fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?,
         };
         let origin = path.map_or("the defaults".into(), |path| path.display().to_string());
-        Self::from_text(&origin, &text, variables)
+        Self::from_text(&origin, &text, variables::of_process())
     }
 
     /// The collections that the shipped configuration gives the memory store.
@@ -133,7 +131,7 @@ impl Config {
         let mut config: Config = toml::from_str(text).map_err(invalid)?;
         let mut table: Table = toml::from_str(text).map_err(invalid)?;
         for (name, value) in variables {
-            (table, config) = with_variable(&table, &name, &value)?;
+            (table, config) = variables::lay_over(&table, &name, &value)?;
         }
         config.check()?;
         Ok(config)
@@ -237,48 +235,13 @@ fn without_passwords(message: &str) -> String {
     message.lines().map(hidden).collect::<Vec<_>>().join("\n")
 }
 
-/// `table` with an environment variable laid over it. Its value is taken as TOML where it is that and the key takes it, else as
-/// text: a password may be a number.
-fn with_variable(table: &Table, name: &str, value: &str) -> Result<(Table, Config), Error> {
-    let read = |value: Value| -> Result<Result<(Table, Config), toml::de::Error>, Error> {
-        let mut table = table.clone();
-        set(&mut table, name, value)?;
-        Ok(Config::deserialize(table.clone()).map(|config| (table, config)))
-    };
-    let text = || Value::String(value.to_owned());
-    let parsed = toml::from_str::<Table>(&format!("v = {value}")).ok().and_then(|mut table| table.remove("v"));
-    let refused = match read(parsed.unwrap_or_else(text))? {
-        Ok(read) => return Ok(read),
-        Err(refused) => refused,
-    };
-    // As text it may be refused as well, and then for less of a reason.
-    read(text())?.map_err(|_| Error::Invalid {
-        origin: format!("environment variable {name}"),
-        message: refused.to_string().trim_end().to_owned(),
-    })
-}
-
-/// Sets the key that an environment variable names.
-fn set(table: &mut Table, name: &str, value: Value) -> Result<(), Error> {
-    let path: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
-    let Some((key, parents)) = path.split_last() else { return Ok(()) };
-    let mut table = table;
-    for parent in parents {
-        let child = table.entry(parent.clone()).or_insert_with(|| Value::Table(Table::new()));
-        table = child.as_table_mut().ok_or_else(|| Error::Invalid {
-            origin: format!("environment variable {name}"),
-            message: format!("\"{parent}\" is no table of keys; lists are set in the file"),
-        })?;
-    }
-    table.insert(key.clone(), value);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use toml::Value;
+
     use super::*;
 
-    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    pub(super) fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::from_text("test.toml", text, variables).map_err(|error| error.to_string())
     }
@@ -288,26 +251,6 @@ mod tests {
         let config = read("[tiers.local]\ncapacity = \"64MiB\"\nttl = \"250ms\"", &[]).expect("reads");
         assert_eq!(config.tiers.local.capacity.as_u64(), 64 << 20);
         assert_eq!(config.tiers.local.ttl.as_millis(), 250);
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file() {
-        let set = [("FRESHET__SESSION__BATCH_MAX", "7"), ("FRESHET__GATEWAY__LISTEN", "127.0.0.1:9")];
-        let config = read("[session]\nbatch_max = 5", &set).expect("reads");
-        assert_eq!((config.session.batch_max, config.gateway.listen.port()), (7, 9));
-    }
-
-    #[test]
-    fn a_variable_is_text_where_the_key_takes_text() {
-        for text in ["12345", "007", "true", "1.10", "0x1F", "1979-05-27", "[1]", "a b", "it's", "1e400", "inf", ""] {
-            let set = ["FRESHET__REDIS__PASSWORD", "FRESHET__REDIS__USER"].map(|name| (name, text));
-            let redis = read("[redis]\nurls = [\"redis://h\"]", &set).expect(text).redis.expect("a cache");
-            assert_eq!((redis.password.as_deref(), redis.user.as_deref()), (Some(text), Some(text)));
-        }
-        let quoted = read("[redis]\nurls = [\"redis://h\"]", &[("FRESHET__REDIS__PASSWORD", "'12 345'")]);
-        assert_eq!(quoted.expect("TOML").redis.expect("a cache").password.as_deref(), Some("12 345"));
-        let error = read("", &[("FRESHET__SESSION__BATCH_MAX", "-1")]).expect_err("below zero");
-        assert!(error.contains("FRESHET__SESSION__BATCH_MAX") && error.contains("integer `-1`"), "{error}");
     }
 
     /// Two databases, with more keys for each.
