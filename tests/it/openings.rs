@@ -10,16 +10,18 @@ use crate::harness::{
     node::{SOON, config},
 };
 
-/// Products and a node, which knows of them from its start: `locked` keys of partition 17, which is locked until `session`
-/// ends, and `free` keys of another.
+/// A node over products that were there before it.
 struct Opening {
     database: TestDatabase,
     node: Node,
+    /// Keys of partition 17, which is locked until `session` ends.
     locked: Vec<String>,
+    /// Keys of another partition.
     free: Vec<String>,
     session: PgConnection,
 }
 
+/// So many keys of each kind.
 async fn start(locked: usize, free: usize) -> Opening {
     let database = database().await;
     database

@@ -101,8 +101,8 @@ impl Client {
     /// Connects to the node at `address`, such as `127.0.0.1:8080` or `ws://127.0.0.1:8080/v1/ws`; see [`address::websocket`].
     ///
     /// # Errors
-    /// [`Error::Address`] if `address` is none; [`Error::Connect`] or [`Error::Handshake`] when this first attempt fails: there is no
-    /// second one.
+    /// [`Error::Address`] if `address` is not that of a node; [`Error::Connect`] or [`Error::Handshake`] if the first attempt fails,
+    /// which is not repeated.
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt.

@@ -88,7 +88,7 @@ async fn a_sale_counts_once_while_nodes_take_the_lease_from_each_other() {
 async fn a_sale_that_the_database_did_not_make_in_time_is_made_again() {
     let database = database().await;
     let mut nodes = ThreeNodes::start(DEMO, &database, None).await;
-    // In less time than it will have, a busy machine does not import the catalogue.
+    // The node that is started below has 300 ms for each product, too little for an import on a busy machine.
     sales_go_on(&nodes, 1, "the catalogue is imported").await;
     for node in &mut nodes.nodes.all {
         node.kill().await.expect("kill");
